@@ -2,6 +2,7 @@
 
 mod architecture;
 mod causal_golden;
+mod circles;
 #[cfg(feature = "cli")]
 mod cli;
 mod formats;

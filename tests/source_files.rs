@@ -88,27 +88,65 @@ fn owners(root: &str) -> BTreeMap<String, String> {
 
 /// The first names after `crate::`, also within braces.
 fn named_after_crate(code: &str) -> BTreeSet<String> {
+    code.split("crate::").skip(1).flat_map(first_names).collect()
+}
+
+/// The first name of a path, or of each path of a group in braces.
+fn first_names(rest: &str) -> BTreeSet<String> {
     let first = |path: &str| path.trim().split(|c: char| !is_of_name(c)).next().unwrap_or_default().to_owned();
-    let mut found = BTreeSet::new();
-    for rest in code.split("crate::").skip(1) {
-        let Some(group) = rest.strip_prefix('{') else {
-            found.insert(first(rest));
-            continue;
-        };
-        let (mut depth, mut begins) = (0, true);
-        for (at, c) in group.char_indices() {
-            if begins && is_of_name(c) {
-                found.insert(first(&group[at..]));
-                begins = false;
-            }
-            match c {
-                '{' => depth += 1,
-                '}' if depth == 0 => break,
-                '}' => depth -= 1,
-                ',' => begins = depth == 0,
-                _ => {}
-            }
+    let Some(group) = rest.strip_prefix('{') else { return BTreeSet::from([first(rest)]) };
+    let (mut found, mut depth, mut begins) = (BTreeSet::new(), 0, true);
+    for (at, c) in group.char_indices() {
+        if begins && is_of_name(c) {
+            found.insert(first(&group[at..]));
+            begins = false;
+        }
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' => begins = depth == 0,
+            _ => {}
         }
     }
     found
+}
+
+/// The folders of a crate's modules that have modules of their own.
+pub(crate) fn module_folders(crate_folder: &Path) -> BTreeSet<PathBuf> {
+    let is_module = |path: &PathBuf| path.ends_with("mod.rs");
+    sources(crate_folder).into_iter().filter(is_module).filter_map(|path| path.parent().map(Path::to_owned)).collect()
+}
+
+/// The modules in a module's folder, each with those beside it that it knows: by `super::name` or the whole path, or by a name
+/// that their parent takes from them.
+pub(crate) fn siblings_graph(folder: &Path, src: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let owners = owners(&product_code(&fs::read_to_string(folder.join("mod.rs")).unwrap()));
+    let path = folder.strip_prefix(src).unwrap().iter().map(|part| part.to_str().unwrap());
+    let whole = format!("crate::{}::", path.collect::<Vec<&str>>().join("::"));
+    let mut knows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for path in sources(src.parent().unwrap()) {
+        let Ok(place) = path.strip_prefix(folder) else { continue };
+        let place = place.with_extension("");
+        let parts: Vec<&str> = place.iter().map(|part| part.to_str().unwrap()).filter(|part| *part != "mod").collect();
+        let Some(name) = parts.first() else { continue };
+        let code = product_code(&fs::read_to_string(&path).unwrap());
+        let known = knows.entry((*name).to_owned()).or_default();
+        known.extend(named_above(&code, parts.len()));
+        known.extend(code.split(&whole).skip(1).flat_map(first_names));
+    }
+    let modules: BTreeSet<String> = knows.keys().cloned().collect();
+    for (name, known) in &mut knows {
+        let named = std::mem::take(known).into_iter().map(|word| owners.get(&word).unwrap_or(&word).clone());
+        known.extend(named.filter(|word| word != name && modules.contains(word)));
+    }
+    knows
+}
+
+/// The first names after exactly so many `super::`.
+fn named_above(code: &str, levels: usize) -> BTreeSet<String> {
+    let climb = "super::".repeat(levels);
+    let after = code.match_indices(&climb).filter(|(at, _)| !code[..*at].ends_with("super::"));
+    let rests = after.map(|(at, climb)| &code[at + climb.len()..]);
+    rests.filter(|rest| !rest.starts_with("super::")).flat_map(first_names).collect()
 }

@@ -45,7 +45,7 @@ pub(crate) fn notice(message: &str) {
     say(&with_flags(message));
 }
 
-/// Whether results may have colours: somebody looks, and has not asked for none (<https://no-color.org>).
+/// Whether results may have colours: they go to a terminal, and `NO_COLOR` is not set (<https://no-color.org>).
 #[expect(clippy::disallowed_methods, reason = "only the command line reads the environment")]
 pub(crate) fn has_colours() -> bool {
     let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

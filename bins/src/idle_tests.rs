@@ -282,7 +282,7 @@ fn a_refusal_names_the_flag_why_and_what_would_read_it() {
         (SCORE, "data.data=p.jsonl objective.beta=1", "--beta goes with --reference, and nothing reads it without"),
         (SEARCH, "search.groups=2", "--groups is for --method diverse, beam does not read it"),
         (SEARCH, "search.guide=m", "--guide is for --score ratio, likelihood does not read it"),
-        (SEARCH, "sample.temperature=0.5", "--temperature would do nothing: --method draws no tokens"),
+        (SEARCH, "sample.temperature=0.5", "--temperature would do nothing: --method beam draws no tokens"),
         (SAMPLE, "search.width=2", "--width goes with --search, and nothing reads it without"),
         (SAMPLE, "sample.search=beam search.groups=2", "--groups is for --search diverse, beam does not read it"),
         (TRAIN, "sample.search=beam", "--search goes with --rounds, and nothing reads it without"),

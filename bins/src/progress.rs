@@ -99,7 +99,7 @@ impl Console {
 const BETWEEN_LINES: Duration = Duration::from_secs(5);
 /// A bar of work whose end can be estimated.
 const WORK_BAR: &str = "{prefix} {bar:20} {pos}/{len} {msg} {eta} left";
-/// A count of work whose end nobody knows.
+/// A count of work whose total is unknown.
 const COUNT_BAR: &str = "{prefix} {human_pos}";
 /// The bar of the steps; the message has the time left.
 const STEPS_BAR: &str = "{prefix} {bar:10} {pos}/{len} {msg}";

@@ -85,7 +85,7 @@ fn command(suggestion: &Suggestion, run: &str) -> String {
             };
             let (asked, limit) = match prompts {
                 None => ("--prompt 'TEXT'".to_owned(), ""),
-                Some(prompts) if prompts.starts_with("builtin:") => (format!("--prompts {prompts}"), ""),
+                Some(prompts) if recipes::is_embedded(prompts) => (format!("--prompts {prompts}"), ""),
                 Some(prompts) => (format!("--prompts {prompts}"), " --limit-prompts 4"),
             };
             format!("sample{kind} --model {run} {asked}{n}{limit}{out}")

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::Sleep;
 
-use crate::limits::{Peer, ServerLimits};
+use crate::server_limits::{Peer, ServerLimits};
 
 /// Serves one connection until it closes, exceeds its lifetime, or the server shuts down.
 pub(crate) async fn converse(

@@ -10,8 +10,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::limits::Peer;
 use crate::refusal::Refusal;
+use crate::server_limits::Peer;
 use crate::tries::{Tries, WINDOW};
 
 /// Maximum length of a URL.

@@ -23,16 +23,16 @@ mod board;
 mod connection;
 mod error;
 mod guard;
-mod limits;
 mod page;
 mod refusal;
 mod routes;
 mod server;
+mod server_limits;
 mod tries;
 
 pub use error::LabelError;
-pub use limits::ServerLimits;
 pub use server::{Server, ServerSettings, Stop, stop};
+pub use server_limits::ServerLimits;
 
 /// The result of this crate's fallible functions.
 pub type Result<T> = std::result::Result<T, LabelError>;

@@ -15,7 +15,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::board::Board;
 use crate::connection::converse;
 use crate::guard::Guard;
-use crate::limits::{Peer, Places, Room, ServerLimits};
+use crate::server_limits::{Peer, Places, Room, ServerLimits};
 use crate::{LabelError, Result, routes};
 
 /// Minimum length of a token: 16 hexadecimal digits are 64 bits, out of reach at 100 attempts a minute.

@@ -195,6 +195,7 @@ pub use self::credit::{
     MeasureSummary, PairCredit, ShareSummary, StepRow, StepSummary, TextCredit, credit,
 };
 pub use self::embedded::JudgedPolicy;
+pub use self::embedded::is_embedded;
 pub use self::embedded::names_for as embedded_names;
 pub use self::estimate::Estimate;
 pub use self::eval::{Evaluation, Measurement, eval, summarise};

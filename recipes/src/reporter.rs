@@ -24,7 +24,7 @@ pub trait Reporter {
         None
     }
 
-    /// Work of `total` parts begins; 0 where nobody knows how many.
+    /// Work of `total` parts begins; 0 where the total is unknown.
     fn bar(&self, what: &'static str, total: usize) -> Box<dyn Bar>;
 
     /// A training loop begins.

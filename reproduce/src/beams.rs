@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::language::{BASE, Post, answer, posts};
 use crate::result::{Chart, Claim, FigureResult, Point, Rule, Series, Table};
-use crate::runs::Finished;
+use crate::runs::FinishedRun;
 use crate::statistics::{Measured, mean};
 use crate::{Figure, Result, Setup};
 
@@ -188,7 +188,7 @@ fn prompts(setup: &Setup<'_>) -> Sample {
     Sample { prompts: Some(BASE.to_owned()), limit: Some(setup.sizes().prompts), ..Sample::default() }
 }
 
-fn searched(setup: &Setup<'_>, policy: &Finished, row: &Row, (seed, start): (u64, &[String])) -> Result<Searched> {
+fn searched(setup: &Setup<'_>, policy: &FinishedRun, row: &Row, (seed, start): (u64, &[String])) -> Result<Searched> {
     let search = row.way.settings();
     let implicit = search.score == SearchScore::Implicit;
     let objective = if implicit { Objective { beta: row.beta, ..Objective::default() } } else { Objective::default() };
@@ -321,7 +321,7 @@ fn charts(setup: &Setup<'_>, rows: &[Row]) -> Vec<Chart> {
         let of_beta = |beta: f64| {
             let beams = rows.iter().filter(|row| row.beta == beta).filter_map(|row| match row.way {
                 Way::Beam(width, 1.0) => Some(Point { x: width as f64, y: row.over_seeds(number) }),
-                _ => None,
+                Way::Beam(..) | Way::Sample | Way::Likeliest(_) | Way::Rewarded(_) | Way::Mcts(_) | Way::Smc(_) => None,
             });
             Series { name: format!("beta {beta}"), points: beams.collect() }
         };

@@ -11,7 +11,7 @@ use train::write_lines;
 
 use crate::language::BASE;
 use crate::result::{Chart, Claim, FigureResult, Point, Rule, Series, Table};
-use crate::runs::Finished;
+use crate::runs::FinishedRun;
 use crate::statistics::{Measured, mean};
 use crate::{Figure, Result, Setup};
 
@@ -97,7 +97,7 @@ fn answers(setup: &Setup<'_>, seed: u64) -> Result<String> {
     Ok(path.display().to_string())
 }
 
-fn measured(setup: &Setup<'_>, policy: &Finished, beta: f64, seed: u64) -> Result<Measures> {
+fn measured(setup: &Setup<'_>, policy: &FinishedRun, beta: f64, seed: u64) -> Result<Measures> {
     let work = TokenCredit {
         run: Run { seed, ..Run::default() },
         model: Model { model: Some(policy.model()), reference: Some(BASE.to_owned()), ..Model::default() },

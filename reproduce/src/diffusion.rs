@@ -3,7 +3,7 @@ use recipes::Failure;
 use recipes::settings::{Data, Diffusion, DiffusionTraining, Run, Sample, Scheme, Train};
 
 use crate::result::{Chart, Claim, FigureResult, Rule, Series, Table};
-use crate::runs::{Finished, mean_curve};
+use crate::runs::{FinishedRun, mean_curve};
 use crate::statistics::Measured;
 use crate::{Figure, Result, Setup};
 
@@ -87,12 +87,12 @@ impl Plan {
 }
 
 /// A scheme's runs by seed.
-struct Trained {
+struct PlanRuns {
     plan: Plan,
-    runs: Vec<Finished>,
+    runs: Vec<FinishedRun>,
 }
 
-impl Trained {
+impl PlanRuns {
     fn scores(&self, name: &str) -> Result<Vec<f64>> {
         self.runs.iter().map(|run| Ok(run.of(name)?.score)).collect()
     }
@@ -118,7 +118,7 @@ pub(crate) fn run(setup: &Setup<'_>) -> Result<FigureResult> {
             let name = format!("shapes-{}-seed-{seed}", plan.scheme.word());
             runs.push(setup.run(&name, plan.settings(setup, seed), sizes.pictures)?);
         }
-        all.push(Trained { plan, runs });
+        all.push(PlanRuns { plan, runs });
     }
     let about = format!(
         "The embedded denoiser learns by Diffusion-DPO from one decision of each picture, which the schemes sample differently, at about \
@@ -131,7 +131,7 @@ pub(crate) fn run(setup: &Setup<'_>) -> Result<FigureResult> {
     Ok(FigureResult { figure: Figure::Diffusion, about, claims, tables: vec![table], charts: vec![chart] })
 }
 
-fn claims(all: &[Trained]) -> Result<Vec<Claim>> {
+fn claims(all: &[PlanRuns]) -> Result<Vec<Claim>> {
     let mut claims = Vec::new();
     for trained in all {
         claims.push(Claim::new(
@@ -159,7 +159,7 @@ fn claims(all: &[Trained]) -> Result<Vec<Claim>> {
     Ok(claims)
 }
 
-fn table(all: &[Trained]) -> Result<Table> {
+fn table(all: &[PlanRuns]) -> Result<Table> {
     let columns =
         ["scheme", "steps", "network evaluations", "score of the start", "score", "win rate", "held-out accuracy"];
     let mut table = Table::new("Schemes of denoising decisions at equal compute", &columns);
@@ -177,7 +177,7 @@ fn table(all: &[Trained]) -> Result<Table> {
     Ok(table)
 }
 
-fn chart(all: &[Trained]) -> Chart {
+fn chart(all: &[PlanRuns]) -> Chart {
     let mut series = Vec::new();
     for trained in all {
         // A few trajectories leave none to hold out.

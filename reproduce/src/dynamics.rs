@@ -8,7 +8,7 @@ use train::write_lines;
 
 use crate::language::{BASE, Dpo, answer, training};
 use crate::result::{Chart, Claim, FigureResult, Rule, Series, Table};
-use crate::runs::{Finished, mean_curve};
+use crate::runs::{FinishedRun, mean_curve};
 use crate::statistics::{Measured, mean};
 use crate::{Figure, Result, Setup};
 
@@ -53,7 +53,7 @@ impl Start {
 /// The curves of all seeds from one start.
 struct Curves {
     start: Start,
-    runs: Vec<Finished>,
+    runs: Vec<FinishedRun>,
     /// The mean reward of the reference's own answers by seed; empty where it has none.
     own: Vec<Own>,
 }
@@ -166,7 +166,7 @@ fn answers_of(setup: &Setup<'_>, start: &str, seed: u64, name: &str) -> Result<S
 }
 
 /// The mean reward of answers of the start by the policy (Eq. 14, whose expectation is over these).
-fn own_answers(setup: &Setup<'_>, (start, policy): (&str, &Finished), seed: u64, name: &str) -> Result<Own> {
+fn own_answers(setup: &Setup<'_>, (start, policy): (&str, &FinishedRun), seed: u64, name: &str) -> Result<Own> {
     let answers = answers_of(setup, start, seed, name)?;
     let scoring = TokenScoring {
         model: Model { model: Some(policy.model()), reference: Some(start.to_owned()), ..Model::default() },

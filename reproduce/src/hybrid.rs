@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use train::Decay;
 
 use crate::result::{Claim, FigureResult, Rule, Table};
-use crate::runs::Finished;
+use crate::runs::FinishedRun;
 use crate::statistics::{Measured, mean};
 use crate::{Figure, Result, Setup};
 
@@ -111,7 +111,13 @@ fn halves() -> Hybrid {
 }
 
 /// Scores the first picture of each request, found in a way.
-fn pictures(setup: &Setup<'_>, run: &Finished, method: Option<SearchMethod>, seed: u64, name: &str) -> Result<Chosen> {
+fn pictures(
+    setup: &Setup<'_>,
+    run: &FinishedRun,
+    method: Option<SearchMethod>,
+    seed: u64,
+    name: &str,
+) -> Result<Chosen> {
     let out = setup.out.join("runs").join(format!("{name}.jsonl"));
     let of_run = Run { seed, out: Some(out.display().to_string()), ..Run::default() };
     let model = Model { model: Some(run.model()), ..Model::default() };
@@ -150,15 +156,15 @@ fn scored(lines: &[Sampled], out: &Path) -> Result<Chosen> {
     Ok(Chosen { score: mean(scores), evaluations: mean(evaluations) })
 }
 
-fn scores(runs: &[Finished], row: &str) -> Result<Vec<f64>> {
+fn scores(runs: &[FinishedRun], row: &str) -> Result<Vec<f64>> {
     runs.iter().map(|run| Ok(run.of(row)?.score)).collect()
 }
 
-fn wins(runs: &[Finished], row: &str) -> Result<Vec<f64>> {
+fn wins(runs: &[FinishedRun], row: &str) -> Result<Vec<f64>> {
     runs.iter().map(|run| run.of(row)?.win_rate.ok_or_else(|| Failure::failed("no win rate"))).collect()
 }
 
-fn claims(runs: &[Finished], chosen: &[Vec<Chosen>]) -> Result<Vec<Claim>> {
+fn claims(runs: &[FinishedRun], chosen: &[Vec<Chosen>]) -> Result<Vec<Claim>> {
     let joint = scores(runs, "joint")?;
     let mut claims = vec![Claim::new(
         "Appendix D",
@@ -196,7 +202,7 @@ fn claims(runs: &[Finished], chosen: &[Vec<Chosen>]) -> Result<Vec<Claim>> {
     Ok(claims)
 }
 
-fn table(runs: &[Finished]) -> Result<Table> {
+fn table(runs: &[FinishedRun]) -> Result<Table> {
     let columns = ["policy", "score", "win rate over the base"];
     let mut table = Table::new("Joint training and halves, pictures of test requests", &columns);
     for row in ROWS {

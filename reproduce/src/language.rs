@@ -3,7 +3,7 @@ use datasets::synthetic::tldr::{Facts, Oracle, Split, SummaryScore, TldrProblem}
 use recipes::settings::{Data, Loss, Model, Objective, Optimizer, Run, TokenTraining, Train};
 use recipes::{Failure, Sampled, SampledAnswer};
 
-use crate::runs::Finished;
+use crate::runs::FinishedRun;
 use crate::{Result, Setup};
 
 /// The start of all policies, which has seen good and bad summaries.
@@ -80,7 +80,7 @@ pub(crate) fn training(
 
 impl Setup<'_> {
     /// The policy of a beta and a seed, which the figures share.
-    pub(crate) fn policy(&self, beta: f64, seed: u64) -> Result<Finished> {
+    pub(crate) fn policy(&self, beta: f64, seed: u64) -> Result<FinishedRun> {
         let sizes = self.sizes();
         let settings = Dpo::of_base(beta, seed, sizes.dpo_steps).settings(sizes.held_out);
         self.run(&format!("dpo-beta-{beta}-seed-{seed}"), settings, 0)

@@ -14,24 +14,24 @@ use crate::{Result, Setup};
 
 /// A finished run.
 #[derive(Clone, Debug)]
-pub(crate) struct Finished {
+pub(crate) struct FinishedRun {
     /// Its folder.
     pub(crate) folder: PathBuf,
     /// The mean score and the win rate over the start of each policy that the oracle compared, by name.
-    pub(crate) judged: Vec<Judged>,
+    pub(crate) judged: Vec<PolicyScore>,
 }
 
 /// A policy as the oracle judged it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Judged {
+pub(crate) struct PolicyScore {
     pub(crate) name: String,
     pub(crate) score: f64,
     pub(crate) win_rate: Option<f64>,
 }
 
-impl Finished {
+impl FinishedRun {
     /// The judgement of a policy.
-    pub(crate) fn of(&self, name: &str) -> Result<&Judged> {
+    pub(crate) fn of(&self, name: &str) -> Result<&PolicyScore> {
         let found = self.judged.iter().find(|judged| judged.name == name);
         found.ok_or_else(|| Failure::failed(format!("{}: nothing was judged as {name}", self.folder.display())))
     }
@@ -79,11 +79,11 @@ impl Setup<'_> {
 
     /// Trains, goes on with a stopped run, or reads a finished one; the oracle of an embedded problem compares policies
     /// on so many prompts.
-    pub(crate) fn run(&self, name: &str, settings: impl Into<Values>, prompts: u64) -> Result<Finished> {
+    pub(crate) fn run(&self, name: &str, settings: impl Into<Values>, prompts: u64) -> Result<FinishedRun> {
         let (folder, done) = (self.run_folder(name), self.run_folder(&format!("{name}.json")));
         if done.is_file() && folder.join("model").is_dir() {
             let judged = read(&done)?;
-            return Ok(Finished { folder, judged });
+            return Ok(FinishedRun { folder, judged });
         }
         self.go_on()?;
         self.reporter.info(&format!("run {name}"));
@@ -101,17 +101,17 @@ impl Setup<'_> {
         if trained.status != TrainingStatus::Finished {
             return Err(Failure::Interrupted);
         }
-        let judged: Vec<Judged> = trained
+        let judged: Vec<PolicyScore> = trained
             .judged
             .iter()
-            .map(|judged| Judged {
+            .map(|judged| PolicyScore {
                 name: judged.name.to_owned(),
                 score: judged.score,
                 win_rate: judged.win_rate.map(|rate| rate.value),
             })
             .collect();
         write(&done, &judged)?;
-        Ok(Finished { folder, judged })
+        Ok(FinishedRun { folder, judged })
     }
 
     /// Reads what was computed before under a name, or computes and keeps it.

@@ -162,7 +162,7 @@ impl Setup<'_> {
         Hushed(self.reporter)
     }
 
-    /// Fails if somebody wants the work to stop.
+    /// Fails if a stop is requested.
     pub(crate) fn go_on(&self) -> Result<()> {
         if self.reporter.stop().load(Ordering::Relaxed) {
             return Err(Failure::Interrupted);

@@ -60,6 +60,16 @@ fn the_reward_of_a_token_is_beta_times_the_log_ratio_that_score_gives() {
 }
 
 #[test]
+fn a_model_that_is_its_own_reference_is_said_to_be_so() {
+    let scene = scene();
+    let hint = "every reward is 0: --model and --reference are the same policy; name as --reference the model before";
+    let said = scene.done("credit --model builtin:tldr --reference builtin:tldr --data answers.jsonl");
+    assert!(said.err.contains(hint), "{}", said.err);
+    let said = scene.done(&format!("credit {MODELS} --data answers.jsonl"));
+    assert!(!said.err.contains("every reward is 0"), "{}", said.err);
+}
+
+#[test]
 fn spans_are_held_against_tokens_and_measured() {
     let scene = scene();
     let said = scene.done(&format!("credit {MODELS} --data answers.jsonl --out credit.jsonl --quiet"));

@@ -122,7 +122,7 @@ fn what_no_search_reads_is_refused() {
         ("--score implicit", "--score goes with --search"),
         ("--beta 0.2", "--beta goes with --search"),
         ("--search beam --groups 2", "--groups is for --search diverse, beam does not read it"),
-        ("--search beam --temperature 0.5", "--temperature would do nothing: --search draws no tokens"),
+        ("--search beam --temperature 0.5", "--temperature would do nothing: --search beam draws no tokens"),
         ("--search beam --reference builtin:tldr", "--reference goes with --pairs"),
         ("--search beam --reference builtin:tldr --pairs new", "with --search it goes with --score implicit"),
         ("--search greedy --n 2", "--n would do nothing: --search greedy finds one answer"),

@@ -18,7 +18,7 @@ pub(crate) struct Best {
 
 /// Whether an evaluation is the best so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum BestStatus {
     /// Nothing is tracked, or the policy has not been trained yet.
     Uncounted,
     /// It is the best so far.
@@ -55,13 +55,13 @@ impl Best {
     ///
     /// # Errors
     /// The record lacks the metric; the error names those that it has.
-    pub(crate) fn judge(&mut self, record: &Record) -> Result<Verdict, TrainError> {
-        let Some(metric) = &self.metric else { return Ok(Verdict::Uncounted) };
+    pub(crate) fn judge(&mut self, record: &Record) -> Result<BestStatus, TrainError> {
+        let Some(metric) = &self.metric else { return Ok(BestStatus::Uncounted) };
         let Some(value) = record.value(metric) else {
             let known = record.values.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
             return Err(TrainError::NoMetric { name: metric.clone(), known });
         };
-        Ok(if record.step == 0 { Verdict::Uncounted } else { self.take(value) })
+        Ok(if record.step == 0 { BestStatus::Uncounted } else { self.take(value) })
     }
 
     /// Number of evaluations since the best one.
@@ -74,15 +74,15 @@ impl Best {
         Some((self.metric.as_deref()?, self.value?))
     }
 
-    fn take(&mut self, value: f64) -> Verdict {
+    fn take(&mut self, value: f64) -> BestStatus {
         let is_lower = self.metric.as_deref().is_some_and(is_better_lower);
         let is_better = self.value.is_none_or(|best| if is_lower { value < best } else { value > best });
         if is_better {
             (self.value, self.since) = (Some(value), 0);
-            Verdict::Best
+            BestStatus::Best
         } else {
             self.since += 1;
-            Verdict::NotBetter
+            BestStatus::NotBetter
         }
     }
 }
@@ -103,12 +103,12 @@ mod tests {
 
     #[test]
     fn the_first_evaluation_does_not_count_and_equals_are_not_better() {
-        use Verdict::{Best as B, NotBetter as N, Uncounted as U};
+        use BestStatus::{Best as B, NotBetter as N, Uncounted as U};
 
         for metric in ["loss", "rewards/accuracies"] {
             let mut best = Best { metric: Some(metric.to_owned()), ..Best::default() };
             let losses = [0.1, 0.7, 0.5, 0.5, 0.6, 0.4];
-            let verdicts: Vec<Verdict> =
+            let verdicts: Vec<BestStatus> =
                 losses.iter().zip(0..).map(|(loss, step)| best.judge(&record(step, *loss)).unwrap()).collect();
             assert_eq!(verdicts, [U, B, B, N, N, B], "{metric}");
             assert_eq!(best.since(), 0);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use mdp::Mdp;
 use policies::{Learner, Persist};
 
-use crate::best::{Best, Verdict};
+use crate::best::{Best, BestStatus};
 use crate::evaluate::{EvalSettings, Examination};
 use crate::saving::Saving;
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
@@ -302,7 +302,7 @@ where
         }
         self.sample(learner)?;
         self.monitor.evaluated(self.position.step, &evaluated);
-        if self.best.judge(&record)? == Verdict::Best {
+        if self.best.judge(&record)? == BestStatus::Best {
             self.folder.export_best(learner, &record)?;
         }
         Ok(Some(evaluated))

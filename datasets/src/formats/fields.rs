@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::messages;
 use crate::error::DatasetError;
 use crate::record::{Origin, Text};
 
@@ -130,7 +129,7 @@ impl<'a> Fields<'a> {
         }
         self.optional(name).ok_or_else(|| DatasetError::MissingField {
             origin: self.origin.clone(),
-            field: format!("{}{name}", self.path),
+            field: self.full_name(name),
             found: self.names(),
         })
     }
@@ -174,24 +173,18 @@ impl<'a> Fields<'a> {
         value.as_array().ok_or_else(|| self.wrong(name, "a list", value))
     }
 
-    /// A field that is a string, a list of messages, or one message.
-    pub(crate) fn text(&self, name: &str) -> Result<Text, DatasetError> {
-        messages::text(self.origin, &format!("{}{name}", self.path), self.required(name)?)
-    }
-
-    /// A non-empty answer.
-    pub(crate) fn answer(&self, name: &str) -> Result<Text, DatasetError> {
-        not_blank(self.origin, &format!("{}{name}", self.path), self.text(name)?)
+    /// A field's name with its path within the record.
+    pub(super) fn full_name(&self, name: &str) -> String {
+        format!("{}{name}", self.path)
     }
 
     /// The error of a field that can be neither ignored nor used; `message` ends a sentence about it.
     pub(crate) fn refused(&self, name: &str, message: impl Into<String>) -> DatasetError {
-        let field = format!("{}{name}", self.path);
-        DatasetError::Column { origin: self.origin.clone(), field, message: message.into() }
+        DatasetError::Column { origin: self.origin.clone(), field: self.full_name(name), message: message.into() }
     }
 
     pub(crate) fn wrong(&self, name: &str, expected: &'static str, got: &Value) -> DatasetError {
-        wrong(self.origin, &format!("{}{name}", self.path), expected, got)
+        wrong(self.origin, &self.full_name(name), expected, got)
     }
 }
 

@@ -5,7 +5,7 @@
 //! and `content`, and its speakers are mapped to the usual roles.
 use serde_json::{Map, Value};
 
-use super::fields::{Fields, describe, wrong};
+use super::fields::{Fields, describe, not_blank, wrong};
 use crate::error::DatasetError;
 use crate::reading::python::from_str;
 use crate::record::{Content, KeyOrder, Message, Origin, Text};
@@ -22,6 +22,19 @@ const SPEAKERS: [(&str, &str); 6] = [
     ("bard", "assistant"),
     ("observation", "tool"),
 ];
+
+/// Texts and chats in fields.
+impl Fields<'_> {
+    /// A field that is a string, a list of messages, or one message.
+    pub(crate) fn text(&self, name: &str) -> Result<Text, DatasetError> {
+        text(self.origin(), &self.full_name(name), self.required(name)?)
+    }
+
+    /// A non-empty answer.
+    pub(crate) fn answer(&self, name: &str) -> Result<Text, DatasetError> {
+        not_blank(self.origin(), &self.full_name(name), self.text(name)?)
+    }
+}
 
 /// A string, a list of messages, or one message.
 pub(crate) fn text(origin: &Origin, field: &str, value: &Value) -> Result<Text, DatasetError> {

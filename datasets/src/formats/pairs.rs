@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::fields::{Fields, not_blank};
 use super::join::{Parts, repeats, split_chats, split_strings, with_prompt};
 use super::prompt_columns::{conversation_name, prompt};
-use super::winner::{self, Judged, is_judged};
+use super::winner::{self, JudgedSides, is_judged};
 use crate::error::DatasetError;
 use crate::record::{Answers, Message, PreferenceRecord, Text};
 
@@ -51,8 +51,8 @@ pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetErro
 }
 
 /// A pair whose better side a column names; a tie is a preference of one half.
-fn of_verdict(fields: &Fields<'_>, judged: Judged) -> Result<PreferenceRecord, DatasetError> {
-    let Judged { better, worse, is_tied } = judged;
+fn of_verdict(fields: &Fields<'_>, judged: JudgedSides) -> Result<PreferenceRecord, DatasetError> {
+    let JudgedSides { better, worse, is_tied } = judged;
     let (prompt, chosen, rejected) = named_sides(fields, better, worse)?;
     let record = PreferenceRecord::new(fields.origin().clone(), prompt, Answers::Pair { chosen, rejected });
     Ok(PreferenceRecord { is_tied, preference: if is_tied { 0.5 } else { 1.0 }, ..record })

@@ -28,14 +28,14 @@ const TIES: [&str; 5] = ["tie", "tie (bothbad)", "both", "both_bad", "equal"];
 
 /// The verdict on two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum BetterSide {
     First,
     Second,
     Tie,
 }
 
 /// The better side, the worse one, and whether they are tied.
-pub(super) struct Judged {
+pub(super) struct JudgedSides {
     pub(super) better: Text,
     pub(super) worse: Text,
     pub(super) is_tied: bool,
@@ -55,16 +55,16 @@ pub(super) fn is_judged(fields: &Fields<'_>) -> bool {
 }
 
 /// The sides, the better one first.
-pub(super) fn parse(fields: &Fields<'_>) -> Result<Option<Judged>, DatasetError> {
+pub(super) fn parse(fields: &Fields<'_>) -> Result<Option<JudgedSides>, DatasetError> {
     let Some(((first, second), name)) = names(fields) else { return Ok(None) };
     let verdict = if name == FLAGS[0] { flagged(fields)? } else { named(fields, name, [first, second])? };
     let (first, second) = (fields.answer(first)?, fields.answer(second)?);
-    let (better, worse) = if verdict == Verdict::Second { (second, first) } else { (first, second) };
-    Ok(Some(Judged { better, worse, is_tied: verdict == Verdict::Tie }))
+    let (better, worse) = if verdict == BetterSide::Second { (second, first) } else { (first, second) };
+    Ok(Some(JudgedSides { better, worse, is_tied: verdict == BetterSide::Tie }))
 }
 
 /// The verdict in one column: a side's name or its end (`a`, `model_a`, `response_a`; `1` of `response_1`), or a tie.
-fn named(fields: &Fields<'_>, name: &str, sides: [&str; 2]) -> Result<Verdict, DatasetError> {
+fn named(fields: &Fields<'_>, name: &str, sides: [&str; 2]) -> Result<BetterSide, DatasetError> {
     let value = fields.required(name)?;
     let word = match value {
         Value::String(text) => text.trim().to_ascii_lowercase(),
@@ -76,11 +76,11 @@ fn named(fields: &Fields<'_>, name: &str, sides: [&str; 2]) -> Result<Verdict, D
         word == side || word == end || word == format!("model_{end}")
     };
     if names_side(sides[0]) {
-        Ok(Verdict::First)
+        Ok(BetterSide::First)
     } else if names_side(sides[1]) {
-        Ok(Verdict::Second)
+        Ok(BetterSide::Second)
     } else if TIES.contains(&word.as_str()) {
-        Ok(Verdict::Tie)
+        Ok(BetterSide::Tie)
     } else {
         let [a, b] = sides;
         let end = |side: &'static str| side.rsplit('_').next().unwrap_or(side);
@@ -91,9 +91,9 @@ fn named(fields: &Fields<'_>, name: &str, sides: [&str; 2]) -> Result<Verdict, D
 }
 
 /// The verdict in three columns, one of which is 1.
-fn flagged(fields: &Fields<'_>) -> Result<Verdict, DatasetError> {
+fn flagged(fields: &Fields<'_>) -> Result<BetterSide, DatasetError> {
     let mut found = Vec::new();
-    for (name, verdict) in FLAGS.into_iter().zip([Verdict::First, Verdict::Second, Verdict::Tie]) {
+    for (name, verdict) in FLAGS.into_iter().zip([BetterSide::First, BetterSide::Second, BetterSide::Tie]) {
         match fields.required(name)?.as_f64() {
             Some(1.0) => found.push(verdict),
             Some(0.0) => {}

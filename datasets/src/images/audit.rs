@@ -7,7 +7,7 @@ use super::preparation::{Alpha, Orientation, Preparation};
 use crate::skipped::Skipped;
 
 /// The audited properties of an image.
-pub(super) struct Look {
+pub(super) struct ImageFacts {
     pub(super) size: (usize, usize),
     pub(super) is_transparent: bool,
     pub(super) is_turned: bool,
@@ -56,7 +56,7 @@ impl ImageAudit {
     const SIZES_SHOWN: usize = 6;
 
     /// Counts the anomalies of one image, given the preparation.
-    pub(super) fn add_original(&mut self, original: &Look, preparation: Preparation) {
+    pub(super) fn add_original(&mut self, original: &ImageFacts, preparation: Preparation) {
         self.add_size(original.size);
         let is_white = preparation.alpha == Alpha::White;
         self.flattened += u64::from(original.is_transparent && is_white);

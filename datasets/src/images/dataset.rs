@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mdp::chance;
 use rayon::prelude::*;
 
-use super::audit::{ImageAudit, Look};
+use super::audit::{ImageAudit, ImageFacts};
 use super::decode::decode;
 use super::kind::ImageKind;
 use super::pixels::Pixels;
@@ -314,14 +314,14 @@ impl Builder {
     fn check(&mut self, chunk: &mut Vec<RawImages>, on_bad: OnBad) -> Result<(), DatasetError> {
         let preparation = self.settings.preparation;
         let read = |images: &RawImages| {
-            let original = |picture: &Encoded| -> Result<Look, DatasetError> {
+            let original = |picture: &Encoded| -> Result<ImageFacts, DatasetError> {
                 let found = decode(&picture.bytes, preparation).map_err(|message| DatasetError::Image {
                     origin: images.origin.clone(),
                     name: picture.name.clone(),
                     message,
                 })?;
                 let (is_transparent, is_turned) = (found.is_transparent, found.is_turned);
-                Ok(Look { size: found.size(), is_transparent, is_turned })
+                Ok(ImageFacts { size: found.size(), is_transparent, is_turned })
             };
             std::iter::once(&images.best).chain(&images.worst).map(original).collect()
         };

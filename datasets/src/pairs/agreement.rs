@@ -63,10 +63,16 @@ pub(super) fn of(pairs: impl Iterator<Item = BTreeMap<String, LabelChoice>>) -> 
     let counts: Vec<[f64; 3]> = pairs.iter().map(count).collect();
     let share = shares_agreeing(&counts).sum::<f64>() / counts.len() as f64;
     let (kind, by_chance) = if let [first, second] = labellers[..] {
-        let said = |labeller: &str, answer: LabelChoice| {
+        let choices_by_labeller = |labeller: &str, answer: LabelChoice| {
             pairs.iter().filter(|pair| pair.get(labeller) == Some(&answer)).count() as f64 / pairs.len() as f64
         };
-        (Kappa::Cohen, ANSWERS.iter().map(|answer| said(first, *answer) * said(second, *answer)).sum())
+        (
+            Kappa::Cohen,
+            ANSWERS
+                .iter()
+                .map(|answer| choices_by_labeller(first, *answer) * choices_by_labeller(second, *answer))
+                .sum(),
+        )
     } else {
         (Kappa::Fleiss, fleiss_chance(&counts))
     };
@@ -96,7 +102,7 @@ fn beyond_chance(share: f64, by_chance: f64) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn said(choices: &[(&str, LabelChoice)]) -> BTreeMap<String, LabelChoice> {
+    fn choices_by_labeller(choices: &[(&str, LabelChoice)]) -> BTreeMap<String, LabelChoice> {
         choices.iter().map(|(labeller, choice)| ((*labeller).to_owned(), *choice)).collect()
     }
 
@@ -109,7 +115,7 @@ mod tests {
             (LabelChoice::B, LabelChoice::A, 10),
         ];
         let cells = cells.into_iter().chain([(LabelChoice::B, LabelChoice::B, 15)]);
-        let pairs = cells.flat_map(|(x, y, n)| std::iter::repeat_n(said(&[("x", x), ("y", y)]), n));
+        let pairs = cells.flat_map(|(x, y, n)| std::iter::repeat_n(choices_by_labeller(&[("x", x), ("y", y)]), n));
         let found = of(pairs).unwrap();
         assert_eq!((found.labellers, found.pairs, found.kind), (2, 50, Kappa::Cohen));
         assert!((found.share - 0.7).abs() < 1e-12 && (found.kappa.unwrap() - 0.4).abs() < 1e-12, "{found:?}");
@@ -119,7 +125,8 @@ mod tests {
     fn many_labellers_get_fleiss_kappa() {
         // Three pairs, three labellers: aaa, aab, bbt. Agreeing couples: 1, 1/3, 1/3; shares 5/9, 3/9, 1/9, so chance is
         // 35/81 and kappa (5/9 - 35/81) / (1 - 35/81) = 10/46.
-        let triple = |choices: [LabelChoice; 3]| said(&[("x", choices[0]), ("y", choices[1]), ("z", choices[2])]);
+        let triple =
+            |choices: [LabelChoice; 3]| choices_by_labeller(&[("x", choices[0]), ("y", choices[1]), ("z", choices[2])]);
         let (a, b, tie) = (LabelChoice::A, LabelChoice::B, LabelChoice::Tie);
         let found = of([[a, a, a], [a, a, b], [b, b, tie]].into_iter().map(triple)).unwrap();
         assert_eq!((found.labellers, found.pairs, found.kind), (3, 3, Kappa::Fleiss));
@@ -129,15 +136,19 @@ mod tests {
 
     #[test]
     fn one_labeller_agrees_with_nobody_and_chance_may_explain_all() {
-        assert_eq!(of([said(&[("x", LabelChoice::A)]), said(&[("y", LabelChoice::A)])].into_iter()), None);
-        let found = of([said(&[("x", LabelChoice::A), ("y", LabelChoice::A)])].into_iter()).unwrap();
+        assert_eq!(
+            of([choices_by_labeller(&[("x", LabelChoice::A)]), choices_by_labeller(&[("y", LabelChoice::A)])]
+                .into_iter()),
+            None
+        );
+        let found = of([choices_by_labeller(&[("x", LabelChoice::A), ("y", LabelChoice::A)])].into_iter()).unwrap();
         assert_eq!((found.share, found.kappa), (1.0, None));
     }
 
     #[test]
     fn opposites_are_worse_than_chance() {
         let pairs = [(LabelChoice::A, LabelChoice::B), (LabelChoice::B, LabelChoice::A)];
-        let found = of(pairs.into_iter().map(|(x, y)| said(&[("x", x), ("y", y)]))).unwrap();
+        let found = of(pairs.into_iter().map(|(x, y)| choices_by_labeller(&[("x", x), ("y", y)]))).unwrap();
         assert_eq!((found.share, found.kappa), (0.0, Some(-1.0)));
     }
 }

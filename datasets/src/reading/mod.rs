@@ -9,7 +9,7 @@ mod footer;
 mod guard;
 mod parquet;
 pub(crate) mod python;
-mod saved;
+mod save_to_disk;
 mod shards;
 mod sized;
 mod text;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::saved;
+use super::save_to_disk::{self, Parts};
 use crate::error::DatasetError;
 
 /// A split of a data set.
@@ -108,7 +108,7 @@ pub fn shards(path: &Path, split: Option<&SplitChoice>) -> Result<Shards, Datase
             None => Ok(Shards { files: vec![path.to_owned()], part: None, is_named: is_named(path, split) }),
         };
     }
-    let mut files = if let Some(files) = saved::files(path)? {
+    let mut files = if let Some(files) = save_to_disk::files(path)? {
         // A table without rows is saved without a file.
         if files.is_empty() {
             return Err(DatasetError::Empty { path: path.to_owned() });
@@ -145,9 +145,6 @@ fn is_named(file: &Path, split: Option<&SplitChoice>) -> bool {
     split
         .is_some_and(|split| name == Some(&split.to_string()) || kind.is_some_and(|kind| split.kinds().contains(&kind)))
 }
-
-/// Files with the split in their names, if any.
-pub(super) type Parts = Vec<(Option<String>, PathBuf)>;
 
 /// Selects the files of the split; `None` if names mark no splits.
 fn choose(path: &Path, split: &SplitChoice, files: &Parts) -> Result<Option<Vec<String>>, DatasetError> {

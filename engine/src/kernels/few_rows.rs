@@ -78,7 +78,7 @@ impl<T: Vectorised> Panels<T> {
 ///
 /// # Safety invariants
 ///
-/// While it lives nobody else touches columns `first..` of `y`, as many as `weight` has rows.
+/// While it lives nothing else touches columns `first..` of `y`, as many as `weight` has rows.
 struct Piece<'a, T> {
     rows: &'a Panels<T>,
     weight: &'a [T],

@@ -78,7 +78,7 @@ impl<const N: usize> Slots<N> {
                     entry.insert(Slot::new(var).map_err(EngineError::named("make the moments of", name))?)
                 }
             };
-            slot.settle::<R>(name, gradient)?;
+            slot.move_beside::<R>(name, gradient)?;
             slot.update(rule, var, gradient, rate, form).map_err(EngineError::named("update", name))?;
         }
         Ok(())
@@ -145,7 +145,7 @@ impl<const N: usize> Slot<N> {
     }
 
     /// Moves a loaded slot to the gradient's device, and refuses one of another shape.
-    fn settle<R: Rule<N>>(&mut self, name: &str, gradient: &Tensor) -> Result<(), EngineError> {
+    fn move_beside<R: Rule<N>>(&mut self, name: &str, gradient: &Tensor) -> Result<(), EngineError> {
         for (moment, kind) in self.moments.iter_mut().zip(R::MOMENTS) {
             check_like(&format!("{kind}.{name}"), gradient, moment)?;
             *moment = moment.to_device(gradient.device())?;

@@ -39,7 +39,7 @@ impl Cached {
         &self.blocks
     }
 
-    /// Makes room for one token more, in a block that nobody else holds.
+    /// Makes room for one token more, in a block that is not shared.
     fn grow(&mut self, heads: Heads, n_layers: usize) {
         match self.blocks.last_mut() {
             Some(last) if !self.n_tokens.is_multiple_of(CacheBlock::TOKENS) => {

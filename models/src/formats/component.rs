@@ -15,7 +15,7 @@ use super::extras::read_object;
 use super::huggingface::{compare, sharded};
 use super::save::write_weights;
 use super::staging::Staging;
-use super::stored;
+use super::stored_types;
 use crate::ModelError;
 use crate::weights_file::WeightsFile;
 
@@ -83,7 +83,7 @@ pub(crate) fn read_tensors(
 pub(crate) fn stored_type(folder: &Path, stem: &str) -> Result<DType, ModelError> {
     let files =
         weight_files(folder, stem)?.iter().map(|path| WeightsFile::open(path)).collect::<Result<Vec<_>, _>>()?;
-    Ok(stored::of_files(&files))
+    Ok(stored_types::of_files(&files))
 }
 
 /// Writes weights into a staging folder, with kernels transposed back.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 
 use super::extras::read_object;
-use super::{Extras, ModelFiles, ModelTokenizer, stored};
+use super::{Extras, ModelFiles, ModelTokenizer, stored_types};
 use crate::ModelError;
 use crate::causal::{CausalConfig, SCORE};
 use crate::tensors::{differences, some};
@@ -69,7 +69,7 @@ fn load_headed(folder: &Path, device: &Device, head: Head) -> Result<ModelFiles,
     if let Some(tokenizer) = &tokenizer {
         tokenizer.agree(folder, &mut config, &mut extras)?;
     }
-    let stored = stored::of_files(&files);
+    let stored = stored_types::of_files(&files);
     Ok(ModelFiles { path: folder.to_path_buf(), config, tensors, tokenizer, extras, stored })
 }
 

@@ -1,5 +1,6 @@
 //! What of the reward of a hybrid is laid on words and what on pictures.
 use std::fmt;
+use std::path::Path;
 
 use datasets::synthetic::Split;
 use mdp::EpisodeOf;
@@ -12,7 +13,7 @@ use super::image::maps::Errors;
 use super::image::{Lines, SHOWN, drawn, parts, pixels};
 use super::measures::Bootstrap;
 use super::steps::{StepSummary, aligned, percent, signed};
-use super::{CreditedAnswer, CreditedPicture, Outputs, page};
+use super::{CreditedAnswer, CreditedPicture};
 use crate::Estimate;
 use crate::hybrid::{PromptedMdp, data};
 use crate::score::hybrid::Halves;
@@ -151,8 +152,8 @@ impl fmt::Display for ShareSummary {
     }
 }
 
-/// Lays the reward of hybrid pairs on words and pictures, and writes what is asked for.
-pub(super) fn credit(call: &Call<'_>) -> Result<PairCredit, Failure> {
+/// Lays the reward of hybrid pairs on words and pictures; a page shows the first of them.
+pub(super) fn credit(call: &Call<'_>, has_page: bool) -> Result<PairCredit, Failure> {
     let mut call = Call { values: call.values.clone(), reporter: call.reporter };
     let values = &mut call.values;
     if values.data.data().is_none() {
@@ -171,27 +172,25 @@ pub(super) fn credit(call: &Call<'_>) -> Result<PairCredit, Failure> {
     });
     // The config file of a training run may set another share.
     values.set(|settings| settings.data.eval_share = 0.0);
-    let outputs = Outputs::of(values)?;
     let halves = Halves::load(&mut call)?;
     let n_timesteps = halves.mdp.inner.schedule.len();
     let bins = parts(&call.values, n_timesteps)?;
     let opened = data::open_split(&halves.files, &halves.mdp.handoff, Split::Test, &call)?;
-    let pairs = all(&halves, &opened.train, (bins, outputs.page.is_some()), &call)?;
+    let pairs = all(&halves, &opened.train, (bins, has_page), &call)?;
     let seed = call.values.run.seed();
     let drawn: Vec<_> = pairs.iter().map(|pair| drawn(&pair.sides.clone().map(|side| side.picture))).collect();
     let steps = StepSummary::of(&["chosen", "rejected", "margin"], &drawn, (bins, n_timesteps), seed);
-    let credit = PairCredit { shares: ShareSummary::of(&pairs, seed), pairs, steps };
-    let mut lines = Lines::new(outputs.lines.as_deref());
-    if outputs.lines.is_some() {
-        for pair in &credit.pairs {
-            let line = line(pair, &mut lines)?;
-            lines.push(line);
-        }
+    Ok(PairCredit { shares: ShareSummary::of(&pairs, seed), pairs, steps })
+}
+
+/// Writes a line for each pair.
+pub(super) fn write_credit(credit: &PairCredit, out: &Path) -> Result<(), Failure> {
+    let mut lines = Lines::new(out);
+    for pair in &credit.pairs {
+        let line = line(pair, &mut lines)?;
+        lines.push(line);
     }
-    let page = outputs.page.map(|path| page::hybrid::page(&credit).map(|page| (path, page))).transpose()?;
-    lines.finish()?;
-    page.map_or(Ok(()), |(path, page)| page::write(&path, &page))?;
-    Ok(credit)
+    lines.finish()
 }
 
 fn line(pair: &CreditedPair, lines: &mut Lines<'_>) -> Result<Value, Failure> {

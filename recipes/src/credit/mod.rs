@@ -10,7 +10,7 @@ mod text;
 
 use std::path::{Path, PathBuf};
 
-use train::can_write;
+use train::{can_write, write_lines};
 
 use crate::settings::{CreditSettings, Modality, Values, at};
 use crate::{Call, Failure};
@@ -41,10 +41,44 @@ pub enum Credit {
 /// Settings that make no sense, and files that can't be read or written. Nothing is written then.
 pub fn credit(call: Call<'_, impl CreditSettings>) -> Result<Credit, Failure> {
     let call = &call.untyped();
-    match call.values.run.mdp() {
+    let outputs = Outputs::of(&call.values)?;
+    let has_page = outputs.page.is_some();
+    let credit = match call.values.run.mdp() {
         Modality::Token => text::credit(call).map(Credit::Text),
-        Modality::Diffusion => image::credit(call).map(Credit::Image),
-        Modality::Hybrid => hybrid::credit(call).map(|credit| Credit::Pairs(Box::new(credit))),
+        Modality::Diffusion => image::credit(call, has_page).map(Credit::Image),
+        Modality::Hybrid => hybrid::credit(call, has_page).map(|credit| Credit::Pairs(Box::new(credit))),
+    }?;
+    outputs.write(&credit)?;
+    if credit.is_zero() {
+        let [model, reference] = match credit {
+            Credit::Text(_) | Credit::Image(_) => [at::model::model, at::model::reference],
+            Credit::Pairs(_) => [at::hybrid::refiner, at::hybrid::refiner_reference],
+        };
+        call.reporter.notice(&format!(
+            "every reward is 0: {model} and {reference} are the same policy; name as {reference} the model before it learned \
+             preferences"
+        ));
+    }
+    Ok(credit)
+}
+
+impl Credit {
+    /// Whether there are rewards and all of them are 0, as of a policy that is its own reference.
+    fn is_zero(&self) -> bool {
+        fn largest(rewards: impl Iterator<Item = f64>) -> Option<f64> {
+            rewards.map(f64::abs).reduce(f64::max)
+        }
+        let of_answer = |answer: &CreditedAnswer| largest(answer.columns[0].1.iter().copied());
+        let of_picture = |picture: &CreditedPicture| largest(picture.draws.iter().copied());
+        let rewards: Vec<Option<f64>> = match self {
+            Self::Text(credit) => credit.answers.iter().map(of_answer).collect(),
+            Self::Image(credit) => credit.pictures.iter().map(of_picture).collect(),
+            Self::Pairs(credit) => {
+                let sides = credit.pairs.iter().flat_map(|pair| &pair.sides);
+                sides.flat_map(|side| [of_answer(&side.answer), of_picture(&side.picture)]).collect()
+            }
+        };
+        largest(rewards.into_iter().flatten()).is_some_and(|largest| largest <= 0.0)
     }
 }
 
@@ -71,6 +105,18 @@ impl Outputs {
             return Err(Failure::usage(format!("{out} and {html} are both {}; name two files", page.display())));
         }
         Ok(outputs)
+    }
+
+    /// Writes what is named; the page is made before anything is written.
+    fn write(&self, credit: &Credit) -> Result<(), Failure> {
+        let page = self.page.as_ref().map(|path| page::of(credit).map(|page| (path, page))).transpose()?;
+        match (credit, self.lines.as_deref()) {
+            (_, None) => {}
+            (Credit::Text(credit), Some(out)) => write_lines(out, credit.answers.iter().map(CreditedAnswer::to_json))?,
+            (Credit::Image(credit), Some(out)) => image::write_credit(credit, out)?,
+            (Credit::Pairs(credit), Some(out)) => hybrid::write_credit(credit, out)?,
+        }
+        page.map_or(Ok(()), |(path, page)| page::write(path, &page))
     }
 }
 

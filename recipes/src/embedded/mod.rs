@@ -95,7 +95,7 @@ pub(crate) fn of_refiner(name: &str) -> Option<&'static EmbeddedHybrid> {
 }
 
 /// Whether a name has the embedded prefix, known or not.
-pub(crate) fn is_embedded(name: &str) -> bool {
+pub fn is_embedded(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 

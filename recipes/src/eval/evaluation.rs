@@ -53,7 +53,7 @@ pub struct Measurement {
 
 /// How a measure is made of its examples.
 #[derive(Clone, Copy, PartialEq)]
-enum Made {
+enum Statistic {
     /// A share, with Wilson's interval.
     Share,
     /// A mean or a quotient of sums, with the interval of a bootstrap.
@@ -63,26 +63,26 @@ enum Made {
 }
 
 /// All measures: name, label, how it is made.
-const TABLE: &[(&str, &str, Made)] = &[
-    ("rewards/accuracies", "accuracy (margin > 0)", Made::Share),
-    ("accuracies/refiner", "accuracy of the refiner", Made::Share),
-    ("accuracies/generator", "accuracy of the generator", Made::Share),
-    ("accuracies/likelihood", "chosen answer likelier", Made::Share),
-    ("accuracies/errors", "chosen picture's error lower", Made::Share),
-    ("rewards/margins", "margin, nats", Made::Mean),
-    ("rewards/margins/refiner", "margin of the refiner", Made::Mean),
-    ("rewards/margins/generator", "margin of the generator", Made::Mean),
-    ("log_ratios/chosen", "log-ratio, chosen", Made::Mean),
-    ("log_ratios/rejected", "log-ratio, rejected", Made::Mean),
-    ("divergence", "KL(reference, model) per token", Made::Mean),
-    ("perplexity/chosen", "perplexity, chosen", Made::Exp),
-    ("perplexity/reference/chosen", "the same of the reference", Made::Exp),
-    ("perplexity/rejected", "perplexity, rejected", Made::Exp),
-    ("perplexity/reference/rejected", "the same of the reference", Made::Exp),
-    ("errors/chosen", "squared error, chosen", Made::Mean),
-    ("errors/reference/chosen", "the same of the reference", Made::Mean),
-    ("errors/rejected", "squared error, rejected", Made::Mean),
-    ("errors/reference/rejected", "the same of the reference", Made::Mean),
+const TABLE: &[(&str, &str, Statistic)] = &[
+    ("rewards/accuracies", "accuracy (margin > 0)", Statistic::Share),
+    ("accuracies/refiner", "accuracy of the refiner", Statistic::Share),
+    ("accuracies/generator", "accuracy of the generator", Statistic::Share),
+    ("accuracies/likelihood", "chosen answer likelier", Statistic::Share),
+    ("accuracies/errors", "chosen picture's error lower", Statistic::Share),
+    ("rewards/margins", "margin, nats", Statistic::Mean),
+    ("rewards/margins/refiner", "margin of the refiner", Statistic::Mean),
+    ("rewards/margins/generator", "margin of the generator", Statistic::Mean),
+    ("log_ratios/chosen", "log-ratio, chosen", Statistic::Mean),
+    ("log_ratios/rejected", "log-ratio, rejected", Statistic::Mean),
+    ("divergence", "KL(reference, model) per token", Statistic::Mean),
+    ("perplexity/chosen", "perplexity, chosen", Statistic::Exp),
+    ("perplexity/reference/chosen", "the same of the reference", Statistic::Exp),
+    ("perplexity/rejected", "perplexity, rejected", Statistic::Exp),
+    ("perplexity/reference/rejected", "the same of the reference", Statistic::Exp),
+    ("errors/chosen", "squared error, chosen", Statistic::Mean),
+    ("errors/reference/chosen", "the same of the reference", Statistic::Mean),
+    ("errors/rejected", "squared error, rejected", Statistic::Mean),
+    ("errors/reference/rejected", "the same of the reference", Statistic::Mean),
 ];
 
 /// The sums behind the measures.
@@ -105,14 +105,14 @@ impl Measures for Sums {
 }
 
 impl Sums {
-    fn measurement(&self, &(name, _, made): &(&'static str, &str, Made), seed: u64) -> Option<Measurement> {
-        if made == Made::Share {
+    fn measurement(&self, &(name, _, made): &(&'static str, &str, Statistic), seed: u64) -> Option<Measurement> {
+        if made == Statistic::Share {
             let &(right, n) = self.shares.get(name)?;
             let (low, high) = wilson(right, n as f64);
             return Some(Measurement { name, value: right / n as f64, low, high, examples: n });
         }
         let ratio = self.of.get(name)?;
-        let of = if made == Made::Exp { f64::exp } else { |x| x };
+        let of = if made == Statistic::Exp { f64::exp } else { |x| x };
         let Estimated { value, low, high } = ratio.estimate(of, &mut stream(seed, name))?;
         Some(Measurement { name, value, low, high, examples: ratio.len() })
     }

@@ -13,7 +13,7 @@ use train::statistics::wilson;
 
 use self::reward::JudgeReward;
 use crate::embedded::{Oracle, problems};
-use crate::settings::{Broken, DRAWS_PER_PAIR, JudgingSettings, Values, at};
+use crate::settings::{Broken, DRAWS_PER_PAIR, Data, Diffusion, Hybrid, JudgingSettings, Model, Run, Settings, Values};
 use crate::trained::open_run;
 use crate::{Call, Failure, Reporter, score};
 
@@ -238,33 +238,7 @@ fn is_of_model(path: &Path) -> bool {
 
 /// The implicit reward margins of a run, `a` minus `b`: beta times the log-ratio of its policy to its reference.
 fn margins(pairs: &PairFolder, run: &str, device: &str, reporter: &dyn Reporter) -> Result<Vec<f64>, Failure> {
-    let mut values = settings_of(run, pairs.modality())?;
-    for field in [&at::data::limit, &at::data::latents, &at::data::eval_data, &at::diffusion::draws] {
-        values.reset(field);
-    }
-    values.set(|settings| {
-        // The run's policy and its reference, or its starting model.
-        let (model, hybrid) = (&mut settings.model, &mut settings.hybrid);
-        for (model, reference) in [
-            (&mut model.model, &mut model.reference),
-            (&mut hybrid.refiner, &mut hybrid.refiner_reference),
-            (&mut hybrid.generator, &mut hybrid.generator_reference),
-        ] {
-            let start = model.take();
-            *reference = reference.take().or(start);
-        }
-        if pairs.modality() != Modality::Token {
-            let draws = settings.diffusion.draws_per_pair.unwrap_or(DRAWS_PER_PAIR).max(DRAWS);
-            settings.diffusion.draws_per_pair = Some(draws);
-        }
-        settings.model.model = Some(run.to_owned());
-        settings.data.data = Some(pairs.path().display().to_string());
-        settings.data.eval_share = 0.0;
-        settings.data.all_pairs = true;
-        settings.data.on_bad = Broken::Fail;
-        device.clone_into(&mut settings.run.device);
-        settings.run.out = None;
-    });
+    let values = settings_of(run, pairs.modality())?.derived(|settings| scoring(settings, pairs, run, device));
     let scored = score::score(Call { values, reporter }).map_err(|failure| {
         Failure::failed(format!("`judge.judge` {run}, whose rewards need what it began with: {failure}"))
     })?;
@@ -276,6 +250,41 @@ fn margins(pairs: &PairFolder, run: &str, device: &str, reporter: &dyn Reporter)
         }
     }
     Ok(margins)
+}
+
+/// The settings of a scoring of all pairs: those of the run, whose policy is compared with its reference, or else with the
+/// model that it began with.
+fn scoring(of: Settings, pairs: &PairFolder, run: &str, device: &str) -> Settings {
+    let (model, hybrid) = (of.model, of.hybrid);
+    let draws_per_pair = match pairs.modality() {
+        Modality::Token => of.diffusion.draws_per_pair,
+        Modality::Diffusion | Modality::Hybrid => {
+            Some(of.diffusion.draws_per_pair.unwrap_or(DRAWS_PER_PAIR).max(DRAWS))
+        }
+    };
+    Settings {
+        run: Run { device: device.to_owned(), out: None, ..of.run },
+        model: Model { model: Some(run.to_owned()), reference: model.reference.or(model.model), ..model },
+        hybrid: Hybrid {
+            refiner: None,
+            refiner_reference: hybrid.refiner_reference.or(hybrid.refiner),
+            generator: None,
+            generator_reference: hybrid.generator_reference.or(hybrid.generator),
+            ..hybrid
+        },
+        data: Data {
+            data: Some(pairs.path().display().to_string()),
+            eval_data: None,
+            eval_share: 0.0,
+            limit: None,
+            latents: None,
+            all_pairs: true,
+            on_bad: Broken::Fail,
+            ..of.data
+        },
+        diffusion: Diffusion { draws: None, draws_per_pair, ..of.diffusion },
+        ..of
+    }
 }
 
 /// Compares a pair with the oracle that recognises its request.

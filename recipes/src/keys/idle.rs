@@ -45,7 +45,9 @@ fn refuse_here(here: &Usage<'_>) -> Result<(), Failure> {
 fn is_off(key: &Key, values: &Values) -> bool {
     match key.field.kind {
         Kind::Switch => key.field.default_text().is_some_and(|usual| values.is(key.field, &usual)),
-        _ => !key.off.is_empty() && values.is(key.field, key.off),
+        Kind::Count | Kind::Number | Kind::Text | Kind::Choice(_) | Kind::List | Kind::Texts => {
+            !key.off.is_empty() && values.is(key.field, key.off)
+        }
     }
 }
 

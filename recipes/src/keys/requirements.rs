@@ -79,7 +79,8 @@ impl Condition {
             | Requirement::AnyGiven(_)
             | Requirement::NotGiven(..)
             | Requirement::DataFrom(_)
-            | Requirement::Predicate(..) => false,
+            | Requirement::Predicate(..)
+            | Requirement::WordPredicate(..) => false,
         };
         cannot_hold && self.concerns(verb, mdp)
     }
@@ -104,6 +105,8 @@ pub enum Requirement {
     DataFrom(&'static [Data]),
     /// Any other condition, with its text.
     Predicate(fn(&Usage<'_>) -> bool, &'static str),
+    /// A condition that a word of another setting decides, with the text that follows that word.
+    WordPredicate(fn(&Usage<'_>) -> bool, &'static Field, &'static str),
     /// Never read; the text names the replacement.
     Never(&'static str),
 }
@@ -143,6 +146,9 @@ impl Requirement {
                 (kinds.contains(&here.data), text)
             }
             Self::Predicate(holds, text) => (holds(here), text.to_owned()),
+            Self::WordPredicate(holds, field, text) => {
+                (holds(here), format!("would do nothing: {field} {} {text}", word(field)))
+            }
             Self::Never(text) => (false, text.to_owned()),
         };
         (!holds).then_some(text)

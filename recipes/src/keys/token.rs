@@ -7,43 +7,52 @@
 use crate::settings::{Modality, at};
 
 use super::requirements::Data::{Embedded, Files, Pairs};
-use super::requirements::Requirement::{AnyGiven, DataFrom, NotGiven, OneOf, Predicate};
+use super::requirements::Requirement::{AnyGiven, DataFrom, NotGiven, OneOf, Predicate, WordPredicate};
 use super::requirements::{ANY, Condition, HYBRID, TOKEN};
 use super::{ALL, CREDIT, DATA, EXPORTS, INSPECT, Key, SAMPLE, SEARCH, TRAIN, key};
 
-/// The refusal of a law of drawing where a search takes the best.
-const NO_DRAWS: &str = "would do nothing: `search.method` draws no tokens";
+/// `inspect` reads texts where there are some.
+const INSPECTS_DATA: Condition = Condition(INSPECT, ANY, DataFrom(&[Embedded, Files, Pairs]));
+
+/// A search whose method takes the best tokens has no use for how they are drawn.
+const SEARCH_DRAWS: Condition =
+    Condition(SEARCH, ANY, WordPredicate(|here| here.draws_words(), &at::search::method, "draws no tokens"));
 
 /// The same where `sample` searches.
-const NO_DRAWS_OF_SAMPLE: &str = "would do nothing: `sample.search` draws no tokens";
+const SAMPLE_DRAWS: Condition =
+    Condition(SAMPLE, ANY, WordPredicate(|here| here.draws_words(), &at::sample::search, "draws no tokens"));
+
+/// Training draws tokens in rounds, and in runs of hybrids that show samples.
+const ROUNDS_DRAW: Condition = Condition(TRAIN, TOKEN, AnyGiven(&[&at::rounds::rounds]));
+const RUN_DRAWS: Condition = Condition(
+    TRAIN,
+    HYBRID,
+    Predicate(|here| here.draws_pictures(), "would do nothing: this run draws none, neither samples nor trajectories"),
+);
+
+/// Where tokens are drawn.
+const DRAWS: &[Condition] = &[SEARCH_DRAWS, SAMPLE_DRAWS, ROUNDS_DRAW, RUN_DRAWS];
+
+/// Where tokens are drawn by chance.
+const DRAWS_BY_CHANCE: &[Condition] = &[
+    SEARCH_DRAWS,
+    SAMPLE_DRAWS,
+    ROUNDS_DRAW,
+    RUN_DRAWS,
+    Condition(
+        TRAIN | SAMPLE | SEARCH,
+        ANY,
+        Predicate(|here| !here.is_greedy(), "would do nothing: `sample.temperature` 0 takes the likeliest token"),
+    ),
+];
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key(&at::data::max_length, ALL | SEARCH | CREDIT).only(Modality::Token).in_hybrid().when(&[Condition(
-        INSPECT,
-        ANY,
-        DataFrom(&[Embedded, Files, Pairs]),
-    )]),
-    key(&at::data::max_prompt_length, DATA | CREDIT).only(Modality::Token).when(&[Condition(
-        INSPECT,
-        ANY,
-        DataFrom(&[Embedded, Files, Pairs]),
-    )]),
-    key(&at::data::show, INSPECT).only(Modality::Token).off("0").when(&[Condition(
-        INSPECT,
-        ANY,
-        DataFrom(&[Embedded, Files, Pairs]),
-    )]),
-    key(&at::data::truncation, DATA | CREDIT).only(Modality::Token).when(&[Condition(
-        INSPECT,
-        ANY,
-        DataFrom(&[Embedded, Files, Pairs]),
-    )]),
-    key(&at::data::tokenization, DATA).only(Modality::Token).when(&[Condition(
-        INSPECT,
-        ANY,
-        DataFrom(&[Embedded, Files, Pairs]),
-    )]),
+    key(&at::data::max_length, ALL | SEARCH | CREDIT).only(Modality::Token).in_hybrid().when(&[INSPECTS_DATA]),
+    key(&at::data::max_prompt_length, DATA | CREDIT).only(Modality::Token).when(&[INSPECTS_DATA]),
+    key(&at::data::show, INSPECT).only(Modality::Token).off("0").when(&[INSPECTS_DATA]),
+    key(&at::data::truncation, DATA | CREDIT).only(Modality::Token).when(&[INSPECTS_DATA]),
+    key(&at::data::tokenization, DATA).only(Modality::Token).when(&[INSPECTS_DATA]),
     key(&at::data::on_bad, DATA).only(Modality::Token).when(&[Condition(DATA, ANY, DataFrom(&[Files, Pairs]))]),
     key(&at::objective::per_token, TRAIN).only(Modality::Token).when(&[Condition(
         TRAIN,
@@ -65,86 +74,15 @@ pub(super) const KEYS: &[Key] = &[
         ANY,
         OneOf(&at::objective::name, &["kto"]),
     )]),
-    key(&at::sample::temperature, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(&[
-        Condition(SEARCH, ANY, Predicate(|here| here.draws_words(), NO_DRAWS)),
-        Condition(SAMPLE, ANY, Predicate(|here| here.draws_words(), NO_DRAWS_OF_SAMPLE)),
-        Condition(TRAIN, TOKEN, AnyGiven(&[&at::rounds::rounds])),
-        Condition(
-            TRAIN,
-            HYBRID,
-            Predicate(
-                |here| here.draws_pictures(),
-                "would do nothing: this run draws none, neither samples nor trajectories",
-            ),
-        ),
-    ]),
-    key(&at::sample::top_k, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(&[
-        Condition(SEARCH, ANY, Predicate(|here| here.draws_words(), NO_DRAWS)),
-        Condition(SAMPLE, ANY, Predicate(|here| here.draws_words(), NO_DRAWS_OF_SAMPLE)),
-        Condition(TRAIN, TOKEN, AnyGiven(&[&at::rounds::rounds])),
-        Condition(
-            TRAIN,
-            HYBRID,
-            Predicate(
-                |here| here.draws_pictures(),
-                "would do nothing: this run draws none, neither samples nor trajectories",
-            ),
-        ),
-        Condition(
-            TRAIN | SAMPLE | SEARCH,
-            ANY,
-            Predicate(|here| !here.is_greedy(), "would do nothing: `sample.temperature` 0 takes the likeliest token"),
-        ),
-    ]),
-    key(&at::sample::top_p, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(&[
-        Condition(SEARCH, ANY, Predicate(|here| here.draws_words(), NO_DRAWS)),
-        Condition(SAMPLE, ANY, Predicate(|here| here.draws_words(), NO_DRAWS_OF_SAMPLE)),
-        Condition(TRAIN, TOKEN, AnyGiven(&[&at::rounds::rounds])),
-        Condition(
-            TRAIN,
-            HYBRID,
-            Predicate(
-                |here| here.draws_pictures(),
-                "would do nothing: this run draws none, neither samples nor trajectories",
-            ),
-        ),
-        Condition(
-            TRAIN | SAMPLE | SEARCH,
-            ANY,
-            Predicate(|here| !here.is_greedy(), "would do nothing: `sample.temperature` 0 takes the likeliest token"),
-        ),
-    ]),
-    key(&at::sample::min_p, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(&[
-        Condition(SEARCH, ANY, Predicate(|here| here.draws_words(), NO_DRAWS)),
-        Condition(SAMPLE, ANY, Predicate(|here| here.draws_words(), NO_DRAWS_OF_SAMPLE)),
-        Condition(TRAIN, TOKEN, AnyGiven(&[&at::rounds::rounds])),
-        Condition(
-            TRAIN,
-            HYBRID,
-            Predicate(
-                |here| here.draws_pictures(),
-                "would do nothing: this run draws none, neither samples nor trajectories",
-            ),
-        ),
-        Condition(
-            TRAIN | SAMPLE | SEARCH,
-            ANY,
-            Predicate(|here| !here.is_greedy(), "would do nothing: `sample.temperature` 0 takes the likeliest token"),
-        ),
-    ]),
-    key(&at::sample::repetition_penalty, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().off("1").when(&[
-        Condition(SEARCH, ANY, Predicate(|here| here.draws_words(), NO_DRAWS)),
-        Condition(SAMPLE, ANY, Predicate(|here| here.draws_words(), NO_DRAWS_OF_SAMPLE)),
-        Condition(TRAIN, TOKEN, AnyGiven(&[&at::rounds::rounds])),
-        Condition(
-            TRAIN,
-            HYBRID,
-            Predicate(
-                |here| here.draws_pictures(),
-                "would do nothing: this run draws none, neither samples nor trajectories",
-            ),
-        ),
-    ]),
+    key(&at::sample::temperature, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(DRAWS),
+    key(&at::sample::top_k, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(DRAWS_BY_CHANCE),
+    key(&at::sample::top_p, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(DRAWS_BY_CHANCE),
+    key(&at::sample::min_p, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(DRAWS_BY_CHANCE),
+    key(&at::sample::repetition_penalty, SAMPLE | SEARCH | TRAIN)
+        .only(Modality::Token)
+        .in_hybrid()
+        .off("1")
+        .when(DRAWS),
     key(&at::sample::chat, SAMPLE | SEARCH).only(Modality::Token),
     key(&at::sample::system, SAMPLE | SEARCH).only(Modality::Token),
     key(&at::sample::max_new_tokens, SAMPLE | SEARCH).only(Modality::Token),

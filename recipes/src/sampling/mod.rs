@@ -12,7 +12,7 @@ use crate::Failure;
 
 pub(crate) use prompts::{embedded_prompts, read_prompts};
 pub(crate) use token::{
-    Asked, Room, candidate, continued_text, draw, model_name, pair_settings, prompt_text, response_text,
+    EncodedPrompts, Room, candidate, continued_text, draw, model_name, pair_settings, prompt_text, response_text,
 };
 
 /// A line about a finished folder of pairs.

@@ -58,7 +58,7 @@ pub(crate) fn sample(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
     model::say_ignored(&files, call.reporter);
     let tokenizer = files.tokenizer()?.clone();
     let room = Room::of(values, &files)?;
-    let Asked { prompts, encoded } = Asked::read(call, &files)?;
+    let EncodedPrompts { prompts, encoded } = EncodedPrompts::read(call, &files)?;
     let n = values.sample.n();
     if values.label.pairs().is_some() {
         super::check_count(encoded.len(), n)?;
@@ -79,12 +79,12 @@ pub(crate) fn sample(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
 }
 
 /// The prompts, and their tokens.
-pub(crate) struct Asked {
+pub(crate) struct EncodedPrompts {
     pub(crate) prompts: Vec<Prompt>,
     pub(crate) encoded: Vec<Vec<u32>>,
 }
 
-impl Asked {
+impl EncodedPrompts {
     /// Reads the prompts that the settings name; each must leave room for an answer.
     pub(crate) fn read(call: &Call<'_>, files: &ModelFiles) -> Result<Self, Failure> {
         let values = &call.values;

@@ -106,7 +106,7 @@ pub(super) struct Running<'a, 's, M: Mdp> {
 }
 
 impl<M: Mdp> Running<'_, '_, M> {
-    /// Runs a method, unless somebody wants it to stop.
+    /// Runs a method, unless a stop is requested.
     pub(super) fn by(&mut self, method: &dyn Method<M>) -> ::search::Result<Vec<OutcomeOf<M>>> {
         let reporter = self.call.reporter;
         let mut watch = |_: ::search::Progress<'_>| {

@@ -11,7 +11,7 @@ use train::write_lines;
 use super::check::check_count;
 use super::{Cast, methods, pairs};
 use crate::sampled::{Sampled, SampledAnswer, SampledResult};
-use crate::sampling::{self, Asked, Room, candidate, chat, continued_text, prompt_text, response_text};
+use crate::sampling::{self, EncodedPrompts, Room, candidate, chat, continued_text, prompt_text, response_text};
 use crate::settings::{SearchMethod, Values, at};
 use crate::{Call, Failure, model, text};
 
@@ -44,7 +44,7 @@ pub(super) fn search(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
 
 /// The models of a search and what they are asked.
 struct Searched {
-    asked: Asked,
+    asked: EncodedPrompts,
     tokenizer: ModelTokenizer,
     mdp: TokenMdp,
     cast: Cast<CausalLm>,
@@ -59,7 +59,7 @@ impl Searched {
         let files = model::load(name, values)?;
         model::say_ignored(&files, call.reporter);
         let tokenizer = files.tokenizer()?.clone();
-        let asked = Asked::read(call, &files)?;
+        let asked = EncodedPrompts::read(call, &files)?;
         let room = Room::of(values, &files)?;
         let most = room.most;
         // Prompts take their turns.

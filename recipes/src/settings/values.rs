@@ -14,6 +14,8 @@ pub struct Values {
     settings: Settings,
     given: BTreeSet<&'static str>,
     typed: BTreeSet<&'static str>,
+    /// Those that the program determined, which no preset changes.
+    fixed: BTreeSet<&'static str>,
 }
 
 impl Deref for Values {
@@ -29,7 +31,7 @@ impl From<Settings> for Values {
     fn from(settings: Settings) -> Self {
         let is_default = |field: &&Field| field.value(&settings) == field.value(&Settings::default());
         let given = fields().filter(|field| !is_default(field)).map(|field| field.path).collect();
-        Self { given, settings, typed: BTreeSet::new() }
+        Self { settings, given, ..Self::default() }
     }
 }
 
@@ -105,11 +107,11 @@ impl Values {
         Ok(())
     }
 
-    /// Changes defaults; what was given stays.
+    /// Changes defaults; what was given or [`set`](Self::set) stays.
     pub fn preset(&mut self, change: impl FnOnce(&mut Settings)) {
         let before = self.settings.clone();
         change(&mut self.settings);
-        for field in fields().filter(|field| self.given.contains(field.path)) {
+        for field in fields().filter(|field| self.given.contains(field.path) || self.fixed.contains(field.path)) {
             (field.reset)(&mut self.settings);
             if let Some(value) = field.value(&before) {
                 (field.set)(&mut self.settings, &value);
@@ -117,9 +119,32 @@ impl Values {
         }
     }
 
-    /// Sets a value that the program determined, such as a generated folder name.
+    /// Sets a value that the program determined, such as a generated folder name; no later preset changes it.
     pub fn set(&mut self, change: impl FnOnce(&mut Settings)) {
+        let before = self.settings.clone();
         change(&mut self.settings);
+        let changed = fields().filter(|field| field.value(&before) != field.value(&self.settings));
+        self.fixed.extend(changed.map(|field| field.path));
+    }
+
+    /// The settings of a step of this work, such as the sampling of a round.
+    ///
+    /// What `change` leaves as it is was given in the step if it was given here. What it puts back to its default counts as
+    /// not given, and what it changes otherwise as [`set`](Self::set): no preset of the step changes it.
+    pub(crate) fn derived(&self, change: impl FnOnce(Settings) -> Settings) -> Self {
+        let (mut values, usual) = (self.clone(), Settings::default());
+        values.settings = change(values.settings);
+        for field in fields() {
+            let value = field.value(&values.settings);
+            if value == field.value(&self.settings) {
+                continue;
+            }
+            values.forget(field);
+            if value != field.value(&usual) {
+                values.fixed.insert(field.path);
+            }
+        }
+        values
     }
 
     /// Takes some settings of a run, unless they were given here.
@@ -134,8 +159,14 @@ impl Values {
     /// Resets a setting to its default, as if it had not been given.
     pub fn reset(&mut self, field: &Field) {
         (field.reset)(&mut self.settings);
-        self.given.remove(field.path);
-        self.typed.remove(field.path);
+        self.forget(field);
+    }
+
+    /// Forgets where the value of a setting came from.
+    fn forget(&mut self, field: &Field) {
+        for origin in [&mut self.given, &mut self.typed, &mut self.fixed] {
+            origin.remove(field.path);
+        }
     }
 
     /// Whether it was given.
@@ -243,7 +274,7 @@ fn fit(field: &Field, value: Value) -> Result<Value, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{EarlyStoppingName, SearchMethod, at};
+    use super::super::{Data, EarlyStoppingName, Sample, SearchMethod, at};
     use super::*;
 
     #[test]
@@ -259,6 +290,31 @@ mod tests {
         values.reset(&at::objective::beta);
         values.preset(|settings| settings.objective.beta = 0.7);
         assert_eq!(values.objective.beta, 0.7);
+    }
+
+    #[test]
+    fn a_preset_of_a_step_changes_neither_what_was_given_nor_what_was_determined() {
+        let mut values = Values::default();
+        // Given, though it is the default.
+        values.merge_set("objective.beta=0.1").unwrap();
+        values.merge_set("data.limit=7").unwrap();
+        values.set(|settings| settings.data.max_length = 64);
+        let mut step = values.derived(|settings| Settings {
+            sample: Sample { null_share: 0.0, ..settings.sample },
+            data: Data { limit: None, ..settings.data },
+            ..settings
+        });
+        step.preset(|settings| {
+            settings.objective.beta = 0.7;
+            settings.data.max_length = 128;
+            settings.sample.null_share = 0.5;
+            settings.data.limit = Some(9);
+            settings.optimizer.lr = 1e-3;
+        });
+        assert_eq!((step.objective.beta, step.data.max_length, step.sample.null_share), (0.1, 64, 0.0));
+        assert_eq!((step.data.limit, step.optimizer.lr), (Some(9), 1e-3), "these were not given for the step");
+        assert!(step.is_given(&at::objective::beta) && !step.is_given(&at::data::limit));
+        assert!(!step.is_given(&at::sample::null_share), "what the program determined was not given");
     }
 
     #[test]

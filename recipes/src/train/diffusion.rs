@@ -10,7 +10,7 @@ use objectives::{Comparison, Objective};
 use policies::{Persist as _, Policy};
 
 use super::Task;
-use super::trainer::{self, Judgement, Learned, Lessons, Problem, with_reference};
+use super::trainer::{self, Learned, Lessons, Problem, TrainerResult, with_reference};
 use crate::denoiser::{self, Loaded};
 use crate::images::{self, ImageData};
 use crate::judged_pairs::is_pair_folder;
@@ -234,7 +234,7 @@ impl Problem for Drawing<'_> {
         }
     }
 
-    fn judge<S: Source<Mdp = ImageMdp>>(&self, learned: &Learned<'_, Self, S>) -> Result<Judgement, Failure> {
+    fn judge<S: Source<Mdp = ImageMdp>>(&self, learned: &Learned<'_, Self, S>) -> Result<TrainerResult, Failure> {
         let &Learned { task, learner, outcome, .. } = learned;
         let mut table = summary::table(outcome, None, "decisions");
         let (mut judged, n) = (Vec::new(), task.prompts);
@@ -249,7 +249,7 @@ impl Problem for Drawing<'_> {
             }
         }
         let (has_pictures, suggestion) = (self.sampler.wants_samples(), self.setup.suggestion(&task.call.values));
-        Ok(Judgement::Finished { table, judged, has_pictures, suggestion })
+        Ok(TrainerResult::Finished { table, judged, has_pictures, suggestion })
     }
 }
 

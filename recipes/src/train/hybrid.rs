@@ -13,7 +13,7 @@ use objectives::Objective;
 use policies::{Pair, Persist as _, Policy, TrainedHalf};
 
 use super::Task;
-use super::trainer::{self, Judgement, Learned, Lessons, Problem};
+use super::trainer::{self, Learned, Lessons, Problem, TrainerResult};
 use crate::embedded::usual;
 use crate::hybrid::data::{self, Completing, HybridData, PairData};
 use crate::hybrid::eval::{HybridJudge, HybridSampler, JudgedPicture, Request};
@@ -256,7 +256,7 @@ impl Problem for Drawing<'_> {
         }
     }
 
-    fn judge<S: Source<Mdp = PromptedMdp>>(&self, learned: &Learned<'_, Self, S>) -> Result<Judgement, Failure> {
+    fn judge<S: Source<Mdp = PromptedMdp>>(&self, learned: &Learned<'_, Self, S>) -> Result<TrainerResult, Failure> {
         let (mut table, mut judged) = (summary::table(learned.outcome, None, "decisions"), Vec::new());
         let n = learned.task.prompts;
         let problem_of_oracle = self.setup.data.problem.filter(|_| n > 0);
@@ -268,12 +268,12 @@ impl Problem for Drawing<'_> {
                     table = format!("{table}\n\n{}", judge.table(&rows)?);
                     judged = judge.judged(&rows)?;
                 }
-                Compared::Stopped(alone) => return Ok(Judgement::Stopped(alone)),
+                Compared::Stopped(alone) => return Ok(TrainerResult::Stopped(alone)),
             }
         }
         let prompts = self.setup.data.problem.map(|problem| problem.name.to_owned());
         let suggestion = Suggestion::Sample { mdp: Modality::Hybrid, prompts };
-        Ok(Judgement::Finished { table, judged, has_pictures: !self.requests.is_empty(), suggestion })
+        Ok(TrainerResult::Finished { table, judged, has_pictures: !self.requests.is_empty(), suggestion })
     }
 }
 

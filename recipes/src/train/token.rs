@@ -14,7 +14,7 @@ use policies::{Persist, Policy};
 
 use super::Task;
 use super::token_rewards::TokenRewards;
-use super::trainer::{self, Judgement, Learned, Lessons, Problem, with_reference};
+use super::trainer::{self, Learned, Lessons, Problem, TrainerResult, with_reference};
 use crate::embedded::{EmbeddedTexts, WinRate, owner, usual};
 use crate::judged_pairs::is_pair_folder;
 use crate::objective::AnyObjective;
@@ -204,7 +204,7 @@ impl Problem for Setup {
         }
     }
 
-    fn judge<S: Source<Mdp = TokenMdp>>(&self, learned: &Learned<'_, Self, S>) -> Result<Judgement, Failure> {
+    fn judge<S: Source<Mdp = TokenMdp>>(&self, learned: &Learned<'_, Self, S>) -> Result<TrainerResult, Failure> {
         let &Learned { task, learner, outcome, folder, .. } = learned;
         self.write_token_rewards(task, learner, folder)?;
         // The oracle of embedded data compares sampled answers.
@@ -224,7 +224,7 @@ impl Problem for Setup {
         let data = data.filter(|data| problem.is_some() || !is_pair_folder(data.as_ref()));
         let prompts = problem.map(|problem| problem.name).or(data).map(str::to_owned);
         let is_chat = problem.is_none() && self.tokenizer.chat_template(false).is_some();
-        Ok(Judgement::Finished {
+        Ok(TrainerResult::Finished {
             table: summary::table(outcome, win_rate.as_ref(), "tokens"),
             judged: win_rate.as_ref().map(WinRate::judged).unwrap_or_default(),
             has_pictures: false,

@@ -35,7 +35,7 @@ pub(super) trait Problem {
     fn report(&self, _reporter: &dyn Reporter) {}
 
     /// Judges the policy after its last step.
-    fn judge<S: Source<Mdp = Self::Mdp>>(&self, learned: &Learned<'_, Self, S>) -> Result<Judgement, Failure>;
+    fn judge<S: Source<Mdp = Self::Mdp>>(&self, learned: &Learned<'_, Self, S>) -> Result<TrainerResult, Failure>;
 }
 
 /// The examples of a run and its loss.
@@ -59,7 +59,7 @@ pub(super) struct Learned<'l, P: Problem + ?Sized, S: Source<Mdp = P::Mdp>> {
 }
 
 /// What became of a learner.
-pub(super) enum Judgement {
+pub(super) enum TrainerResult {
     Finished {
         /// The metrics as a printable table.
         table: String,
@@ -104,8 +104,8 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
     let (training, hooks, outcome_so_far) = (&training, &hooks, &outcome);
     let learned = Learned { task, training, hooks, learner, outcome: outcome_so_far, folder: &folder };
     match problem.judge(&learned)? {
-        Judgement::Stopped(other) => Ok(Trained::interrupted(&folder, *other)),
-        Judgement::Finished { table, judged, has_pictures, suggestion } => Ok(Trained {
+        TrainerResult::Stopped(other) => Ok(Trained::interrupted(&folder, *other)),
+        TrainerResult::Finished { table, judged, has_pictures, suggestion } => Ok(Trained {
             folder: folder.path().to_owned(),
             status: TrainingStatus::Finished,
             table,

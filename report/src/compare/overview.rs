@@ -1,6 +1,6 @@
 //! Tables: what the runs have reached, and what it has cost.
 use crate::page::{Cell, Html, Section, Table};
-use crate::run::{Record, Run, RunEnding, Split};
+use crate::run::{Record, RecordKind, Run, RunEnding};
 
 /// The metrics of the table of results.
 const SHOWN: [(&str, &str); 8] = [
@@ -19,7 +19,7 @@ pub(super) fn results(runs: &[Run]) -> Section {
     let mut head = vec!["held out".to_owned()];
     let mut ends: Vec<(&Run, &Record)> = Vec::new();
     for run in runs {
-        let all: Vec<&Record> = run.records.of(Split::Eval).collect();
+        let all: Vec<&Record> = run.records.of(RecordKind::Eval).collect();
         let (Some(first), Some(last)) = (all.first(), all.last()) else { continue };
         for record in if all.len() == 1 { vec![*first] } else { vec![*first, *last] } {
             let whose = if runs.len() == 1 { String::new() } else { format!("{}, ", run.name()) };
@@ -68,9 +68,9 @@ pub(super) fn costs(runs: &[Run]) -> Section {
 }
 
 fn cost(run: &Run) -> [Cell; 7] {
-    let last = run.records.of(Split::Train).last();
+    let last = run.records.of(RecordKind::Train).last();
     let (mut seconds, mut timed, mut before) = (0.0, 0, 0);
-    for record in run.records.of(Split::Train) {
+    for record in run.records.of(RecordKind::Train) {
         let examples = record.examples.saturating_sub(before);
         before = record.examples;
         if let Some(rate) = record.value("pairs_per_second").filter(|rate| rate.is_finite() && *rate > 0.0) {

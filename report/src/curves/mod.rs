@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use self::catalogue::{PLOTS, Plot, PlotKind};
 use self::smooth::smooth;
 use crate::plot::{Chart, Point, Series};
-use crate::run::{Records, ReferenceRun, Run, Split};
+use crate::run::{RecordKind, Records, ReferenceRun, Run};
 
 /// A plot and the words below it.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ fn of_run(plot: &Plot, own: &[(String, &str)], run: &Run, reference: Option<&Ref
     let mut drawing = Drawing::new(chart(plot, None), true);
     for (at, (label, name)) in own.iter().enumerate() {
         drawing.behind(reference, name, label);
-        for split in Split::ALL {
+        for split in RecordKind::ALL {
             let colour = if own.len() == 1 { split as usize } else { at };
             drawing.add(run, split, name, &spaced(label, split.name()), colour);
         }
@@ -76,7 +76,7 @@ fn of_runs(
     let mut drawing = Drawing::new(chart(plot, Some(label)), runs.len() < 3);
     drawing.behind(reference, name, "");
     for (at, run) in runs.iter().enumerate() {
-        for split in Split::ALL {
+        for split in RecordKind::ALL {
             let (whose, colour) = if runs.len() == 1 { ("", split as usize) } else { (run.name.as_str(), at) };
             drawing.add(run, split, name, &spaced(whose, split.name()), colour);
         }
@@ -120,14 +120,14 @@ impl Drawing {
     }
 
     /// Adds a run's numbers of a metric, if it has any.
-    fn add(&mut self, run: &Run, split: Split, name: &str, label: &str, colour: usize) {
+    fn add(&mut self, run: &Run, split: RecordKind, name: &str, label: &str, colour: usize) {
         let points = numbers(&run.records, split, name);
         if points.iter().all(|(_, y)| !y.is_finite()) {
             return;
         }
         self.is_positive &= points.iter().all(|(_, y)| !y.is_finite() || *y > 0.0);
         let series = match split {
-            Split::Train => {
+            RecordKind::Train => {
                 let (mut points, each) = smooth(&points);
                 self.each = self.each.max(each);
                 if !self.has_bands {
@@ -137,7 +137,7 @@ impl Drawing {
                 }
                 Series::line(label, points)
             }
-            Split::Eval => {
+            RecordKind::Eval => {
                 let within = |(step, y): (f64, f64)| match interval(run, name, step) {
                     Some((low, high)) => Point::within(step, y, low, high),
                     None => Point::new(step, y),
@@ -153,13 +153,13 @@ impl Drawing {
     /// Adds the reference run's numbers: those of its evaluations where it has them.
     fn behind(&mut self, reference: Option<&ReferenceRun>, name: &str, label: &str) {
         let Some(reference) = reference else { return };
-        let held_out = numbers(&reference.records, Split::Eval, name);
+        let held_out = numbers(&reference.records, RecordKind::Eval, name);
         let (points, split) = match held_out.len() {
             0 => {
-                let (points, _) = smooth(&numbers(&reference.records, Split::Train, name));
-                (points.into_iter().map(|point| (point.x, point.y)).collect(), Split::Train)
+                let (points, _) = smooth(&numbers(&reference.records, RecordKind::Train, name));
+                (points.into_iter().map(|point| (point.x, point.y)).collect(), RecordKind::Train)
             }
-            _ => (held_out, Split::Eval),
+            _ => (held_out, RecordKind::Eval),
         };
         let finite = points.iter().filter(|(_, y)| y.is_finite());
         if finite.clone().count() > 0 {
@@ -189,7 +189,7 @@ impl Drawing {
 }
 
 /// A metric's numbers by step.
-fn numbers(records: &Records, split: Split, name: &str) -> Vec<(f64, f64)> {
+fn numbers(records: &Records, split: RecordKind, name: &str) -> Vec<(f64, f64)> {
     records.of(split).filter_map(|record| Some((record.step as f64, record.value(name)?))).collect()
 }
 

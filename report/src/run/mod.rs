@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::Error;
 
 pub(crate) use self::evaluations::{Evaluation, Histogram};
-pub(crate) use self::records::{Record, Records, Split};
+pub(crate) use self::records::{Record, RecordKind, Records};
 pub(crate) use self::rewards::RewardedAnswer;
 pub(crate) use self::samples::{Samples, TextSample};
 #[cfg(test)]

@@ -9,14 +9,14 @@ use crate::Error;
 
 /// What a record is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Split {
+pub(crate) enum RecordKind {
     /// A step on training examples.
     Train,
     /// An evaluation of held-out examples.
     Eval,
 }
 
-impl Split {
+impl RecordKind {
     /// Both.
     pub(crate) const ALL: [Self; 2] = [Self::Train, Self::Eval];
 
@@ -32,7 +32,7 @@ impl Split {
 /// One line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Record {
-    pub(crate) split: Split,
+    pub(crate) split: RecordKind,
     /// Optimiser steps done.
     pub(crate) step: usize,
     /// Training examples seen so far.
@@ -77,7 +77,7 @@ impl Records {
     }
 
     /// The records of a split.
-    pub(crate) fn of(&self, split: Split) -> impl Iterator<Item = &Record> {
+    pub(crate) fn of(&self, split: RecordKind) -> impl Iterator<Item = &Record> {
         self.all.iter().filter(move |record| record.split == split)
     }
 
@@ -98,8 +98,8 @@ fn record((number, fields): &Line, path: &Path) -> Result<Record, Error> {
         count.ok_or_else(|| damaged(path, *number, format!("`{name}` is not a count")))
     };
     let split = match fields.get("split").and_then(Value::as_str) {
-        Some("train") => Split::Train,
-        Some("eval") => Split::Eval,
+        Some("train") => RecordKind::Train,
+        Some("eval") => RecordKind::Eval,
         _ => return Err(damaged(path, *number, "`split` is neither \"train\" nor \"eval\"")),
     };
     let mut values = Vec::with_capacity(fields.len());
@@ -124,7 +124,7 @@ mod tests {
         let records = parse(&format!("{line}{{\"split\":\"ev")).unwrap();
         assert!(records.is_cut && records.all.len() == 1);
         let record = &records.all[0];
-        assert_eq!((record.split, record.step, record.value("loss")), (Split::Train, 1, Some(0.5)));
+        assert_eq!((record.split, record.step, record.value("loss")), (RecordKind::Train, 1, Some(0.5)));
         assert!(record.value("rewards/margins").unwrap().is_nan());
     }
 

@@ -1,9 +1,9 @@
 //! Appendix D.1: a planner of latent codes and a decoder of clips, from one preference.
 //!
 //! The wiring of models, data and hand-off, and how both learn, are those of the example `06_video`: the same files.
+mod clip_judge;
 #[path = "../../../examples/06_video/learning.rs"]
 mod learning;
-mod studio;
 #[path = "../../../examples/06_video/wiring.rs"]
 mod wiring;
 
@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 use train::token::TokenSource;
 use train::{CacheKey, Ending, Observers, Settings, Source, Training};
 
+use self::clip_judge::ClipJudge;
 use self::learning::{EMA, Stage, WEIGHTS, objective, together};
-use self::studio::Studio;
 use self::wiring::{Drawings, NAMES, Pairs, Parts, Plans, Size, Video, draws};
 use crate::result::{Claim, FigureResult, Rule, Table};
 use crate::statistics::Measured;
@@ -31,7 +31,7 @@ use crate::{Figure, Result, Scale, Setup};
 
 /// A seed's numbers: of the base and of the joint policy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Judged {
+struct SeedScores {
     scores: [f64; 2],
     plans: [f64; 2],
     drawn: [f64; 2],
@@ -41,7 +41,7 @@ struct Judged {
 /// Trains both halves from demonstrations once and from preferences with every seed.
 pub(crate) fn run(setup: &Setup<'_>) -> Result<FigureResult> {
     let video = Video::new()?;
-    let mut all: Vec<Judged> = Vec::new();
+    let mut all: Vec<SeedScores> = Vec::new();
     for seed in setup.seeds() {
         all.push(setup.kept(&format!("video-seed-{seed}"), || joint(setup, &video, seed))?);
     }
@@ -65,7 +65,7 @@ pub(crate) fn run(setup: &Setup<'_>) -> Result<FigureResult> {
     })
 }
 
-fn claims(all: &[Judged]) -> Vec<Claim> {
+fn claims(all: &[SeedScores]) -> Vec<Claim> {
     let plans: Vec<f64> = all.iter().map(|judged| judged.plans[1] - judged.plans[0]).collect();
     vec![
         Claim::new(
@@ -85,11 +85,11 @@ fn claims(all: &[Judged]) -> Vec<Claim> {
     ]
 }
 
-fn table(all: &[Judged]) -> Table {
+fn table(all: &[SeedScores]) -> Table {
     let mut table =
         Table::new("Clips of the base and of the joint policy", &["policy", "score", "plan right", "drawn as planned"]);
     for (at, name) in ["base", "joint"].into_iter().enumerate() {
-        let of = |number: fn(&Judged) -> [f64; 2]| {
+        let of = |number: fn(&SeedScores) -> [f64; 2]| {
             Measured::over_seeds(&all.iter().map(|judged| number(judged)[at]).collect::<Vec<_>>()).to_string()
         };
         table.push([name.to_owned(), of(|one| one.scores), of(|one| one.plans), of(|one| one.drawn)]);
@@ -106,7 +106,7 @@ fn size(setup: &Setup<'_>) -> Size {
 }
 
 /// Trains both from the preferences of a seed, and judges them.
-fn joint(setup: &Setup<'_>, video: &Video, seed: u64) -> Result<Judged> {
+fn joint(setup: &Setup<'_>, video: &Video, seed: u64) -> Result<SeedScores> {
     let (planner, decoder) = (planner(setup, video)?, decoder(setup, video)?);
     let base = video.frozen(planner.clone(), decoder.clone())?;
     let mut learner = together(video.planner(planner)?, video.decoder(decoder, None)?);
@@ -117,13 +117,13 @@ fn joint(setup: &Setup<'_>, video: &Video, seed: u64) -> Result<Judged> {
     let (objective, settings) = (objective()?, Stage::Joint.settings(steps, seed));
     let folder = setup.video_folder(&format!("joint-seed-{seed}"));
     fit(setup, (&video.mdp, &source, Some(&base)), &objective, &mut learner, &settings, &folder)?;
-    let studio = Studio::new(video, seed, Split::Test, sizes.pictures)?;
-    let (before, after) = (studio.judge(&base)?, studio.judge(&learner)?);
-    Ok(Judged {
+    let clip_judge = ClipJudge::new(video, seed, Split::Test, sizes.pictures)?;
+    let (before, after) = (clip_judge.judge(&base)?, clip_judge.judge(&learner)?);
+    Ok(SeedScores {
         scores: [before.score, after.score],
         plans: [before.plans, after.plans],
         drawn: [before.drawn, after.drawn],
-        win_rate: studio.win_rate(&after, &before),
+        win_rate: clip_judge.win_rate(&after, &before),
     })
 }
 

@@ -116,7 +116,7 @@ fn a_half_alone_learns_against_the_others_frozen_numbers() {
     assert_eq!(learned.gradient_norms.len(), 1);
 }
 
-/// Examples whose answers nobody wrote.
+/// Examples without answers.
 struct Given(Vec<Example>);
 
 impl crate::token::Examples for Given {

@@ -1,7 +1,7 @@
 //! The syntax tree of a template.
 use std::sync::Arc;
 
-use super::symbols::Scope;
+use super::scope::Scope;
 
 /// A statement and its line number.
 #[derive(Debug)]

@@ -3,7 +3,8 @@ use std::rc::Rc;
 
 use super::error::{Error, Result};
 use super::interpreter::Interpreter;
-use super::methods::{self, Known};
+use super::method_support::MethodSupport;
+use super::methods;
 use super::objects::{Cycler, Function, Object};
 use super::value::{Range, Value};
 
@@ -40,9 +41,11 @@ impl Interpreter<'_> {
             (Value::Range(range), "step") => Ok(Some(Value::Int(range.step))),
             _ => match methods::find(value, name) {
                 None => Ok(None),
-                Some((name, Known::Method)) => Ok(Some(Value::Object(Rc::new(Object::Method(value.clone(), name))))),
-                Some((_, Known::Mutator)) => Ok(Some(unsafe_attribute(value, name))),
-                Some((_, Known::Unsupported)) => {
+                Some((name, MethodSupport::Method)) => {
+                    Ok(Some(Value::Object(Rc::new(Object::Method(value.clone(), name)))))
+                }
+                Some((_, MethodSupport::Mutator)) => Ok(Some(unsafe_attribute(value, name))),
+                Some((_, MethodSupport::Unsupported)) => {
                     let kind = value.type_name();
                     Err(Error::new(format!("{kind}.{name} is not supported in chat templates")))
                 }

@@ -3,7 +3,8 @@ use std::rc::Rc;
 
 use super::arguments::Arguments;
 use super::ast::{ArgumentList, Call, Comparison, Expression};
-use super::costs::{NAMESPACE, width};
+use super::cost::width;
+use super::costs::NAMESPACE;
 use super::error::{Error, Result};
 use super::extent::check_size;
 use super::frame::Frame;

@@ -1,8 +1,8 @@
 //! The grammar of expressions.
 use super::ast::{ArgumentList, Call, Comparison, Expression, Operator};
 use super::error::{Error, Result};
-use super::lexer::Kind;
 use super::parser::Parser;
+use super::token::Kind;
 use super::{filters, predicates};
 
 /// Maximum length of a chain such as `a + b + c`.

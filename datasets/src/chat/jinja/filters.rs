@@ -3,7 +3,7 @@ use std::rc::Rc;
 
 use super::arguments::{self, Arguments, required};
 use super::attributes::marked;
-use super::costs::Cost;
+use super::cost::Cost;
 use super::error::{Error, Result};
 use super::interpreter::Interpreter;
 use super::json::{self, Style};

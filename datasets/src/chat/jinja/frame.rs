@@ -3,7 +3,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::symbols::{Scope, Source};
+use super::scope::{Scope, Source};
 use super::value::Value;
 
 /// The variables of a running block. A declared variable without a value is unset.

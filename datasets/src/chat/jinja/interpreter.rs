@@ -10,7 +10,7 @@ use super::error::{Error, Result};
 use super::extent::check_size;
 use super::frame::Frame;
 use super::objects::{Closure, FUNCTIONS, Object};
-use super::symbols::Scope;
+use super::scope::Scope;
 use super::text::to_text;
 use super::value::{Dict, Value};
 use crate::chat::Date;

@@ -2,7 +2,7 @@
 use std::fmt::Write as _;
 
 use super::error::{Error, Result};
-use super::lexer::Kind;
+use super::token::Kind;
 
 /// Whether a character may be part of a name.
 pub(super) fn is_word(letter: char) -> bool {

@@ -6,24 +6,13 @@ use super::arguments::{self, Arguments, required};
 use super::error::{Error, Result};
 use super::interpreter::Interpreter;
 use super::letters::with_ascii_digits;
+use super::method_support::MethodSupport::{self, Method, Mutator, Unsupported};
 use super::operators;
 use super::text::{float, view_of};
 use super::value::Value;
 use super::{looping_methods, text_methods};
 
-/// The support of a method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
-    Method,
-    /// It mutates its value, which the sandbox forbids.
-    Mutator,
-    /// Python has it, but it is not implemented here.
-    Unsupported,
-}
-
-use Known::{Method, Mutator, Unsupported};
-
-type Names = &'static [(&'static str, Known)];
+type Names = &'static [(&'static str, MethodSupport)];
 
 const LIST: Names = &[
     ("append", Mutator),
@@ -93,7 +82,7 @@ const ITERATOR: Names = &[
 ];
 
 /// Looks up a method in the table.
-pub(super) fn find(value: &Value, name: &str) -> Option<(&'static str, Known)> {
+pub(super) fn find(value: &Value, name: &str) -> Option<(&'static str, MethodSupport)> {
     let names = match value {
         Value::Text(_) => text_methods::NAMES,
         Value::Markup(_) => return Some(("", Unsupported)),

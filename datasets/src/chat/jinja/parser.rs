@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use super::ast::{Block, Expression, For, Macro, Statement, StatementKind};
 use super::error::{Error, Result};
-use super::lexer::{self, Kind, Token};
+use super::lexer;
+use super::token::{Kind, Token};
 
 /// Maximum nesting of expressions and blocks.
 const DEEPEST: usize = 60;
@@ -257,7 +258,7 @@ impl Parser {
             body,
             otherwise,
             knows_loop: false,
-            test_scope: super::symbols::Scope::default(),
+            test_scope: super::scope::Scope::default(),
         };
         Ok(StatementKind::For(Arc::new(looped)))
     }

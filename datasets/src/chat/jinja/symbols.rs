@@ -8,26 +8,7 @@ use std::sync::Arc;
 
 use super::ast::{Block, Expression, For, Macro, Statement, StatementKind, Target};
 use super::error::{Error, Result};
-
-/// The initial value of a block's variable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// It is assigned before, as a parameter or loop variable.
-    Given,
-    /// The template's variables and top-level assignments.
-    Context,
-    /// The enclosing block.
-    Around,
-    /// None: it is set later.
-    Nowhere,
-}
-
-/// The variables of a block.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Scope {
-    pub(super) names: BTreeMap<String, Source>,
-    stored: BTreeSet<String>,
-}
+use super::scope::{Scope, Source};
 
 /// Resolves the names of a template and of all its blocks, and stores them there.
 pub(super) fn resolve(body: &mut [Statement]) -> Result<Scope> {

@@ -5,14 +5,14 @@ use super::arguments::{self, Arguments, required};
 use super::error::{Error, Result};
 use super::extent::check_size;
 use super::interpreter::Interpreter;
-use super::methods::Known::{self, Method, Unsupported};
+use super::method_support::MethodSupport::{self, Method, Unsupported};
 use super::numbers::WIDEST;
 use super::text::{is_printable, is_space};
 use super::value::Value;
 use super::{braces, letters, splitting};
 
 /// The methods of Python's `str`.
-pub(super) const NAMES: &[(&str, Known)] = &[
+pub(super) const NAMES: &[(&str, MethodSupport)] = &[
     ("capitalize", Method),
     ("casefold", Method),
     ("center", Method),

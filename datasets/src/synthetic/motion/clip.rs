@@ -3,13 +3,8 @@
 use std::sync::Arc;
 
 use super::code::Code;
-use super::scene::Shape;
+use super::shape::{EDGE, FRAMES, Shape};
 use crate::images::Pixels;
-
-/// Number of frames of a clip.
-pub const FRAMES: usize = 8;
-/// Height and width of a frame.
-pub const EDGE: usize = 16;
 
 /// Brightness of a shape, from -1 (black) to 1 (white).
 pub(super) const PAINT: f32 = 0.8;

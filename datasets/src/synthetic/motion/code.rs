@@ -1,7 +1,6 @@
 //! Latent codes: the shape and its position in one frame.
 
-use super::clip::EDGE;
-use super::scene::{Axis, Shape};
+use super::shape::{Axis, EDGE, Shape};
 
 /// The content of a frame: a shape at a position along one axis, centred along the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

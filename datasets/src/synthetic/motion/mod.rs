@@ -36,16 +36,18 @@ mod oracle;
 mod problem;
 mod request;
 mod scene;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod tokens;
 
-pub use clip::{Clip, EDGE, FRAMES};
+pub use clip::Clip;
 pub use code::Code;
 pub use oracle::{Detection, Oracle, Seen};
 pub use problem::{Drawn, MotionPair, MotionProblem, MotionSide, Plan};
 pub use request::{Asking, Request, WORDS};
-pub use scene::{Axis, Direction, Motion, Shape, Speed, Wanted};
+pub use scene::{Direction, Motion, Speed, Wanted};
+pub use shape::{Axis, EDGE, FRAMES, Shape};
 pub use tokens::{END_OF_TEXT, code_token, planner_prompt, planner_response, tokenizer, tokenizer_json};
 
 pub use super::{ComparisonOutcome, Split};

@@ -1,9 +1,10 @@
 //! The oracle: recognises and scores clips.
 
 use super::ComparisonOutcome;
-use super::clip::{Clip, EDGE, FRAMES, GROUND, PAINT};
+use super::clip::{Clip, GROUND, PAINT};
 use super::code::Code;
-use super::scene::{Axis, Direction, Shape, Speed, Wanted};
+use super::scene::{Direction, Speed, Wanted};
+use super::shape::{Axis, EDGE, FRAMES, Shape};
 
 /// Recognises the motion in clips, and scores them against the request.
 ///

@@ -1,10 +1,10 @@
 //! The problem's data by seed, split and index.
 
 use super::Split;
-use super::clip::FRAMES;
 use super::code::Code;
 use super::request::Request;
-use super::scene::{Axis, Motion, Shape, Wanted};
+use super::scene::{Motion, Wanted};
+use super::shape::{Axis, FRAMES, Shape};
 use crate::synthetic::draw::RandomDraws;
 
 /// A planner demonstration: a request with one plan, right or wrong.

@@ -1,7 +1,8 @@
 //! Requests.
 
 use super::Split;
-use super::scene::{Direction, Shape, Speed, Wanted};
+use super::scene::{Direction, Speed, Wanted};
+use super::shape::Shape;
 use crate::synthetic::draw::RandomDraws;
 
 /// Every word of requests, in alphabetical order; words are separated by one space.

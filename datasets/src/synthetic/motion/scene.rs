@@ -1,19 +1,8 @@
-//! Shapes, directions, speeds and motions.
+//! Directions, speeds and motions.
 
-use super::clip::FRAMES;
 use super::code::Code;
+use super::shape::{Axis, FRAMES, Shape};
 use crate::synthetic::draw::RandomDraws;
-
-/// A moving shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Shape {
-    /// A filled circle.
-    Circle,
-    /// A cross.
-    Cross,
-    /// A triangle that points up.
-    Triangle,
-}
 
 /// The direction of motion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,15 +17,6 @@ pub enum Direction {
     Down,
 }
 
-/// The axis of motion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Axis {
-    /// Left and right.
-    Horizontal,
-    /// Up and down.
-    Vertical,
-}
-
 /// The speed of motion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Speed {
@@ -44,16 +24,6 @@ pub enum Speed {
     Slow,
     /// One and a half.
     Fast,
-}
-
-impl Shape {
-    /// Every shape.
-    pub const ALL: [Self; 3] = [Self::Circle, Self::Cross, Self::Triangle];
-
-    /// The word in requests.
-    pub fn word(self) -> &'static str {
-        ["circle", "cross", "triangle"][self as usize]
-    }
 }
 
 impl Direction {
@@ -83,11 +53,6 @@ impl Direction {
     pub fn is_forward(self) -> bool {
         matches!(self, Self::Right | Self::Down)
     }
-}
-
-impl Axis {
-    /// Both axes.
-    pub const ALL: [Self; 2] = [Self::Horizontal, Self::Vertical];
 }
 
 impl Speed {

@@ -19,7 +19,7 @@ use self::parts::SplitFiles;
 use self::weights::Layout;
 use super::huggingface::{check_tensors, parse_config};
 use super::vocabulary::Vocabulary;
-use super::{ModelFiles, ModelTokenizer, stored};
+use super::{ModelFiles, ModelTokenizer, stored_types};
 use crate::ModelError;
 use crate::causal::{Architecture, CausalConfig};
 
@@ -73,7 +73,7 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelErro
 
 /// The type that most weights are stored in; F32 where they are quantised.
 fn stored_type(header: &Header) -> DType {
-    stored::most_common(header.tensors.values().map(|info| {
+    stored_types::most_common(header.tensors.values().map(|info| {
         let kind = match info.stored {
             Stored::Plain(kind) => Some(kind),
             Stored::Blocks(_) => None,

@@ -1,4 +1,4 @@
-//! Split GGUF models, as written by llama.cpp's `gguf-split`.
+//! PartNumber GGUF models, as written by llama.cpp's `gguf-split`.
 //!
 //! The files of a model are named `NAME-00001-of-00003.gguf` and so on. The first one has the metadata; each one has
 //! its index (`split.no`, from zero), their number (`split.count`), and some of the tensors.
@@ -25,13 +25,13 @@ impl SplitFiles {
     pub(super) fn open(path: &Path) -> Result<Self, ModelError> {
         let file = SizedFile::open(path)?;
         let header = Header::read(&file)?;
-        let Some(split) = Split::of(path, &header)? else { return Ok(Self { files: vec![file], header }) };
+        let Some(split) = PartNumber::of(path, &header)? else { return Ok(Self { files: vec![file], header }) };
         let (mut files, mut headers) = (Vec::new(), Vec::new());
         for part in 0..split.count {
             let path = split.path_of(path, part)?;
             let file = SizedFile::open(&path)?;
             let header = Header::read(&file)?;
-            match Split::of(&path, &header)? {
+            match PartNumber::of(&path, &header)? {
                 Some(own) if own.number == part && own.count == split.count => {}
                 _ => return Err(ModelError::format(&path, format!("not {}, as its name says", split.naming(part)))),
             }
@@ -71,12 +71,12 @@ fn joined(files: &[SizedFile], headers: Vec<Header>) -> Result<Header, ModelErro
 
 /// The index of a file and the number of files.
 #[derive(Clone, Copy, Debug)]
-struct Split {
+struct PartNumber {
     number: usize,
     count: usize,
 }
 
-impl Split {
+impl PartNumber {
     /// `None` for an unsplit model.
     fn of(path: &Path, header: &Header) -> Result<Option<Self>, ModelError> {
         // The names have five digits.

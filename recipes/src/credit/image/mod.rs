@@ -18,9 +18,9 @@ use train::diffusion::FromImages;
 
 use self::maps::{Errors, RewardMaps};
 use super::measures::{Bootstrap, auroc};
+use super::needed;
 use super::steps::{Drawn, StepSummary};
 use super::summary::{CreditSummary, Kind, Words, labelled, summarise};
-use super::{Outputs, needed, page};
 use crate::embedded::{EmbeddedImages, WrongPixels, is_embedded};
 use crate::judged_pairs::is_pair_folder;
 use crate::score::diffusion::PictureScoring;
@@ -132,28 +132,26 @@ impl ImageCredit {
     }
 }
 
-/// Lays the reward of pictures on draws and places, and writes what is asked for.
-pub(super) fn credit(call: &Call<'_>) -> Result<ImageCredit, Failure> {
+/// Lays the reward of pictures on draws and places; a page shows the first of them.
+pub(super) fn credit(call: &Call<'_>, has_page: bool) -> Result<ImageCredit, Failure> {
     let mut call = Call { values: call.values.clone(), reporter: call.reporter };
     let name = needed(call.values.model.model(), "credit needs `model.model`")?;
     let without = "credit needs `model.reference`: the model before it learned preferences";
     needed(call.values.model.reference(), without)?;
     let single = prepare(&mut call.values)?;
-    let outputs = Outputs::of(&call.values)?;
     let beta = crate::score::beta(&call.values)?;
     let scored = PictureScoring::open(&name, Split::Test, &call)?;
     let bins = parts(&call.values, scored.mdp.schedule.len())?;
-    let asked = Asked { scored: &scored, beta, bins, is_shown: outputs.page.is_some() };
+    let asked = PictureCrediting { scored: &scored, beta, bins, is_shown: has_page };
     let pictures = if single { asked.all::<Demonstration>(&call)? } else { asked.all::<Comparison>(&call)? };
-    let credit = assemble(pictures, (bins, scored.mdp.schedule.len()), call.values.run.seed());
-    let mut lines = Lines::new(outputs.lines.as_deref());
-    for picture in &credit.pictures {
-        lines.push_picture(picture)?;
-    }
-    let page = outputs.page.map(|path| page::image::page(&credit).map(|page| (path, page))).transpose()?;
-    lines.finish()?;
-    page.map_or(Ok(()), |(path, page)| page::write(&path, &page))?;
-    Ok(credit)
+    Ok(assemble(pictures, (bins, scored.mdp.schedule.len()), call.values.run.seed()))
+}
+
+/// Writes a line for each picture.
+pub(super) fn write_credit(credit: &ImageCredit, out: &Path) -> Result<(), Failure> {
+    let mut lines = Lines::new(out);
+    credit.pictures.iter().try_for_each(|picture| lines.push_picture(picture))?;
+    lines.finish()
 }
 
 /// Sets defaults, and says whether the data are single pictures.
@@ -205,7 +203,7 @@ pub(super) fn parts(values: &Values, n_timesteps: usize) -> Result<usize, Failur
 }
 
 /// What is asked of a model and its data.
-struct Asked<'a> {
+struct PictureCrediting<'a> {
     scored: &'a PictureScoring,
     beta: f64,
     bins: usize,
@@ -213,7 +211,7 @@ struct Asked<'a> {
     is_shown: bool,
 }
 
-impl Asked<'_> {
+impl PictureCrediting<'_> {
     fn all<F: FromImages>(&self, call: &Call<'_>) -> Result<Vec<CreditedPicture>, Failure> {
         let PictureScoring { mdp, policy, reference: Some(reference), .. } = self.scored else {
             return Err(Failure::usage("credit needs `model.reference`"));

@@ -14,24 +14,22 @@ const IN_LINE: usize = 64 * 64;
 
 /// Lines of a file that is written whole at the end, and the maps beside it.
 pub(in crate::credit) struct Lines<'a> {
-    out: Option<&'a Path>,
+    out: &'a Path,
     written: Vec<Value>,
     maps: Vec<(PathBuf, Vec<u8>)>,
 }
 
 impl<'a> Lines<'a> {
-    /// Nothing is kept where no file is named.
-    pub(in crate::credit) fn new(out: Option<&'a Path>) -> Self {
+    /// Lines of a file.
+    pub(in crate::credit) fn new(out: &'a Path) -> Self {
         Self { out, written: Vec::new(), maps: Vec::new() }
     }
 
     /// A line of its own about a picture.
     pub(in crate::credit) fn push_picture(&mut self, picture: &CreditedPicture) -> Result<(), Failure> {
-        if self.out.is_some() {
-            let mut line = json!({ "index": picture.index, "side": picture.side, "caption": picture.caption });
-            self.describe(picture, &mut line)?;
-            self.written.push(line);
-        }
+        let mut line = json!({ "index": picture.index, "side": picture.side, "caption": picture.caption });
+        self.describe(picture, &mut line)?;
+        self.written.push(line);
         Ok(())
     }
 
@@ -61,7 +59,7 @@ impl<'a> Lines<'a> {
 
     /// A map as a picture of 16 bits: black is the least credit, white the most.
     fn beside(&mut self, picture: &CreditedPicture) -> Result<Value, Failure> {
-        let Some(out) = self.out else { return Ok(Value::Null) };
+        let out = self.out;
         let stem = out.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let path = out.with_file_name(format!("{stem}-{:05}-{}.png", picture.index, picture.side));
         let (bytes, least, most) = grey(picture)?;
@@ -72,10 +70,9 @@ impl<'a> Lines<'a> {
 
     /// Writes the lines after the maps; nothing stays if one can't be written.
     pub(in crate::credit) fn finish(self) -> Result<(), Failure> {
-        let Some(out) = self.out else { return Ok(()) };
         let write =
             |(path, bytes): &(PathBuf, Vec<u8>)| write_whole(path, |file| std::io::Write::write_all(file, bytes));
-        let written = self.maps.iter().try_for_each(write).and_then(|()| write_lines(out, &self.written));
+        let written = self.maps.iter().try_for_each(write).and_then(|()| write_lines(self.out, &self.written));
         if written.is_err() {
             for (path, _) in &self.maps {
                 let _ = std::fs::remove_file(path);

@@ -78,7 +78,7 @@ fn a_page_has_a_map_for_each_part_and_nothing_from_elsewhere() {
     // Larger than its map, as of a model with an autoencoder.
     credit.pictures[1].pixels = Some(Pixels::from_fn(8, 8, |_, _, _| 0.5));
     credit.pictures[2].by_steps[1] = None;
-    let page = page::image::page(&credit).unwrap();
+    let page = crate::credit::page::of(&crate::credit::Credit::Image(credit)).unwrap();
     assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<b>"), "{page}");
     assert_eq!(page.matches("<figure>").count(), 4);
     assert_eq!(page.matches("t 0-4").count(), 2 * 4);
@@ -101,7 +101,7 @@ fn single_pictures_have_rewards_and_no_margins() {
 fn small_maps_are_in_lines_and_large_ones_beside_them() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("credit.jsonl");
-    let mut lines = Lines::new(Some(&out));
+    let mut lines = Lines::new(&out);
     let small = picture(0, "chosen", [0.5, 0.0, 0.0, -0.5], [0.0; 4], [true, false, false, false]);
     lines.push_picture(&small).unwrap();
     let places = 65 * 64;

@@ -13,7 +13,7 @@ use crate::credit::image::SHOWN;
 ///
 /// # Errors
 /// A picture can't be encoded.
-pub(in crate::credit) fn page(credit: &PairCredit) -> Result<String, Failure> {
+pub(super) fn page(credit: &PairCredit) -> Result<String, Failure> {
     let halves = Section::new("Words and pictures").table(&table(&credit.shares.cells()));
     let halves = halves.text(&credit.shares.explained());
     let shown = &credit.pairs[..credit.pairs.len().min(SHOWN)];

@@ -17,7 +17,7 @@ pub(super) const ABOUT: &str =
 ///
 /// # Errors
 /// A picture can't be encoded.
-pub(in crate::credit) fn page(credit: &ImageCredit) -> Result<String, Failure> {
+pub(super) fn page(credit: &ImageCredit) -> Result<String, Failure> {
     let mut steps = steps_section(&credit.steps);
     if let Some((right, pairs)) = credit.accuracy {
         steps = steps.text(&format!("margin above 0: {right} of {pairs} pairs"));

@@ -1,16 +1,28 @@
 //! Pages of heat maps: one file each, without a script or anything from elsewhere.
-pub(super) mod hybrid;
-pub(super) mod image;
+mod hybrid;
+mod image;
 mod picture;
-pub(super) mod text;
+mod text;
 
 use std::path::Path;
 
 use ::report::heat;
 use ::report::page::{Cell, Page, Section, Table};
 
-use super::CreditSummary;
+use super::{Credit, CreditSummary};
 use crate::Failure;
+
+/// The page of credit.
+///
+/// # Errors
+/// A picture that can't be encoded.
+pub(super) fn of(credit: &Credit) -> Result<String, Failure> {
+    match credit {
+        Credit::Text(credit) => Ok(text::page(credit)),
+        Credit::Image(credit) => image::page(credit),
+        Credit::Pairs(credit) => hybrid::page(credit),
+    }
+}
 
 /// Writes a page, whole or not at all.
 pub(super) fn write(path: &Path, page: &str) -> Result<(), Failure> {

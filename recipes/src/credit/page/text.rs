@@ -15,7 +15,7 @@ body:has(#c3:checked) .c3,body:has(#c4:checked) .c4,body:has(#c5:checked) .c5,bo
 body:has(#c7:checked) .c7{display:block}label{margin-right:1em;white-space:nowrap}";
 
 /// The page of answers.
-pub(in crate::credit) fn page(credit: &TextCredit) -> String {
+pub(super) fn page(credit: &TextCredit) -> String {
     let n = credit.answers.first().map_or(0, |answer| answer.columns.len());
     let scales: Vec<Scale> = (0..n).map(|column| credit.scale(column)).collect();
     let mut answers = Section::new("Answers").html(kinds(n));

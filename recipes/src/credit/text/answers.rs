@@ -15,15 +15,15 @@ const BUILTIN_RECORDS: usize = 256;
 
 /// A prompt and the answers to it.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct CreditRecord {
     pub(super) origin: Origin,
     pub(super) prompt: String,
-    pub(super) answers: Vec<Given>,
+    pub(super) answers: Vec<RecordAnswer>,
 }
 
 /// An answer, and which of its characters are wrong, where that is known.
 #[derive(Debug, PartialEq)]
-pub(super) struct Given {
+pub(super) struct RecordAnswer {
     /// The field that it is in.
     pub(super) side: &'static str,
     pub(super) text: String,
@@ -31,7 +31,7 @@ pub(super) struct Given {
 }
 
 /// The answers that `data.data` names.
-pub(super) fn read(name: &str, values: &Values) -> Result<Vec<Asked>, Failure> {
+pub(super) fn read(name: &str, values: &Values) -> Result<Vec<CreditRecord>, Failure> {
     let limit = values.data.limit();
     if limit == Some(0) {
         return Err(Failure::usage("`data.limit` takes at least 1"));
@@ -54,7 +54,7 @@ pub(super) fn read(name: &str, values: &Values) -> Result<Vec<Asked>, Failure> {
 }
 
 /// Posts of the test split, which no run has learned from.
-fn embedded(name: &str, n: usize, values: &Values) -> Result<Vec<Asked>, Failure> {
+fn embedded(name: &str, n: usize, values: &Values) -> Result<Vec<CreditRecord>, Failure> {
     let Some(texts) = EmbeddedTexts::all().find(|texts| texts.name == name) else {
         let known = listed(EmbeddedTexts::all().map(|texts| texts.name));
         return Err(Failure::usage(format!("there is no embedded data `{name}`; there are {known}")));
@@ -63,7 +63,7 @@ fn embedded(name: &str, n: usize, values: &Values) -> Result<Vec<Asked>, Failure
     records.map(|record| of_record(record, texts)).collect()
 }
 
-fn of_record(record: PreferenceRecord, texts: &EmbeddedTexts) -> Result<Asked, Failure> {
+fn of_record(record: PreferenceRecord, texts: &EmbeddedTexts) -> Result<CreditRecord, Failure> {
     let plain = |text: &Text| match text {
         Text::Plain(text) => Ok(text.clone()),
         Text::Chat(_) => Err(Failure::failed(format!("{}: {CHAT}", record.origin))),
@@ -74,10 +74,10 @@ fn of_record(record: PreferenceRecord, texts: &EmbeddedTexts) -> Result<Asked, F
     let given = |(text, side): (&Text, &&'static str)| {
         let text = plain(text)?;
         let spans = texts.wrong_spans.and_then(|spans| spans(&prompt, &text));
-        Ok(Given { side, text, spans })
+        Ok(RecordAnswer { side, text, spans })
     };
     let answers = record.answers.texts().into_iter().zip(sides).map(given).collect::<Result<_, Failure>>()?;
-    Ok(Asked { origin: record.origin, prompt, answers })
+    Ok(CreditRecord { origin: record.origin, prompt, answers })
 }
 
 /// The refusal of conversations.
@@ -85,7 +85,7 @@ const CHAT: &str = "credit reads plain texts, and this is a conversation";
 
 /// A record: `prompt`, and `response` (or `completion`) or a pair of `chosen` and `rejected`. `spans` are those of
 /// `response` or of `rejected`.
-fn of_row(origin: Origin, record: &Value) -> Result<Asked, Failure> {
+fn of_row(origin: Origin, record: &Value) -> Result<CreditRecord, Failure> {
     let Value::Object(fields) = record else {
         return Err(Failure::failed(format!("{origin}: a record is an object with a `prompt`, not {record}")));
     };
@@ -97,7 +97,7 @@ fn of_row(origin: Origin, record: &Value) -> Result<Asked, Failure> {
         }
         let n = text.chars().count();
         let spans = spans.map(|spans| spans_of(&origin, spans, side, n)).transpose()?;
-        Ok(Given { side, text, spans })
+        Ok(RecordAnswer { side, text, spans })
     };
     let spans = fields.get("spans").filter(|spans| !spans.is_null());
     let answers = if let Some(side) = ["response", "completion"].into_iter().find(|name| fields.contains_key(*name)) {
@@ -109,7 +109,7 @@ fn of_row(origin: Origin, record: &Value) -> Result<Asked, Failure> {
         let text = "a record has `response`, or `chosen` and `rejected`";
         return Err(Failure::failed(format!("{origin}: {text}; this has {}", found.join(", "))));
     };
-    Ok(Asked { origin, prompt, answers })
+    Ok(CreditRecord { origin, prompt, answers })
 }
 
 fn text(origin: &Origin, fields: &Map<String, Value>, name: &str) -> Result<String, Failure> {
@@ -149,14 +149,14 @@ mod tests {
 
     use super::*;
 
-    fn read_row(record: &Value) -> Result<Asked, Failure> {
+    fn read_row(record: &Value) -> Result<CreditRecord, Failure> {
         of_row(Origin::line(&Arc::from(Path::new("a.jsonl")), 3), record)
     }
 
     #[test]
     fn spans_are_those_of_the_response_or_of_the_rejected_side() {
         let one = read_row(&json!({"prompt": "p", "response": " née", "spans": [[1, 4]]})).unwrap();
-        let given = |side, text: &str, spans| Given { side, text: text.to_owned(), spans };
+        let given = |side, text: &str, spans| RecordAnswer { side, text: text.to_owned(), spans };
         assert_eq!(one.answers, [given("response", " née", Some(std::iter::once(1..4).collect()))]);
         let pair = read_row(&json!({"prompt": "p", "chosen": "a", "rejected": "bc", "spans": []})).unwrap();
         assert_eq!(pair.answers, [given("chosen", "a", None), given("rejected", "bc", Some(vec![]))]);

@@ -9,11 +9,10 @@ use ::report::heat::{self, Piece, Scale};
 use mdp::token::TokenMdp;
 use models::formats;
 use serde_json::{Value, json};
-use train::write_lines;
 
 use self::signals::Crediting;
+use super::needed;
 use super::summary::{CreditSummary, Words, summarise as measure_all};
-use super::{Outputs, needed, page};
 use crate::judge::reward::TextReward;
 use crate::settings::TokenizationName;
 use crate::{Call, Failure, model, text};
@@ -94,7 +93,7 @@ impl TextCredit {
     }
 }
 
-/// Lays the reward of answers on their tokens, and writes what is asked for.
+/// Lays the reward of answers on their tokens.
 pub(super) fn credit(call: &Call<'_>) -> Result<TextCredit, Failure> {
     let mut values = call.values.clone();
     values.set(|settings| settings.data.tokenization = TokenizationName::Separate);
@@ -103,7 +102,6 @@ pub(super) fn credit(call: &Call<'_>) -> Result<TextCredit, Failure> {
         needed(values.model.reference(), "credit needs `model.reference`: the model before it learned preferences")?;
     let data = needed(values.data.data(), "credit needs `data.data`")?;
     let beta = crate::score::beta(&values)?;
-    let outputs = Outputs::of(&values)?;
     let reward = reward_model(&values)?;
     let asked = answers::read(&data, &values)?;
     let files = model::load(&name, &values)?;
@@ -118,10 +116,7 @@ pub(super) fn credit(call: &Call<'_>) -> Result<TextCredit, Failure> {
         Crediting { mdp: &mdp, policy, reference: &reference, reward: reward.as_ref(), tokenise: &tokenise, beta };
     let answers = all(&crediting, &asked, call)?;
     let summary = summarise(&answers, values.run.seed());
-    let credit = TextCredit { answers, summary };
-    outputs.lines.map_or(Ok(()), |out| write_lines(&out, credit.answers.iter().map(CreditedAnswer::to_json)))?;
-    outputs.page.map_or(Ok(()), |html| page::write(&html, &page::text::page(&credit)))?;
-    Ok(credit)
+    Ok(TextCredit { answers, summary })
 }
 
 fn reward_model(values: &crate::settings::Values) -> Result<Option<TextReward>, Failure> {
@@ -134,7 +129,11 @@ fn reward_model(values: &crate::settings::Values) -> Result<Option<TextReward>, 
     Ok(Some(TextReward::load(name, &device)?))
 }
 
-fn all(crediting: &Crediting<'_>, asked: &[answers::Asked], call: &Call<'_>) -> Result<Vec<CreditedAnswer>, Failure> {
+fn all(
+    crediting: &Crediting<'_>,
+    asked: &[answers::CreditRecord],
+    call: &Call<'_>,
+) -> Result<Vec<CreditedAnswer>, Failure> {
     let bar = call.reporter.bar("credit", asked.len());
     let mut answers = Vec::with_capacity(asked.len());
     for (index, record) in asked.iter().enumerate() {

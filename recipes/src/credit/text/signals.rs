@@ -8,7 +8,7 @@ use mdp::{Episode, Mdp};
 use models::causal::CausalLm;
 use policies::Policy;
 
-use super::answers::{Asked, Given};
+use super::answers::{CreditRecord, RecordAnswer};
 use super::{CreditedAnswer, MEASURES};
 use crate::Failure;
 use crate::judge::reward::TextReward;
@@ -25,11 +25,11 @@ pub(super) struct Crediting<'a> {
 
 impl Crediting<'_> {
     /// The answers of a record with the credit of their tokens, by each kind in the order of [`MEASURES`].
-    pub(super) fn credit(&self, index: usize, asked: &Asked) -> Result<Vec<CreditedAnswer>, Failure> {
+    pub(super) fn credit(&self, index: usize, asked: &CreditRecord) -> Result<Vec<CreditedAnswer>, Failure> {
         asked.answers.iter().map(|given| self.of_answer(index, asked, given)).collect()
     }
 
-    fn of_answer(&self, index: usize, asked: &Asked, given: &Given) -> Result<CreditedAnswer, Failure> {
+    fn of_answer(&self, index: usize, asked: &CreditRecord, given: &RecordAnswer) -> Result<CreditedAnswer, Failure> {
         let located = self.tokenise.located(&asked.origin, &asked.prompt, &given.text)?;
         let record = datasets::PreferenceRecord::new(
             asked.origin.clone(),
@@ -85,7 +85,12 @@ impl Crediting<'_> {
 }
 
 /// The reward model's value of the answer up to each token's end, less that up to the end before.
-fn of_reward(reward: &TextReward, asked: &Asked, answer: &str, places: &[Range<usize>]) -> Result<Vec<f64>, Failure> {
+fn of_reward(
+    reward: &TextReward,
+    asked: &CreditRecord,
+    answer: &str,
+    places: &[Range<usize>],
+) -> Result<Vec<f64>, Failure> {
     let byte = |at: usize| answer.char_indices().nth(at).map_or(answer.len(), |(byte, _)| byte);
     let mut ends = vec![0];
     for place in places {

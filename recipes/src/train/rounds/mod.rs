@@ -5,6 +5,7 @@
 //! existing ones are not made again, so that stopped rounds can be resumed.
 mod prompts;
 mod settings;
+mod step;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,14 +19,14 @@ use serde_json::json;
 
 use self::prompts::{Prompts, line, source};
 use self::settings::{check, fit};
+use self::step::{PolicyNames, RoundStep};
 use super::{Purpose, fresh_folder, one};
 use crate::embedded::{PROMPTS, usual};
-use crate::hybrid::halves_of_run;
 use crate::judge::{self, JudgeCounts};
 use crate::keys::{TRAIN, to_toml};
 use crate::report;
 use crate::sample;
-use crate::settings::{Modality, RoundReference, SaveDtype, SearchScore, Values, at};
+use crate::settings::{RoundReference, SaveDtype, SearchScore, at};
 use crate::trained::{Suggestion, Trained, TrainingStatus};
 use crate::{Call, Failure, search};
 
@@ -94,8 +95,7 @@ impl Rounds<'_> {
             std::fs::create_dir_all(&folder)?;
             remove_leftovers(&folder)?;
             if !pairs.exists() {
-                let asked = self.prompts.of_round(round, values.rounds.pairs(), values)?;
-                self.make_pairs(round, &asked, &folder.join("prompts.jsonl"), &pairs, Against::Itself)?;
+                self.make_pairs(round, &pairs)?;
             }
             let Some(counts) = self.judged_counts(&pairs, judge)? else {
                 return Ok(self.trained(TrainingStatus::AwaitingLabels { round, pairs }));
@@ -156,118 +156,89 @@ impl Rounds<'_> {
         self.call.reporter.is_stopped()
     }
 
-    /// Settings of a verb within a round: a seed derived from verb, round and seed, and the policy of the rounds
-    /// before.
-    fn values(&self, purpose: &str, round: usize, policy_of: usize) -> Result<Values, Failure> {
-        let mut values = self.call.values.clone();
-        let seed = derived_seed(values.run.seed(), purpose, round as u64);
-        let no_more = [
-            &at::rounds::rounds,
-            &at::data::data,
-            &at::data::latents,
-            &at::data::eval_data,
-            &at::data::limit,
-            &at::diffusion::draws,
-            &at::train::reference_cache,
-            &at::run::out,
-            &at::label::pairs,
-            &at::sample::prompts,
-            &at::sample::limit,
-            &at::sample::n,
-        ];
-        for field in no_more {
-            values.reset(field);
-        }
-        values.set(|settings| {
-            settings.run.seed = seed;
-            settings.hybrid.compare = false;
-        });
-        if policy_of > 0 {
-            let run = self.run(policy_of);
-            if values.run.mdp() == Modality::Hybrid {
-                let [refiner, generator] = halves_of_run(&run)?;
-                values.set(|settings| {
-                    settings.hybrid.refiner = Some(refiner);
-                    settings.hybrid.generator = Some(generator);
-                });
-            } else {
-                values.set(|settings| settings.model.model = Some(run.display().to_string()));
-            }
-        }
-        Ok(values)
+    /// A step of a round: a seed derived from purpose, round and seed, and the policy of the rounds before. It has no
+    /// reference and no files yet.
+    fn step(&self, purpose: &str, round: usize, policy_of: usize) -> Result<RoundStep<'_>, Failure> {
+        let values = &self.call.values;
+        Ok(RoundStep {
+            seed: derived_seed(values.run.seed(), purpose, round as u64),
+            policy: self.policy(policy_of)?,
+            reference: PolicyNames::default(),
+            search: None,
+            score: values.search.score(),
+            null_share: values.sample.null_share(),
+            prompts: None,
+            pairs: None,
+            data: None,
+            out: None,
+        })
     }
 
-    /// Sets the reference of an implicit reward that a round's search seeks: the one that the policy learned beside. The
-    /// first round's policy has learned nothing here, so its reward is 0 everywhere unless a reference is named, and the
-    /// likelihood is sought.
-    fn score_of_search(&self, round: usize, values: &mut Values) -> Result<(), Failure> {
-        if values.sample.search().is_none() || values.search.score() != SearchScore::Implicit {
-            return Ok(());
-        }
-        let start = &self.call.values;
-        let named = [start.model.reference(), start.hybrid.refiner_reference(), start.hybrid.generator_reference()];
-        if round == 1 && named == [None; 3] {
-            let score = &at::search::score;
-            self.call.reporter.info(&format!("{score} implicit begins with round 2; this round seeks the likelihood"));
-            values.set(|settings| settings.search.score = SearchScore::Likelihood);
-            return Ok(());
-        }
-        if values.rounds.reference() == RoundReference::Fixed || round <= 2 {
-            self.against_start(values, Named::IsUsed);
-            return Ok(());
-        }
-        let before = self.values("reference of a search", round, round - 2)?;
-        values.set(|settings| {
-            settings.model.reference.clone_from(&before.model.model);
-            settings.hybrid.refiner_reference.clone_from(&before.hybrid.refiner);
-            settings.hybrid.generator_reference.clone_from(&before.hybrid.generator);
-        });
-        Ok(())
+    /// The policy after a round; after round 0 the one that the rounds begin with.
+    fn policy(&self, round: usize) -> Result<PolicyNames, Failure> {
+        let values = &self.call.values;
+        if round == 0 { Ok(PolicyNames::start(values)) } else { PolicyNames::of_run(&self.run(round), values) }
     }
 
-    /// Sets the starting policy as the reference to compare with, or as the training reference if none was named.
-    fn against_start(&self, values: &mut Values, or: Named) {
-        let start = &self.call.values;
-        let named = |reference: Option<&str>, model: Option<&str>| {
-            reference.filter(|_| or == Named::IsUsed).or(model).map(str::to_owned)
-        };
-        values.set(|settings| {
-            settings.model.reference = named(start.model.reference(), start.model.model());
-            settings.hybrid.refiner_reference = named(start.hybrid.refiner_reference(), start.hybrid.refiner());
-            settings.hybrid.generator_reference = named(start.hybrid.generator_reference(), start.hybrid.generator());
-        });
+    /// The reference that was named, or else the starting policy.
+    fn fixed_reference(&self) -> PolicyNames {
+        let values = &self.call.values;
+        PolicyNames::named_reference(values).or(PolicyNames::start(values))
     }
 
-    fn make_pairs(
-        &self,
-        round: usize,
-        asked: &[Prompt],
-        prompts: &Path,
-        pairs: &Path,
-        against: Against,
-    ) -> Result<(), Failure> {
-        write_lines(prompts, asked.iter().map(line))?;
-        let mut values = match against {
-            Against::Itself => self.values("pairs of a round", round, round - 1)?,
-            Against::Start => self.values("comparison of a round", round, round)?,
-        };
-        match against {
-            Against::Itself => {
-                clear_references(&mut values);
-                self.score_of_search(round, &mut values)?;
-            }
-            // Policies are compared by what they draw.
-            Against::Start => {
-                values.reset(&at::sample::search);
-                self.against_start(&mut values, Named::IsLeftOut);
-                values.set(|settings| settings.sample.null_share = 0.0);
-            }
+    /// The score that a round's search seeks, and the reference of an implicit reward: the one that the policy learned
+    /// beside. The first round's policy has learned nothing here, so its reward is 0 everywhere unless a reference is named,
+    /// and the likelihood is sought.
+    fn score_of_search(&self, round: usize) -> Result<(SearchScore, PolicyNames), Failure> {
+        let values = &self.call.values;
+        let score = values.search.score();
+        if values.sample.search().is_none() || score != SearchScore::Implicit {
+            return Ok((score, PolicyNames::default()));
         }
-        values.set(|settings| {
-            settings.sample.prompts = Some(prompts.display().to_string());
-            settings.label.pairs = Some(pairs.display().to_string());
-        });
+        if round == 1 && PolicyNames::named_reference(values) == PolicyNames::default() {
+            let field = &at::search::score;
+            self.call.reporter.info(&format!("{field} implicit begins with round 2; this round seeks the likelihood"));
+            return Ok((SearchScore::Likelihood, PolicyNames::default()));
+        }
+        let is_of_start = values.rounds.reference() == RoundReference::Fixed || round <= 2;
+        Ok((score, if is_of_start { self.fixed_reference() } else { self.policy(round - 2)? }))
+    }
+
+    /// Samples pairs for a step's prompts.
+    fn sample(&self, asked: &[Prompt], step: RoundStep<'_>) -> Result<(), Failure> {
+        step.prompts.map_or(Ok(()), |path| write_lines(path, asked.iter().map(line)))?;
+        let values = step.values(&self.call.values);
         sample::sample(Call { values, reporter: self.call.reporter }).map(drop)
+    }
+
+    /// Samples the pairs that a round learns from, both sides by its policy.
+    fn make_pairs(&self, round: usize, pairs: &Path) -> Result<(), Failure> {
+        let values = &self.call.values;
+        let asked = self.prompts.of_round(round, values.rounds.pairs(), values)?;
+        let prompts = self.folder(round).join("prompts.jsonl");
+        let (score, reference) = self.score_of_search(round)?;
+        let step = RoundStep {
+            search: values.sample.search(),
+            score,
+            reference,
+            prompts: Some(&prompts),
+            pairs: Some(pairs),
+            ..self.step("pairs of a round", round, round - 1)?
+        };
+        self.sample(&asked, step)
+    }
+
+    /// Samples pairs of a round's policy and the starting one, which are compared by what they draw.
+    fn make_comparison(&self, round: usize, pairs: &Path) -> Result<(), Failure> {
+        let prompts = self.folder(round).join("held-out.jsonl");
+        let step = RoundStep {
+            reference: PolicyNames::start(&self.call.values),
+            null_share: 0.0,
+            prompts: Some(&prompts),
+            pairs: Some(pairs),
+            ..self.step("comparison of a round", round, round)?
+        };
+        self.sample(&self.prompts.held_out, step)
     }
 
     /// Counts the judge's choices in a pair folder; `None` if people have not judged any yet.
@@ -293,16 +264,16 @@ impl Rounds<'_> {
         if run.join("model").is_dir() {
             return Ok(true);
         }
-        let mut values = self.values("run of a round", round, round - 1)?;
-        values.reset(&at::sample::search);
-        match values.rounds.reference() {
-            RoundReference::Fixed => self.against_start(&mut values, Named::IsUsed),
-            RoundReference::Moved => clear_references(&mut values),
-        }
-        values.set(|settings| {
-            settings.data.data = Some(pairs.display().to_string());
-            settings.run.out = Some(run.display().to_string());
-        });
+        let step = RoundStep {
+            reference: match self.call.values.rounds.reference() {
+                RoundReference::Fixed => self.fixed_reference(),
+                RoundReference::Moved => PolicyNames::default(),
+            },
+            data: Some(pairs),
+            out: Some(&run),
+            ..self.step("run of a round", round, round - 1)?
+        };
+        let values = step.values(&self.call.values);
         let resume = if run.exists() { resumable_run(&run)? } else { None };
         one(Call { values, reporter: self.call.reporter }, Purpose::Round, (resume, None), PROMPTS)?;
         Ok(run.join("model").is_dir())
@@ -313,10 +284,9 @@ impl Rounds<'_> {
         if self.prompts.held_out.is_empty() {
             return Ok(None);
         }
-        let (folder, pairs) = (self.folder(round), self.folder(round).join("against-start"));
+        let pairs = self.folder(round).join("against-start");
         if !pairs.exists() {
-            let prompts = folder.join("held-out.jsonl");
-            self.make_pairs(round, &self.prompts.held_out, &prompts, &pairs, Against::Start)?;
+            self.make_comparison(round, &pairs)?;
         }
         let Some(counts) = self.judged_counts(&pairs, judge)? else {
             let name = pairs.display();
@@ -336,27 +306,6 @@ impl Rounds<'_> {
                     "interval": interval })
         });
         Ok(write_lines(&self.path.join("rounds.jsonl"), lines)?)
-    }
-}
-
-/// The policy of side b.
-#[derive(Clone, Copy)]
-enum Against {
-    Itself,
-    Start,
-}
-
-/// Whether a reference that the user named takes precedence.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Named {
-    IsUsed,
-    IsLeftOut,
-}
-
-/// Clears the references, so that the model itself is the reference.
-fn clear_references(values: &mut Values) {
-    for reference in [&at::model::reference, &at::hybrid::refiner_reference, &at::hybrid::generator_reference] {
-        values.reset(reference);
     }
 }
 

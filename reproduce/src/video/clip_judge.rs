@@ -13,7 +13,7 @@ use crate::statistics::mean;
 const STEPS: usize = 12;
 
 /// Requests, and the noise of their clips: the same for every policy.
-pub(super) struct Studio<'a> {
+pub(super) struct ClipJudge<'a> {
     video: &'a Video,
     plan: SamplingPlan,
     seed: u64,
@@ -21,7 +21,7 @@ pub(super) struct Studio<'a> {
 }
 
 /// A policy's clips as the oracle reads them.
-pub(super) struct Judged {
+pub(super) struct JudgedClips {
     clips: Vec<Clip>,
     /// The mean score, 0 to 1.
     pub(super) score: f64,
@@ -31,7 +31,7 @@ pub(super) struct Judged {
     pub(super) drawn: f64,
 }
 
-impl<'a> Studio<'a> {
+impl<'a> ClipJudge<'a> {
     /// Takes the requests of the first pairs of a split.
     pub(super) fn new(video: &'a Video, seed: u64, split: Split, n: u64) -> Result<Self> {
         let requests = (0..n).map(|index| MotionProblem::new(seed).pair(split, index).request).collect();
@@ -55,7 +55,7 @@ impl<'a> Studio<'a> {
     }
 
     /// Generates and scores a policy's clips.
-    pub(super) fn judge(&self, models: &Models) -> Result<Judged> {
+    pub(super) fn judge(&self, models: &Models) -> Result<JudgedClips> {
         let generated = self.generate(models)?;
         let (mut scores, mut plans, mut drawn) = (Vec::new(), Vec::new(), Vec::new());
         for ((codes, clip), request) in generated.iter().zip(&self.requests) {
@@ -72,7 +72,7 @@ impl<'a> Studio<'a> {
             drawn.push(f64::from(u8::from(is_drawn)));
         }
         let clips = generated.into_iter().map(|(_, clip)| clip).collect();
-        Ok(Judged { clips, score: mean(scores), plans: mean(plans), drawn: mean(drawn) })
+        Ok(JudgedClips { clips, score: mean(scores), plans: mean(plans), drawn: mean(drawn) })
     }
 
     /// Renders codes; `None` if they are incomplete.
@@ -83,7 +83,7 @@ impl<'a> Studio<'a> {
     }
 
     /// The win rate of the first over the second; ties are halves.
-    pub(super) fn win_rate(&self, ours: &Judged, theirs: &Judged) -> f64 {
+    pub(super) fn win_rate(&self, ours: &JudgedClips, theirs: &JudgedClips) -> f64 {
         let both = ours.clips.iter().zip(&theirs.clips).zip(&self.requests);
         mean(both.map(|((ours, theirs), request)| Oracle::compare(&request.wanted, ours, theirs).value()))
     }

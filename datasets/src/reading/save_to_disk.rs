@@ -3,7 +3,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::shards::Parts;
 use crate::error::DatasetError;
 
 /// The file that lists a folder's splits.
@@ -11,6 +10,9 @@ const SPLITS: &str = "dataset_dict.json";
 
 /// The file that lists a split's data files.
 const STATE: &str = "state.json";
+
+/// Files with their splits, where these are known.
+pub(super) type Parts = Vec<(Option<String>, PathBuf)>;
 
 /// The files of a saved folder with their splits; `None` for other folders. Other Arrow files in it are caches of
 /// `datasets`.
