@@ -86,9 +86,10 @@ impl ValueCompleter for Candidates {
         match self.0.kind {
             Kind::Choice(choices) => words(choices),
             Kind::Switch => words(&["true", "false"]),
-            Kind::Count | Kind::Number | Kind::List | Kind::Texts => Vec::new(),
+            Kind::Texts if *self.0 != at::data::data => Vec::new(),
+            Kind::Count | Kind::Number | Kind::List => Vec::new(),
             Kind::Text if *self.0 == at::run::device => words(&["cpu", "cuda:0"]),
-            Kind::Text => {
+            Kind::Text | Kind::Texts => {
                 let mut found = words(&recipes::embedded_names(self.0));
                 found.extend(PathCompleter::any().complete(current));
                 found

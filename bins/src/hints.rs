@@ -1,5 +1,6 @@
 //! Flags of other programs, and what they are called here.
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use recipes::keys::{self, idle};
 
 /// Flags of TRL's, transformers', peft's and diffusers' scripts, and the same thing here.
 const NAMES: &[(&str, &str)] = &[
@@ -66,7 +67,10 @@ const NAMES: &[(&str, &str)] = &[
     ("output-dir", "--out"),
     ("run-name", "--out"),
     ("logging-dir", "--out: the run's folder has tensorboard/ in it"),
-    ("report-to", "--out: the run's folder has metrics.jsonl and tensorboard/ in it, always"),
+    (
+        "report-to",
+        "--out: metrics.jsonl and tensorboard/ in the run's folder; docs/training.md says how W&B, MLflow and trackio read them",
+    ),
     ("logging-steps", "--out: every step is logged, in metrics.jsonl and tensorboard/ of the run's folder"),
     ("eval-steps", "--eval-every"),
     ("eval-strategy", "--eval-every: steps between evaluations"),
@@ -102,10 +106,22 @@ pub(crate) fn add(error: &mut clap::Error, flags: &[String]) {
     let name = given.trim_start_matches('-').split('=').next().unwrap_or_default().replace('_', "-");
     let here = match NAMES.iter().find(|(theirs, _)| *theirs == name) {
         Some((_, here)) => (*here).to_owned(),
+        None if given.trim_start_matches('-') == name => match keys::all().find(|key| key.field.name == name) {
+            Some(key) => {
+                let text = format!("--{name} is a flag of {}", idle::names(key.verbs).join(", "));
+                return suggest(error, text);
+            }
+            None => return,
+        },
         None if flags.contains(&name) => format!("--{name}"),
         None => return,
     };
-    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![format!("here it is {here}").into()]));
+    suggest(error, format!("here it is {here}"));
+}
+
+fn suggest(error: &mut clap::Error, text: String) {
+    let text = ContextValue::StyledStrs(vec![text.into()]);
+    error.insert(ContextKind::Suggested, text);
     error.remove(ContextKind::SuggestedArg);
 }
 
@@ -144,6 +160,7 @@ mod tests {
             ("--num-train-epochs 3", "tip: here it is --epochs\n"),
             ("--num_train_epochs=3", "tip: here it is --epochs\n"),
             ("--batch_size 3", "tip: here it is --batch-size\n"),
+            ("--port 3", "tip: --port is a flag of label\n"),
             ("--betta 3", "tip: a similar argument exists: '--beta'"),
         ] {
             let text = error(line);

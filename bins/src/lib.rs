@@ -32,7 +32,8 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
 use recipes::keys::{
-    self, CREDIT, EVAL, EXPORT, INSPECT, JUDGE, LABEL, MERGE, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH, TRAIN, Verbs,
+    self, CREDIT, EVAL, EXPORT, INSPECT, JUDGE, LABEL, MERGE, PRECOMPUTE, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH,
+    TRAIN, Verbs,
 };
 use recipes::settings::{Kind, Modality, Values};
 use recipes::{Call, Failure};
@@ -87,7 +88,7 @@ impl Invocation {
 fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     match matches.subcommand() {
         Some(("train", sub)) => training::train(&asked(sub, TRAIN)?, sub),
-        Some(("precompute", sub)) => training::precompute(&asked(sub, TRAIN)?),
+        Some(("precompute", sub)) => training::precompute(&asked(sub, PRECOMPUTE)?),
         Some(("score", sub)) => score(&asked(sub, SCORE)?),
         Some(("eval", sub)) => eval::eval(&asked(sub, EVAL)?, sub),
         Some(("export", sub)) => export::export(&asked(sub, EXPORT)?),
@@ -148,7 +149,7 @@ fn asked(matches: &ArgMatches, verb: Verbs) -> Result<Invocation, Failure> {
     let mut values = Values::default();
     merge(&mut values, matches, verb)?;
     // What is inspected says itself what it is, and what a run reads is known once its defaults are.
-    if verb & (INSPECT | TRAIN) == 0 {
+    if verb & (INSPECT | TRAIN | PRECOMPUTE) == 0 {
         keys::idle::refuse(&values, verb)?;
     }
     if let Some(n) = values.run.threads() {
@@ -228,7 +229,7 @@ fn command_with(given: Option<&ArgMatches>) -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(training::command(verb("train", TRAIN, training::ABOUT, training::HELP)))
-        .subcommand(verb("precompute", TRAIN, training::ABOUT_PRECOMPUTE, training::HELP_PRECOMPUTE))
+        .subcommand(verb("precompute", PRECOMPUTE, training::ABOUT_PRECOMPUTE, training::HELP_PRECOMPUTE))
         .subcommand(verb("score", SCORE, "Writes the log-probability of every token of every answer", SCORE_HELP))
         .subcommand(eval::command(verb("eval", EVAL, eval::ABOUT, eval::HELP)))
         .subcommand(verb("sample", SAMPLE, "Draws answers to prompts", SAMPLE_HELP))
@@ -311,6 +312,7 @@ fn flag(key: &'static keys::Key) -> Arg {
         Kind::Number => arg.value_name("X"),
         Kind::Text => arg.value_name(what(name)),
         Kind::List => arg.value_name("A,B"),
+        Kind::Texts if name == "data" => arg.value_name("DATA[:WEIGHT]").action(ArgAction::Append),
         Kind::Texts => arg.value_name("TEXT").action(ArgAction::Append),
         Kind::Switch => as_switch(arg),
         Kind::Choice(_) => arg.value_name("WORD"),
@@ -330,7 +332,7 @@ fn what(name: &str) -> &'static str {
         | "guide"
         | "guide-reference" => "MODEL",
         "request-template" | "system" => "TEXT",
-        "data" | "eval-data" => "DATA",
+        "eval-data" => "DATA",
         "device" => "DEVICE",
         "pairs" | "reward-model" | "svg" => "DIR",
         "judge" => "JUDGE",

@@ -7,6 +7,7 @@ use recipes::{Suggestion, Trained, TrainingStatus};
 use train::Ending;
 
 use crate::console;
+use crate::output::COLUMNS;
 
 /// Prints a run's result and the suggested next command.
 pub(crate) fn print(trained: &Trained) {
@@ -28,7 +29,7 @@ pub(crate) fn print(trained: &Trained) {
             let last = last.display().to_string();
             let mut text = format!("{}\n\nrounds       {folder}\nlast run     {last}", trained.table);
             if let Some(suggestion) = &trained.suggestion {
-                let _ = write!(text, "\nnext         hybrid-dpo {}", command(suggestion, &last));
+                let _ = write!(text, "\n{}", next(&command(suggestion, &last)));
             }
             console::result(&text);
         }
@@ -68,10 +69,34 @@ fn done(trained: &Trained) -> String {
     if let Some(steps) = outcome.filter(|outcome| outcome.ending == Ending::StoppedEarly).map(|outcome| outcome.steps) {
         let _ = write!(text, "\nended early  after {}: evaluations had stopped improving", counted(steps, "step"));
     }
+    if let Some(dtype) = trained.rounded {
+        let _ = write!(text, "\nrounded      model/ is in {dtype}, as its base: small steps are lost in part");
+        text.push_str("\n             (--save-dtype f32 keeps all of them)");
+    }
     if let Some(suggestion) = &trained.suggestion {
-        let _ = write!(text, "\nnext         hybrid-dpo {}", command(suggestion, &folder.to_string()));
+        let _ = write!(text, "\n{}", next(&command(suggestion, &folder.to_string())));
     }
     text
+}
+
+/// The row of the next command, continued as shells read it where it would not fit a terminal.
+fn next(command: &str) -> String {
+    let (mut row, mut width) = ("next         hybrid-dpo".to_owned(), "next         hybrid-dpo".len());
+    for (at, part) in command.split(" --").enumerate() {
+        let part = if at == 0 { part.to_owned() } else { format!("--{part}") };
+        let length = part.chars().count();
+        // A blank and the backslash stand behind it.
+        if at > 0 && width + 1 + length + 2 > COLUMNS {
+            row.push_str(" \\\n                ");
+            width = 16;
+        } else {
+            row.push(' ');
+            width += 1;
+        }
+        row.push_str(&part);
+        width += length;
+    }
+    row
 }
 
 /// The suggested next command.
@@ -95,5 +120,21 @@ fn command(suggestion: &Suggestion, run: &str) -> String {
             let flag = fields().find(|field| field.path == *path).map_or("data", |field| field.name);
             format!("score --mdp diffusion --model {run} --reference {reference} --{flag} {value}")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_command_fits_a_terminal_and_a_shell_reads_it_whole() {
+        let short = "sample --model run --prompts builtin:tldr --n 2";
+        assert_eq!(next(short), format!("next         hybrid-dpo {short}"));
+        let long = "sample --mdp hybrid --model run --prompts builtin:chimera --out pictures.jsonl";
+        let row = next(long);
+        assert!(row.lines().count() == 2 && row.lines().all(|line| line.len() <= COLUMNS), "{row}");
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(&row.replace("\\\n", "")), words(&format!("next hybrid-dpo {long}")));
     }
 }

@@ -1,8 +1,9 @@
 //! The verbs `train` and `precompute`.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, Command, ValueHint};
+use recipes::settings::Values;
 use recipes::{Failure, TrainingStatus};
 
 use crate::{Invocation, as_switch, stop};
@@ -29,8 +30,7 @@ pub(crate) const HELP: &str = "Examples:
   hybrid-dpo train --resume runs/first --epochs 3";
 /// About the settings of `precompute`, and an example.
 pub(crate) const HELP_PRECOMPUTE: &str =
-    "Takes the settings of the run that will read the file; those that do not concern the reference \
-                               are let be.
+    "Takes those settings of the run that its reference's numbers depend on, and --config RUN.toml of the whole run.
 
 Example:
   hybrid-dpo precompute --model ./SmolLM2-135M --data pairs.jsonl --reference-cache reference.cache
@@ -56,12 +56,25 @@ pub(crate) fn command(verb: Command) -> Command {
 /// Trains, or plans a run.
 pub(crate) fn train(asked: &Invocation, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let resume = matches.get_one::<PathBuf>("resume").map(PathBuf::as_path);
+    if let (Some(run), None) = (resume, asked.values.run.threads()) {
+        take_threads(run)?;
+    }
     if matches.get_one(DRY_RUN) == Some(&true) {
         return Ok(ended(&recipes::plan(asked.call(), resume)?.status));
     }
     // From here on an interrupt asks for a stop at the next step.
     stop::listen("stopping after this step, with a checkpoint")?;
     Ok(ended(&recipes::train(asked.call(), resume)?.status))
+}
+
+/// Starts as many threads as the run had, if it says.
+fn take_threads(run: &Path) -> Result<(), Failure> {
+    let (mut of_run, config) = (Values::default(), run.join("config.toml"));
+    // Without the file it is no run, which is said where it is opened.
+    if config.is_file() {
+        of_run.merge_file(&config)?;
+    }
+    of_run.run.threads().map_or(Ok(()), recipes::start_threads)
 }
 
 /// Fills a reference cache.

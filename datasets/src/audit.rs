@@ -58,6 +58,8 @@ pub struct Audit {
     pub layout: Option<String>,
     /// The split that is read and the splits available, if one was selected.
     pub part: Option<String>,
+    /// Of joined data: a line about each, with its name and number of examples.
+    pub sources: Vec<String>,
     /// Prompt lengths before truncation.
     pub prompt: Lengths,
     /// Lengths of the best (or liked, or only) answer before truncation.
@@ -112,6 +114,58 @@ impl Audit {
         }
     }
 
+    /// Adds the counts of data that are joined to these, under their name.
+    pub fn join(&mut self, name: &str, other: &Self) {
+        let kinds: Vec<String> = other.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let about =
+            [Some(kinds.join(", ")), other.layout.clone(), other.part.as_ref().map(|part| format!("split {part}"))];
+        let about: Vec<String> = about.into_iter().flatten().collect();
+        self.sources.push(format!("{name}: {} examples: {}", other.examples, about.join("; ")));
+        for (count, more) in self.counts().into_iter().zip(other.clone().counts()) {
+            *count += *more;
+        }
+        let room = Skipped::MESSAGES.saturating_sub(self.skipped.messages.len());
+        self.skipped.messages.extend(other.skipped.messages.iter().take(room).cloned());
+        for (counts, more) in [(&mut self.kinds, &other.kinds), (&mut self.not_read, &other.not_read)] {
+            for (name, count) in more {
+                *counts.entry(name.clone()).or_default() += count;
+            }
+        }
+        let lengths = [
+            (&mut self.prompt, &other.prompt),
+            (&mut self.chosen, &other.chosen),
+            (&mut self.rejected, &other.rejected),
+            (&mut self.together, &other.together),
+        ];
+        for (lengths, more) in lengths {
+            lengths.join(more);
+        }
+    }
+
+    /// All plain counts.
+    fn counts(&mut self) -> [&mut u64; 18] {
+        [
+            &mut self.examples,
+            &mut self.skipped.count,
+            &mut self.cut_prompts,
+            &mut self.cut_responses,
+            &mut self.eos_lost,
+            &mut self.blank_answers,
+            &mut self.eos_inside,
+            &mut self.ends_added,
+            &mut self.unknown_tokens,
+            &mut self.left_out,
+            &mut self.empty_prompts,
+            &mut self.double_bos,
+            &mut self.boundary_merges,
+            &mut self.identical_pairs,
+            &mut self.tied_pairs,
+            &mut self.user_turns,
+            &mut self.plain_for_chat,
+            &mut self.repeated_prompts,
+        ]
+    }
+
     /// The non-zero counts worth attention, each with an explanation.
     pub fn findings(&self) -> Vec<(u64, &'static str)> {
         let all = [
@@ -147,6 +201,7 @@ impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds: Vec<String> = self.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         writeln!(f, "{} examples: {}", self.examples, kinds.join(", "))?;
+        self.sources.iter().try_for_each(|source| writeln!(f, "{source}"))?;
         self.layout.iter().try_for_each(|layout| writeln!(f, "{layout}"))?;
         writeln!(
             f,
@@ -212,6 +267,13 @@ impl Lengths {
     /// Counts one length.
     pub fn add(&mut self, length: usize) {
         *self.counts.entry(length).or_default() += 1;
+    }
+
+    /// Adds the counts of other lengths.
+    pub fn join(&mut self, other: &Self) {
+        for (&length, &count) in &other.counts {
+            *self.counts.entry(length).or_default() += count;
+        }
     }
 
     /// Number of counted lengths.

@@ -244,6 +244,16 @@ pub enum DatasetError {
         /// The tokeniser's message.
         message: String,
     },
+    /// The weight of a data set in a mixture is invalid.
+    #[error("the weight {weight} of data set {}: {hint}", position + 1)]
+    Weight {
+        /// Index of the data set.
+        position: usize,
+        /// Its weight.
+        weight: f64,
+        /// The requirement.
+        hint: &'static str,
+    },
     /// A setting is invalid.
     #[error("{name} is {value}: {hint}")]
     Setting {

@@ -10,7 +10,8 @@
 //!
 //! - [`record`]: records as text. [`formats`]: parsers of file formats.
 //! - [`chat`]: chat templates. [`tokenise`]: text to an [`Example`]. [`audit`]: counts of truncations and anomalies.
-//! - [`source`]: [`open`] and [`Dataset`]. [`holdout`]: the split into training and held-out examples.
+//! - [`source`]: [`open`] and [`Dataset`], several of them [`Joined`]. [`holdout`]: the split into training and held-out examples.
+//! - [`Mixture`]: the shares of joined data in an epoch.
 //! - [`images`]: image preferences.
 //! - [`pairs`]: folders of generated pairs, and their judgements.
 //! - [`synthetic`]: problems with known answers, generated from a seed.
@@ -43,6 +44,7 @@ pub mod example;
 pub mod formats;
 pub mod holdout;
 pub mod images;
+mod mixture;
 pub mod pairs;
 pub mod reading;
 pub mod record;
@@ -62,11 +64,12 @@ pub use error::DatasetError;
 pub use example::{Example, ExampleKind};
 pub use formats::Format;
 pub use images::{CaptionedImage, ImageAudit, ImageDataset, ImageKind, ImagePair, ImageSettings, Pixels};
+pub use mixture::Mixture;
 pub use pairs::{JudgementLog, Judgements, PairFolder, PairWriter};
 pub use reading::SplitChoice;
 pub use record::{Answers, Content, Message, Origin, Place, PreferenceRecord, Prompt, Text};
 pub use records::{ReadOptions, Records, records};
 pub use skipped::{OnBad, Skipped};
-pub use source::{Dataset, Opened, Opening, TokenCache, open, open_with};
+pub use source::{Dataset, Joined, Opened, Opening, TokenCache, open, open_with};
 pub use tokenise::{TokenSettings, Tokenise, Tokenization};
 pub use truncation::Truncation;

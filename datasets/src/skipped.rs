@@ -41,7 +41,8 @@ pub struct Skipped {
 }
 
 impl Skipped {
-    const MESSAGES: usize = 5;
+    /// Number of errors that are kept.
+    pub(crate) const MESSAGES: usize = 5;
 
     /// Counts a malformed record, or returns its error if it must not be skipped.
     pub(crate) fn admit(&mut self, on_bad: OnBad, error: DatasetError) -> Result<(), DatasetError> {

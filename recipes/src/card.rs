@@ -7,6 +7,7 @@ use train::write_whole;
 
 use crate::origin::run_of;
 use crate::settings::{Loss, Modality, Values};
+use crate::sources::names;
 use crate::trained::Trained;
 use crate::{Failure, Reporter};
 
@@ -150,8 +151,10 @@ fn front_matter(library: Library, base: &str, run: Option<&Values>, licence: Opt
     if is_hub_id(base) {
         let _ = writeln!(text, "base_model: {}", quoted(base));
     }
-    if let Some(data) = run.and_then(|run| run.data.data()).filter(|data| is_hub_id(data)) {
-        let _ = writeln!(text, "datasets:\n- {}", quoted(data));
+    let data = run.map(|run| names(run.data.sources())).unwrap_or_default();
+    for (at, name) in data.into_iter().filter(|name| is_hub_id(name)).enumerate() {
+        let heading = if at == 0 { "datasets:\n" } else { "" };
+        let _ = writeln!(text, "{heading}- {}", quoted(name));
     }
     text.push_str("tags:\n- hybrid-dpo\n");
     if let Some(run) = run {
@@ -201,8 +204,12 @@ fn facts(run: &Values, base: &str) -> Vec<(&'static str, String)> {
     if let Some(reference) = run.model.reference() {
         facts.push(("reference", code(reference)));
     }
-    let data = run.data.data().or(run.data.latents()).or(run.sample.prompts());
-    facts.push(("data", data.map_or_else(|| "pairs of its own, judged in rounds".to_owned(), code)));
+    let other = || run.data.latents().or(run.sample.prompts());
+    let data = match run.data.sources() {
+        [] => other().map_or_else(|| "pairs of its own, judged in rounds".to_owned(), code),
+        sources => sources.iter().map(|source| code(source)).collect::<Vec<_>>().join(", "),
+    };
+    facts.push(("data", data));
     facts.push(("objective", run.objective.name().to_string()));
     if run.objective.name() != Loss::Sft {
         facts.push(("beta", run.objective.beta().to_string()));

@@ -35,7 +35,7 @@
 //! let model = Model { model: path("run"), ..Model::default() };
 //! let scoring = TokenScoring {
 //!     model: Model { reference: problem.clone(), ..model.clone() },
-//!     data: Data { data: problem, limit: Some(2), ..Data::default() },
+//!     data: Data { data: problem.into(), limit: Some(2), ..Data::default() },
 //!     ..TokenScoring::default()
 //! };
 //! assert!(recipes::score(Call::quiet(scoring))?[0].margin().is_some());
@@ -85,7 +85,7 @@
 //! let counts = recipes::judge(Call::quiet(Judging { label, ..Judging::default() }))?;
 //! assert_eq!(counts.a + counts.b + counts.ties, 8);
 //!
-//! let data = Data { data: path("pairs"), eval_share: 0.0, ..Data::default() };
+//! let data = Data { data: path("pairs").into(), eval_share: 0.0, ..Data::default() };
 //! let training = DiffusionTraining {
 //!     run: Run { out: path("run"), ..Run::default() },
 //!     model: model.clone(),
@@ -113,7 +113,7 @@
 //! let folder = tempfile::tempdir()?;
 //! let path = |name: &str| Some(folder.path().join(name).display().to_string());
 //! let [refiner, generator] = ["refiner", "generator"].map(|half| Some(format!("builtin:chimera-{half}")));
-//! let data = Data { data: Some("builtin:chimera".to_owned()), limit: Some(4), max_length: 96, ..Data::default() };
+//! let data = Data { data: "builtin:chimera".into(), limit: Some(4), max_length: 96, ..Data::default() };
 //! let sample = Sample { steps: 2, limit: Some(2), ..Sample::default() };
 //! let training = HybridTraining {
 //!     run: Run { out: path("run"), ..Run::default() },
@@ -165,6 +165,7 @@ mod holdout;
 mod hybrid;
 mod images;
 mod inspect;
+mod json_line;
 mod judge;
 mod judged_pairs;
 pub mod keys;
@@ -181,6 +182,7 @@ mod sampling;
 mod score;
 mod search;
 pub mod settings;
+mod sources;
 mod summary;
 mod text;
 mod train;
@@ -223,7 +225,7 @@ use settings::{Modality, Values};
 /// # Errors
 /// Settings contradict each other.
 pub fn preset(values: &mut Values, verb: keys::Verbs) -> Result<(), Failure> {
-    if verb & keys::TRAIN != 0 {
+    if verb & (keys::TRAIN | keys::PRECOMPUTE) != 0 {
         return train::preset(values);
     }
     match values.run.mdp() {

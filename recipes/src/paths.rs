@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::embedded::is_embedded;
 use crate::settings::{Field, Values, at};
+use crate::sources::divide;
 
 /// Settings that name files or folders to read.
 const READ: [&Field; 19] = [
@@ -60,6 +61,10 @@ fn plain(path: &Path) -> Option<PathBuf> {
 
 /// Makes relative paths absolute that are relative to `base`.
 pub(crate) fn resolve(values: &mut Values, base: &Path) {
+    if values.data.data.are_several() {
+        let sources = values.data.data.all().iter().map(|text| source(base, text)).collect();
+        values.set(|settings| settings.data.data = sources);
+    }
     for field in READ.into_iter().chain(WRITTEN) {
         let Some(toml::Value::String(text)) = field.value(values) else { continue };
         let found = if WRITTEN.contains(&field) { Some(below(base, &text)) } else { found(base, &text) };
@@ -82,6 +87,13 @@ fn found(base: &Path, text: &str) -> Option<PathBuf> {
     let (model, adapter) = text.split_once('+')?;
     let part = |text: &str| if is_embedded(text) { PathBuf::from(text) } else { below(base, text) };
     Some(PathBuf::from(format!("{}+{}", part(model).display(), part(adapter).display())))
+}
+
+/// One of several sources below `base`, with its weight.
+fn source(base: &Path, text: &str) -> String {
+    let (name, weight) = divide(text, |name| below(base, name).exists());
+    let name = found(base, name).map_or_else(|| name.to_owned(), |path| path.display().to_string());
+    weight.map_or_else(|| name.clone(), |weight| format!("{name}:{weight}"))
 }
 
 fn below(base: &Path, text: &str) -> PathBuf {
@@ -123,12 +135,26 @@ mod tests {
         }
         resolve(&mut values, base);
         let at = |name: &str| Some(base.join(name).display().to_string());
-        assert_eq!(values.data.data, at("pairs.jsonl"));
+        assert_eq!(values.data.data.first().map(str::to_owned), at("pairs.jsonl"));
         assert_eq!(values.data.eval_data.as_deref(), Some("missing.jsonl"));
         assert_eq!(values.model.model, at("adapter").map(|path| format!("builtin:tldr+{path}")));
         assert_eq!(values.model.reference.as_deref(), Some("builtin:tldr"));
         assert_eq!(values.train.reference_cache, at("numbers.cache"));
         assert_eq!(values.run.out, at("runs/first"));
         assert_eq!(values.judge.judge, "oracle");
+    }
+
+    #[test]
+    fn each_of_several_sources_is_resolved_with_its_weight() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.jsonl", "b:2"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let mut values = Values::default();
+        let given = ["a.jsonl:3", "b:2:0.5", "missing:1"].map(str::to_owned);
+        values.merge_flags(&at::data::data, &given).unwrap();
+        resolve(&mut values, folder.path());
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        assert_eq!(values.data.data.all(), [at("a.jsonl:3"), at("b:2:0.5"), "missing:1".to_owned()]);
     }
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use datasets::Message;
 use serde::Serialize;
 
+use crate::json_line;
+
 /// A result of [`sample`](crate::sample()) or [`search`](crate::search()). It is displayed as a line of JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sampled {
@@ -124,7 +126,7 @@ impl Sampled {
 
 impl fmt::Display for Sampled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+        json_line::write(self, f)
     }
 }
 

@@ -19,6 +19,9 @@ pub struct Trained {
     pub table: String,
     /// The policies that the oracle of an embedded problem compared, the start first; empty without a comparison.
     pub judged: Vec<JudgedPolicy>,
+    /// The type of the weights in `model/`, where it is that of the model which training began with and has fewer digits than
+    /// training.
+    pub rounded: Option<&'static str>,
     /// The first and the last step with pictures in the folder's `samples`.
     pub pictures: Option<(usize, usize)>,
     /// The suggested next verb.
@@ -88,7 +91,8 @@ impl Trained {
     /// A status without results.
     pub(crate) fn of(folder: &Path, status: TrainingStatus) -> Self {
         let (table, judged) = (String::new(), Vec::new());
-        Self { folder: folder.to_owned(), status, outcome: None, table, judged, pictures: None, suggestion: None }
+        let (outcome, rounded, pictures, suggestion) = (None, None, None, None);
+        Self { folder: folder.to_owned(), status, outcome, table, judged, rounded, pictures, suggestion }
     }
 
     /// A stopped run.

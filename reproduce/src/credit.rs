@@ -101,7 +101,7 @@ fn measured(setup: &Setup<'_>, policy: &FinishedRun, beta: f64, seed: u64) -> Re
     let work = TokenCredit {
         run: Run { seed, ..Run::default() },
         model: Model { model: Some(policy.model()), reference: Some(BASE.to_owned()), ..Model::default() },
-        data: Data { data: Some(answers(setup, seed)?), max_length: 256, ..Data::default() },
+        data: Data { data: answers(setup, seed)?.into(), max_length: 256, ..Data::default() },
         objective: Objective { beta, ..Objective::default() },
         ..TokenCredit::default()
     };

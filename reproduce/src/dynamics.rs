@@ -170,7 +170,7 @@ fn own_answers(setup: &Setup<'_>, (start, policy): (&str, &FinishedRun), seed: u
     let answers = answers_of(setup, start, seed, name)?;
     let scoring = TokenScoring {
         model: Model { model: Some(policy.model()), reference: Some(start.to_owned()), ..Model::default() },
-        data: Data { data: Some(answers), max_length: 512, ..Data::default() },
+        data: Data { data: answers.into(), max_length: 512, ..Data::default() },
         objective: Objective { beta: setup.middle_beta(), ..Objective::default() },
         ..TokenScoring::default()
     };

@@ -75,7 +75,7 @@ fn training(setup: &Setup<'_>, seed: u64) -> HybridTraining {
         run: Run { seed, ..Run::default() },
         hybrid: Hybrid { compare: true, ..halves() },
         data: Data {
-            data: Some(PROBLEM.to_owned()),
+            data: PROBLEM.into(),
             limit: Some(batch_size * sizes.hybrid_steps),
             max_length: 96,
             ..Data::default()

@@ -57,7 +57,7 @@ pub(crate) fn training(
         run: Run { seed, ..Run::default() },
         model: Model { model: Some(model.to_owned()), ..Model::default() },
         data: Data {
-            data: Some(data.to_owned()),
+            data: data.into(),
             limit: Some(batch_size * steps),
             max_length: 256,
             max_prompt_length: 192,

@@ -14,11 +14,12 @@ fn help_names_the_verbs_there_are_and_shows_an_example_of_each() {
     ] {
         assert!(help.contains(begins), "{help}");
     }
-    let verbs = "train score eval merge export sample search inspect judge label credit report reproduce completions";
+    let verbs = "train precompute score eval merge export sample search inspect judge label credit report reproduce \
+                 completions";
     for verb in verbs.split(' ') {
         assert!(help.contains(&format!("\n  {verb} ")), "{help}");
     }
-    for verb in ["train", "score", "eval", "sample", "search", "inspect", "credit"] {
+    for verb in ["train", "precompute", "score", "eval", "sample", "search", "inspect", "credit"] {
         let help = scene.done(&format!("{verb} --help")).out;
         assert!(help.contains("Example") && help.contains(&format!("  hybrid-dpo {verb} ")), "{help}");
         for flag in ["--config", "--set", "--seed", "--device", "--quiet", "--log-format"] {

@@ -171,3 +171,19 @@ fn both_halves_of_a_hybrid_are_merged() {
     let halves = "--refiner halves/refiner --generator halves/generator";
     scene.done(&format!("sample --mdp hybrid {halves} --prompt dog --sample-steps 2 --out made.jsonl --quiet"));
 }
+
+#[test]
+fn a_run_that_rounds_its_weights_says_so_at_its_end() {
+    let scene = Scene::new();
+    scene.done("export --model builtin:tldr --out half --save-dtype bf16 --quiet");
+    let said = scene.done(&training("run", "--model half --max-steps 1")).out;
+    assert!(
+        said.contains("rounded      model/ is in bf16, as its base") && said.contains("--save-dtype f32"),
+        "{said}"
+    );
+    for more in ["--save-dtype f32", "--save-dtype bf16", "--lora-rank 2"] {
+        let out = format!("run{}", more.replace(' ', ""));
+        let said = scene.done(&training(&out, &format!("--model half --max-steps 1 {more}"))).out;
+        assert!(!said.contains("rounded"), "{more}: {said}");
+    }
+}

@@ -221,24 +221,28 @@ fn evaluations_that_stop_improving_end_a_run() {
 }
 
 #[test]
-fn the_references_numbers_are_computed_before_a_run() {
+fn the_number_of_threads_changes_no_number_and_may_differ_when_a_run_goes_on() {
     let scene = Scene::new();
-    let of_run = training("run", "--epochs 2").replace("--quiet ", "").replacen("train --out run", "", 1);
-    let said = scene.done(&format!("precompute --reference-cache numbers.cache {of_run}"));
-    assert!(said.out.contains("numbers.cache: the reference's numbers of 8 examples"), "{said:?}");
-    assert!(!scene.path("runs").exists());
-    let file = scene.bytes("numbers.cache");
-    let said = scene.done(&format!("train --out run --reference-cache numbers.cache {of_run}")).err;
-    assert!(said.contains("reference numbers of 8 examples read from the cache"), "{said}");
-    assert!(scene.bytes("numbers.cache") == file);
-    scene.done(&training("plain", "--epochs 2"));
-    // Other examples are computed side by side than in a run, so the last bits differ.
-    let (loss, plain) = (scene.column("run", "loss"), scene.column("plain", "loss"));
-    assert!(
-        loss.len() == plain.len() && loss.iter().zip(&plain).all(|(a, b)| (a - b).abs() < 1e-5),
-        "{loss:?} {plain:?}"
-    );
-    scene.refused(&format!("precompute {of_run}"), 2, &["--reference-cache"]);
+    for threads in [1, 2, 3] {
+        let usual = format!("{USUAL} --optimizer adamw --threads {threads}");
+        scene.done(&training(&format!("run-{threads}"), &usual));
+        assert_eq!(scene.metrics("run-1"), scene.metrics(&format!("run-{threads}")));
+        let weights = |threads: usize| scene.bytes(&format!("run-{threads}/model/model.safetensors"));
+        assert!(weights(1) == weights(threads), "{threads} threads");
+    }
+    scene.done(&training(
+        "run",
+        &format!("{} --optimizer adamw --threads 1", USUAL.replace("--epochs 3", "--epochs 1")),
+    ));
+    scene.done("train --resume run --epochs 3 --threads 2 --save-every 1 --keep-checkpoints 3 --quiet");
+    assert_eq!(checkpoints(&scene, "run"), ["step-10", "step-11", "step-12"]);
+    assert!(scene.bytes("run/model/model.safetensors") == scene.bytes("run-1/model/model.safetensors"));
+    scene.done("train --resume run --max-steps 14 --save-minutes 9 --quiet");
+    for changing in ["--micro-batch-size 2", "--seed 1", "--eval-every 1"] {
+        let says = ["can't be given with --resume", "--threads", "--keep-checkpoints"];
+        scene.refused(&format!("train --resume run {changing}"), 2, &says);
+    }
+    scene.refused("train --resume run --threads 0", 2, &["--threads takes 1 to 1024"]);
 }
 
 #[test]

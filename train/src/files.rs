@@ -99,12 +99,16 @@ pub fn write_folder<E: From<TrainError>>(target: &Path, fill: impl FnOnce(&Path)
 pub fn remove_leftovers(parent: &Path) -> Result<(), TrainError> {
     for entry in fs::read_dir(parent).map_err(TrainError::io(parent))? {
         let path = entry.map_err(TrainError::io(parent))?.path();
-        // A writer of folders may put its own unfinished one beside ours, with one more dot.
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        if name.starts_with(BUILDING) || name.strip_prefix('.').is_some_and(|n| n.starts_with(BUILDING)) {
+        if is_leftover(&path) {
             let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             removed.map_err(TrainError::io(&path))?;
         }
     }
     Ok(())
+}
+
+/// Whether a path has a temporary name of ours. A writer of folders may put its own unfinished one beside ours, with one more dot.
+pub(crate) fn is_leftover(path: &Path) -> bool {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    name.starts_with(BUILDING) || name.strip_prefix('.').is_some_and(|n| n.starts_with(BUILDING))
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use policies::{Persist, PolicyError};
 
-use crate::files::{remove_leftovers, replace, temporary_folder, write_whole};
+use crate::files::{is_leftover, remove_leftovers, replace, temporary_folder, write_whole};
 use crate::{CacheKey, Record, TrainError};
 
 /// The progress of a run, saved with every checkpoint.
@@ -23,6 +23,9 @@ pub struct Position {
     pub key: CacheKey,
 }
 
+/// The folders that every run has from its start.
+const SUBFOLDERS: [&str; 3] = ["checkpoints", "samples", "tensorboard"];
+
 /// A run's folder: `metrics.jsonl`, `tensorboard/`, `samples/`, `checkpoints/step-N/`, `model/`, `best/`, `report/`,
 /// `report.html`. A run of the program has its settings there too, `config.toml`.
 #[derive(Clone, Debug)]
@@ -31,14 +34,20 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Checks that [`create`](Self::create) may take a path, before the work whose result it will hold.
+    /// Checks that [`create`](Self::create) may take a path, before the work whose result it will hold. What a run left that
+    /// ended before anything was in its folder does not count.
     ///
     /// # Errors
     /// It is a folder with something in it, a file, or can't be read.
     pub fn check_free(path: &Path) -> Result<(), TrainError> {
-        if path.exists() {
-            let mut entries = fs::read_dir(path).map_err(TrainError::io(path))?;
-            if entries.next().is_some() {
+        if !path.exists() {
+            return Ok(());
+        }
+        for entry in fs::read_dir(path).map_err(TrainError::io(path))? {
+            let entry = entry.map_err(TrainError::io(path))?;
+            let is_ours = entry.file_name().to_str().is_some_and(|name| SUBFOLDERS.contains(&name));
+            let is_empty = || fs::read_dir(entry.path()).is_ok_and(|mut inside| inside.next().is_none());
+            if !(is_leftover(&entry.path()) || is_ours && is_empty()) {
                 return Err(TrainError::Occupied(path.to_owned()));
             }
         }
@@ -51,10 +60,11 @@ impl RunFolder {
     /// It is not empty, or can't be read or created.
     pub fn create(path: &Path) -> Result<Self, TrainError> {
         Self::check_free(path)?;
-        for sub in ["checkpoints", "samples", "tensorboard"] {
+        for sub in SUBFOLDERS {
             let sub = path.join(sub);
             fs::create_dir_all(&sub).map_err(TrainError::io(&sub))?;
         }
+        remove_leftovers(path)?;
         Ok(Self { path: path.to_owned() })
     }
 

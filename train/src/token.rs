@@ -2,7 +2,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datasets::{Dataset, Example, ExampleKind};
+use datasets::{Dataset, Example, ExampleKind, Mixture};
 use mdp::Episode;
 use mdp::token::{TokenMdp, TokenState};
 use objectives::{Comparison, Demonstration, Feedback, Label, Ranking, Scores};
@@ -185,6 +185,7 @@ fn wrong(wanted: &'static str, found: ExampleKind) -> WrongFeedback {
 pub struct TokenSource<'a, F> {
     examples: &'a dyn Examples,
     max_length: usize,
+    mixture: Option<&'a Mixture>,
     feedback: std::marker::PhantomData<fn() -> F>,
 }
 
@@ -197,7 +198,13 @@ impl<F> std::fmt::Debug for TokenSource<'_, F> {
 impl<'a, F> TokenSource<'a, F> {
     /// Creates a source of feedback `F`; episodes are at most `max_length` tokens long, prompt included.
     pub fn new(examples: &'a dyn Examples, max_length: usize) -> Self {
-        Self { examples, max_length, feedback: std::marker::PhantomData }
+        Self { examples, max_length, mixture: None, feedback: std::marker::PhantomData }
+    }
+
+    /// Sets what an epoch has of joined examples; without a mixture it has each once.
+    #[must_use]
+    pub fn mixed(self, mixture: Option<&'a Mixture>) -> Self {
+        Self { mixture, ..self }
     }
 }
 
@@ -210,6 +217,10 @@ impl<F: FromExample> Source for TokenSource<'_, F> {
 
     fn len(&self) -> usize {
         self.examples.len()
+    }
+
+    fn index_in_epoch(&self, example: usize, epoch: usize) -> usize {
+        self.mixture.map_or(example, |mixture| mixture.index(example, epoch))
     }
 
     fn item(&self, index: usize) -> Result<Item<TokenMdp, F>, BoxError> {
@@ -243,6 +254,9 @@ impl<F: FromExample> Source for TokenSource<'_, F> {
     fn fingerprint(&self) -> Result<String, BoxError> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(format!("{} {} {}", self.len(), self.max_length, std::any::type_name::<F>()).as_bytes());
+        if let Some(mixture) = self.mixture {
+            hasher.update(mixture.identity().as_bytes());
+        }
         for index in spread(self.len()) {
             let Example { prompt, responses, kind, preference, .. } = self.examples.example(index)?;
             let given = self.examples.given(index)?;

@@ -159,18 +159,20 @@ pub(crate) type SliceOf<S> = Slice<<S as Source>::Mdp, <S as Source>::Feedback>;
 
 /// Reads the batch of a step, cut into slices.
 pub(crate) fn batch<S: Source>(data: &S, settings: &Settings, step: usize) -> Result<Vec<SliceOf<S>>, TrainError> {
+    let read = |indices: Vec<usize>| Ok(Slice::new(read(data, indices, "training")?));
+    slices(data, settings, step).into_iter().map(read).collect()
+}
+
+/// The indices of the examples of a step, slice by slice.
+pub(crate) fn slices<S: Source>(data: &S, settings: &Settings, step: usize) -> Vec<Vec<usize>> {
     let n = data.len();
     let per_epoch = settings.steps_per_epoch(n);
     let epoch = step / per_epoch;
     let order = Order::new(settings.seed, epoch as u64, n);
     let from = (step % per_epoch) * settings.batch_size;
     let to = (from + settings.batch_size).min(n);
-    let positions: Vec<usize> = (from..to).filter_map(|i| order.at(i)).collect();
-    let positions: Vec<usize> = positions.iter().map(|&i| data.index_in_epoch(i, epoch)).collect();
-    positions
-        .chunks(settings.micro_batch_size)
-        .map(|chunk| Ok(Slice::new(read(data, chunk.iter().copied(), "training")?)))
-        .collect()
+    let indices: Vec<usize> = (from..to).filter_map(|i| order.at(i)).map(|i| data.index_in_epoch(i, epoch)).collect();
+    indices.chunks(settings.micro_batch_size).map(<[usize]>::to_vec).collect()
 }
 
 /// An iterator of training steps.

@@ -1,4 +1,5 @@
 //! What a step costs, before the first is taken.
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use policies::Learner;
 
 use crate::evaluate::read;
 use crate::step::{Loss, Reference, Slice, evaluate_slice};
-use crate::training::batch;
+use crate::training::{batch, slices};
 use crate::{ReferenceCache, Source, TrainError, Training};
 
 /// A measured first step that was discarded.
@@ -69,8 +70,8 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
         })
     }
 
-    /// Computes the reference's numbers of all examples that a run reads, and writes them to the [`cache`](Self::cache);
-    /// those that it has are kept. `scored` hears how many there are, and of how many; `stop` ends the work early, with
+    /// Computes the reference's numbers of all examples that a run reads, to the bit as the run does, and writes them to the
+    /// [`cache`](Self::cache); those that it has are kept. `scored` hears how many there are, and of how many; `stop` ends the work early, with
     /// what is known written. Returns both numbers.
     ///
     /// # Errors
@@ -82,17 +83,22 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
     ) -> Result<(usize, usize), TrainError> {
         let key = self.cache_key()?;
         let mut reference = Reference { policy: self.reference, cache: self.load_cache(&key)? };
-        let wanted = self.indices();
-        let missing: Vec<usize> = wanted.iter().copied().filter(|&index| !reference.cache.contains(index)).collect();
-        let mut known = wanted.len() - missing.len();
-        for indices in missing.chunks(self.settings.micro_batch_size.max(1)) {
+        let walk = self.walk();
+        let wanted: BTreeSet<usize> = walk.iter().flatten().copied().collect();
+        let mut known = wanted.iter().filter(|index| reference.cache.contains(**index)).count();
+        for indices in walk {
+            let missing = indices.iter().filter(|index| !reference.cache.contains(**index)).count();
+            if missing == 0 {
+                continue;
+            }
             scored(known, wanted.len());
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            let slice = Slice::new(read(self.data, indices.iter().copied(), "training")?);
+            // All of a slice is read, as in a run: which examples are computed side by side decides the last bits.
+            let slice = Slice::new(read(self.data, indices, "training")?);
             reference.numbers(self.mdp, &slice, 0)?;
-            known += indices.len();
+            known += missing;
         }
         if let Some(path) = &self.cache {
             reference.cache.save(path, &key)?;
@@ -100,17 +106,9 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
         Ok((known, wanted.len()))
     }
 
-    /// The indices of the examples that a run of these settings reads, each once, in increasing order.
-    fn indices(&self) -> Vec<usize> {
-        let n = self.data.len();
-        let steps = self.settings.total_steps(n);
-        let epochs = steps.div_ceil(self.settings.steps_per_epoch(n).max(1));
-        let mut indices: Vec<usize> = (0..epochs)
-            .flat_map(|epoch| (0..n).map(move |i| (i, epoch)))
-            .map(|(i, epoch)| self.data.index_in_epoch(i, epoch))
-            .collect();
-        indices.sort_unstable();
-        indices.dedup();
-        indices
+    /// The examples of a run of these settings, slice by slice in the order of its steps.
+    fn walk(&self) -> Vec<Vec<usize>> {
+        let steps = self.settings.total_steps(self.data.len());
+        (0..steps).flat_map(|step| slices(self.data, &self.settings, step)).collect()
     }
 }

@@ -1,5 +1,6 @@
 //! Text data sets: checked, tokenised examples by position.
 mod cache;
+mod joined;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use crate::tokenise::{Observation, Tokenise};
 use crate::truncation::Truncation;
 
 pub use self::cache::TokenCache;
+pub use self::joined::Joined;
 
 /// Number of records tokenised in parallel.
 const CHUNK: usize = 256;

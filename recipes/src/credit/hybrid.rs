@@ -166,7 +166,7 @@ pub(super) fn credit(call: &Call<'_>, has_page: bool) -> Result<PairCredit, Fail
     }
     values.preset(|settings| {
         settings.diffusion.draws_per_pair = Some(DRAWS);
-        if settings.data.data.as_deref().is_some_and(crate::embedded::is_embedded) {
+        if settings.data.data.first().is_some_and(crate::embedded::is_embedded) {
             settings.data.limit = Some(BUILTIN_PAIRS);
         }
     });

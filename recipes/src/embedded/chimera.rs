@@ -1,5 +1,5 @@
 //! `builtin:chimera`: a refiner rewrites requests and a generator draws them; see [`datasets::synthetic::chimera`].
-use datasets::synthetic::chimera::{EDGE, Oracle as Judge, ChimeraProblem, Split, Wanted};
+use datasets::synthetic::chimera::{ChimeraProblem, EDGE, Oracle as Judge, Split, Wanted};
 
 use super::model::{denoiser_files, language_model_files};
 use super::{
@@ -83,7 +83,7 @@ fn run(settings: &mut Settings) {
     settings.hybrid.generator = Some("builtin:chimera-generator".to_owned());
     TEMPLATE.clone_into(&mut settings.hybrid.template);
     settings.hybrid.compare = true;
-    settings.data.data = Some("builtin:chimera".to_owned());
+    settings.data.data = "builtin:chimera".into();
     settings.data.limit = Some(N_PAIRS);
     settings.data.max_length = MAX_LENGTH;
     settings.objective.beta = 0.3;

@@ -177,6 +177,6 @@ impl fmt::Display for WinRate {
         }
         let (rate, (low, high), n, unit) = (self.rate, self.interval, self.n, self.unit);
         let name = "win rate over the start";
-        write!(f, "{name:<32}{rate:>12.3} (95%: {low:.3} to {high:.3}, {n} {unit}, oracle)")
+        write!(f, "{name:<32}{rate:>12.3} (95%: {low:.3} to {high:.3}, {n} {unit})")
     }
 }

@@ -1,6 +1,6 @@
 //! `builtin:shapes`: a denoiser draws captions; see [`datasets::synthetic::shapes`].
 use datasets::images::Pixels;
-use datasets::synthetic::shapes::{EDGE, Oracle as Judge, ShapesProblem, Scene, Split};
+use datasets::synthetic::shapes::{EDGE, Oracle as Judge, Scene, ShapesProblem, Split};
 
 use super::model::denoiser_files;
 use super::{AnyOracle, EmbeddedImages, EmbeddedModel, EmbeddedProblem, ImageExample, ModelKind, Oracle};
@@ -78,7 +78,7 @@ fn preset(values: &mut Values) {
 /// The embedded run: about two minutes on two idle cores.
 fn run(settings: &mut Settings) {
     settings.model.model = Some("builtin:shapes".to_owned());
-    settings.data.data = Some("builtin:shapes".to_owned());
+    settings.data.data = "builtin:shapes".into();
     settings.data.limit = Some(3584);
     settings.objective.beta = 300.0;
     settings.optimizer.name = OptimizerName::Adamw;

@@ -1,7 +1,7 @@
 //! `builtin:tldr`: a language model summarises posts; see [`datasets::synthetic::tldr`].
 use std::ops::Range;
 
-use datasets::synthetic::tldr::{Facts, SummaryScore, Oracle as Judge, TldrProblem};
+use datasets::synthetic::tldr::{Facts, Oracle as Judge, SummaryScore, TldrProblem};
 
 use super::model::language_model_files;
 use super::{AnyOracle, EmbeddedModel, EmbeddedProblem, EmbeddedTexts, ModelKind, Oracle};
@@ -10,11 +10,7 @@ use crate::settings::{Modality, Settings};
 pub(super) static PROBLEM: EmbeddedProblem = EmbeddedProblem {
     name: "builtin:tldr",
     modality: Modality::Token,
-    models: &[EmbeddedModel {
-        name: "builtin:tldr",
-        kind: ModelKind::Language,
-        files: language_model_files!("tldr"),
-    }],
+    models: &[EmbeddedModel { name: "builtin:tldr", kind: ModelKind::Language, files: language_model_files!("tldr") }],
     texts: &[
         EmbeddedTexts {
             name: "builtin:tldr",
@@ -59,7 +55,7 @@ fn wrong_spans(post: &str, summary: &str) -> Option<Vec<Range<usize>>> {
 /// The embedded run: about a minute on two cores.
 fn run(settings: &mut Settings) {
     settings.model.model = Some("builtin:tldr".to_owned());
-    settings.data.data = Some("builtin:tldr".to_owned());
+    settings.data.data = "builtin:tldr".into();
     settings.data.limit = Some(8192);
     settings.data.max_length = 256;
     settings.data.max_prompt_length = 192;

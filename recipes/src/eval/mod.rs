@@ -14,6 +14,7 @@ use crate::origin::{origin_of, run_of};
 use crate::score::token::{Depth, ScoredTexts};
 use crate::score::{Scored, diffusion, hybrid, token};
 use crate::settings::{EvaluationSettings, Field, Modality, Values, at};
+use crate::sources::names;
 use crate::{Call, Failure, Reporter, denoiser};
 
 /// Measures a model on preferences: accuracy, margin, divergence and perplexity, each with its 95% interval.
@@ -99,8 +100,8 @@ fn follow_run(values: &mut Values, reporter: &dyn Reporter) -> Result<(), Failur
     let run = run_of(&name)?;
     if let Some(run) = &run {
         values.follow(run, &FOLLOWED);
-        if run.data.data().is_some_and(|data| values.data.data() == Some(data) && !is_embedded(data)) {
-            let data = run.data.data().unwrap_or_default();
+        let learned = names(run.data.sources());
+        if let Some(data) = values.data.data().filter(|data| learned.contains(data) && !is_embedded(data)) {
             reporter.notice(&format!("{name} has learned from {data}: these numbers are of examples that it has seen"));
         }
     }

@@ -27,12 +27,16 @@ pub(super) fn inspect(path: &Path) -> Result<Description, Failure> {
     let names = [values.model.model(), values.hybrid.refiner(), values.hybrid.generator()];
     let model: Vec<&str> = names.into_iter().flatten().collect();
     let steps = splits.get("train").and_then(|(_, last)| last["step"].as_u64()).unwrap_or_default();
+    let data = match values.data.sources() {
+        [] => values.data.latents().unwrap_or("-").to_owned(),
+        sources => sources.join(", "),
+    };
     let optimizer = &values.optimizer;
     let rows = [
         ("problem", values.run.mdp().name().to_owned()),
         ("objective", format!("{}, beta {}", values.objective.name(), values.objective.beta())),
         ("model", model.join(" and ")),
-        ("data", values.data.data().or(values.data.latents()).unwrap_or("-").to_owned()),
+        ("data", data),
         ("optimiser", format!("{}, learning rate {}", optimizer.name(), optimizer.lr())),
         ("steps", format!("{steps}, of {} examples", values.train.batch_size())),
         ("finished", if crate::report::is_finished(path)? { "yes" } else { "no" }.to_owned()),

@@ -273,7 +273,7 @@ fn scoring(of: Settings, pairs: &PairFolder, run: &str, device: &str) -> Setting
             ..hybrid
         },
         data: Data {
-            data: Some(pairs.path().display().to_string()),
+            data: pairs.path().display().to_string().into(),
             eval_data: None,
             eval_share: 0.0,
             limit: None,

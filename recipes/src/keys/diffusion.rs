@@ -9,13 +9,13 @@ use crate::settings::{Modality, at};
 use super::requirements::Data::{Absent, Files, Latents, Pairs};
 use super::requirements::Requirement::{AnyGiven, DataFrom, NoneOf, NotGiven, OneOf, Predicate};
 use super::requirements::{ANY, COMPARES, Condition, DIFFUSION, HYBRID};
-use super::{CREDIT, DATA, EVAL, INSPECT, Key, SAMPLE, SCORE, SCORES, SEARCH, TRAIN, key};
+use super::{CREDIT, DATA, EVAL, INSPECT, Key, REFERS, SAMPLE, SCORE, SCORES, SEARCH, TRAIN, key};
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key(&at::model::prediction, TRAIN | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Diffusion).in_hybrid(),
-    key(&at::model::scheduler, TRAIN | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Diffusion).in_hybrid(),
-    key(&at::data::latents, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).when(&[
+    key(&at::model::prediction, REFERS | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Diffusion).in_hybrid(),
+    key(&at::model::scheduler, REFERS | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Diffusion).in_hybrid(),
+    key(&at::data::latents, REFERS | SCORES | CREDIT).only(Modality::Diffusion).when(&[
         Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")),
         Condition(TRAIN, ANY, NoneOf(&at::diffusion::scheme, &["trajectory"])),
     ]),
@@ -23,8 +23,8 @@ pub(super) const KEYS: &[Key] = &[
         Condition(TRAIN | SCORES | CREDIT, DIFFUSION, DataFrom(&[Files, Pairs])),
         Condition(INSPECT, ANY, DataFrom(&[Absent, Files])),
     ]),
-    key(&at::data::flip, TRAIN).only(Modality::Diffusion).when(&[Condition(TRAIN, ANY, DataFrom(&[Files]))]),
-    key(&at::data::flip_sides, TRAIN).only(Modality::Diffusion).when(&[Condition(TRAIN, ANY, DataFrom(&[Files]))]),
+    key(&at::data::flip, REFERS).only(Modality::Diffusion).when(&[Condition(TRAIN, ANY, DataFrom(&[Files]))]),
+    key(&at::data::flip_sides, REFERS).only(Modality::Diffusion).when(&[Condition(TRAIN, ANY, DataFrom(&[Files]))]),
     key(&at::data::transparency, DATA | CREDIT).only(Modality::Diffusion).when(&[
         Condition(TRAIN | SCORES | CREDIT, DIFFUSION, DataFrom(&[Files])),
         Condition(INSPECT, ANY, DataFrom(&[Files])),
@@ -46,7 +46,7 @@ pub(super) const KEYS: &[Key] = &[
         ANY,
         DataFrom(&[Files]),
     )]),
-    key(&at::data::latent_cache, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).when(&[
+    key(&at::data::latent_cache, REFERS | SCORES | CREDIT).only(Modality::Diffusion).when(&[
         Condition(TRAIN | SCORES | CREDIT, ANY, DataFrom(&[Files])),
         Condition(
             TRAIN | SCORES | CREDIT,
@@ -54,21 +54,21 @@ pub(super) const KEYS: &[Key] = &[
             Predicate(|here| here.encodes(), "is for models with an autoencoder (vae/), and this one has none"),
         ),
     ]),
-    key(&at::diffusion::scheme, TRAIN).only(Modality::Diffusion),
-    key(&at::diffusion::draws_per_pair, TRAIN | SCORES | CREDIT)
+    key(&at::diffusion::scheme, REFERS).only(Modality::Diffusion),
+    key(&at::diffusion::draws_per_pair, REFERS | SCORES | CREDIT)
         .only(Modality::Diffusion)
         .in_hybrid()
         .when(&[Condition(TRAIN | SCORES | CREDIT, ANY, NotGiven(&at::diffusion::draws, "it gives every draw"))]),
-    key(&at::diffusion::draw_sets, TRAIN).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::draw_sets, REFERS).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(TRAIN, DIFFUSION, NoneOf(&at::diffusion::scheme, &["trajectory"])),
         Condition(TRAIN, ANY, NotGiven(&at::diffusion::draws, "it gives every draw")),
     ]),
-    key(&at::diffusion::draws, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::draws, REFERS | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(TRAIN, DIFFUSION, NoneOf(&at::diffusion::scheme, &["trajectory"])),
         Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "every round has other pairs")),
         Condition(TRAIN | SCORES | CREDIT, DIFFUSION, DataFrom(&[Latents])),
     ]),
-    key(&at::diffusion::timesteps, TRAIN).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::timesteps, REFERS).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(TRAIN, DIFFUSION, NoneOf(&at::diffusion::scheme, &["trajectory"])),
         Condition(TRAIN, ANY, NotGiven(&at::diffusion::draws, "it gives every draw")),
         Condition(
@@ -80,49 +80,49 @@ pub(super) const KEYS: &[Key] = &[
             ),
         ),
     ]),
-    key(&at::diffusion::noise, TRAIN).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::noise, REFERS).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(TRAIN, DIFFUSION, NoneOf(&at::diffusion::scheme, &["trajectory"])),
         Condition(TRAIN, ANY, NotGiven(&at::diffusion::draws, "it gives every draw")),
     ]),
-    key(&at::diffusion::reduction, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::reduction, REFERS | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(SCORE, DIFFUSION, AnyGiven(&[&at::model::reference])),
         Condition(SCORE, HYBRID, AnyGiven(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])),
         Condition(EVAL, ANY, COMPARES),
     ]),
-    key(&at::diffusion::half, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::half, REFERS | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(TRAIN, DIFFUSION, OneOf(&at::diffusion::scheme, &["forward"])),
         Condition(SCORE, DIFFUSION, AnyGiven(&[&at::model::reference])),
         Condition(SCORE, HYBRID, AnyGiven(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])),
         Condition(EVAL, ANY, COMPARES),
     ]),
-    key(&at::diffusion::horizon, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::horizon, REFERS | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(TRAIN, DIFFUSION, NoneOf(&at::diffusion::scheme, &["trajectory"])),
         Condition(SCORE, DIFFUSION, AnyGiven(&[&at::model::reference])),
         Condition(SCORE, HYBRID, AnyGiven(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])),
         Condition(EVAL, ANY, COMPARES),
     ]),
-    key(&at::diffusion::omega, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::omega, REFERS | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(TRAIN, DIFFUSION, OneOf(&at::diffusion::scheme, &["forward"])),
         Condition(SCORE, DIFFUSION, AnyGiven(&[&at::model::reference])),
         Condition(SCORE, HYBRID, AnyGiven(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])),
         Condition(EVAL, ANY, COMPARES),
     ]),
-    key(&at::diffusion::min_snr_gamma, TRAIN | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::diffusion::min_snr_gamma, REFERS | SCORES | CREDIT).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(TRAIN | SCORES | CREDIT, ANY, OneOf(&at::diffusion::omega, &["min-snr"])),
         Condition(SCORE, DIFFUSION, AnyGiven(&[&at::model::reference])),
         Condition(SCORE, HYBRID, AnyGiven(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])),
         Condition(EVAL, ANY, COMPARES),
     ]),
-    key(&at::diffusion::empty_share, TRAIN).only(Modality::Diffusion).in_hybrid().when(&[Condition(
+    key(&at::diffusion::empty_share, REFERS).only(Modality::Diffusion).in_hybrid().when(&[Condition(
         TRAIN,
         DIFFUSION,
         NoneOf(&at::diffusion::scheme, &["trajectory"]),
     )]),
-    key(&at::diffusion::trajectories, TRAIN).only(Modality::Diffusion).when(&[
+    key(&at::diffusion::trajectories, REFERS).only(Modality::Diffusion).when(&[
         Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "rounds make finished images")),
         Condition(TRAIN, ANY, OneOf(&at::diffusion::scheme, &["trajectory"])),
     ]),
-    key(&at::diffusion::importance_clip, TRAIN).only(Modality::Diffusion).when(&[Condition(
+    key(&at::diffusion::importance_clip, REFERS).only(Modality::Diffusion).when(&[Condition(
         TRAIN,
         ANY,
         OneOf(&at::diffusion::scheme, &["trajectory"]),
@@ -132,7 +132,7 @@ pub(super) const KEYS: &[Key] = &[
         ANY,
         OneOf(&at::objective::name, &["d3po"]),
     )]),
-    key(&at::sample::sampler, TRAIN | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid().when(&[Condition(
+    key(&at::sample::sampler, REFERS | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid().when(&[Condition(
         TRAIN,
         ANY,
         Predicate(
@@ -140,7 +140,7 @@ pub(super) const KEYS: &[Key] = &[
             "would do nothing: this run draws none, neither samples nor trajectories",
         ),
     )]),
-    key(&at::sample::steps, TRAIN | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid().when(&[Condition(
+    key(&at::sample::steps, REFERS | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid().when(&[Condition(
         TRAIN,
         ANY,
         Predicate(
@@ -148,7 +148,7 @@ pub(super) const KEYS: &[Key] = &[
             "would do nothing: this run draws none, neither samples nor trajectories",
         ),
     )]),
-    key(&at::sample::eta, TRAIN | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid().when(&[
+    key(&at::sample::eta, REFERS | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid().when(&[
         Condition(
             TRAIN,
             ANY,
@@ -159,7 +159,7 @@ pub(super) const KEYS: &[Key] = &[
         ),
         Condition(TRAIN | SAMPLE | SEARCH, ANY, OneOf(&at::sample::sampler, &["ddim"])),
     ]),
-    key(&at::sample::guidance, TRAIN | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid().when(&[Condition(
+    key(&at::sample::guidance, REFERS | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid().when(&[Condition(
         TRAIN,
         ANY,
         Predicate(

@@ -9,31 +9,31 @@ use crate::settings::{Modality, at};
 use super::requirements::Data::{Embedded, Files, Pairs};
 use super::requirements::Requirement::{AnyGiven, DataFrom, NoneOf, NotGiven, OneOf, Predicate};
 use super::requirements::{ANY, Condition, FIXED, NO_OTHER};
-use super::{CREDIT, Key, SAMPLE, SCORES, SEARCH, TRAIN, key};
+use super::{CREDIT, Key, REFERS, SAMPLE, SCORES, SEARCH, TRAIN, key};
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
-    key(&at::hybrid::refiner, TRAIN | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid),
-    key(&at::hybrid::generator, TRAIN | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid),
-    key(&at::hybrid::refiner_reference, TRAIN | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid).when(&[
+    key(&at::hybrid::refiner, REFERS | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid),
+    key(&at::hybrid::generator, REFERS | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid),
+    key(&at::hybrid::refiner_reference, REFERS | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid).when(&[
         Condition(SEARCH, ANY, OneOf(&at::search::score, &["implicit"])),
         Condition(TRAIN, ANY, NoneOf(&at::objective::name, &["sft"])),
         Condition(TRAIN, ANY, Predicate(|here| here.reference_is_fixed(), FIXED)),
         Condition(SAMPLE, ANY, Predicate(|here| here.samples_beside_another(), NO_OTHER)),
     ]),
-    key(&at::hybrid::generator_reference, TRAIN | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid).when(&[
+    key(&at::hybrid::generator_reference, REFERS | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid).when(&[
         Condition(SEARCH, ANY, OneOf(&at::search::score, &["implicit"])),
         Condition(TRAIN, ANY, NoneOf(&at::objective::name, &["sft"])),
         Condition(TRAIN, ANY, Predicate(|here| here.reference_is_fixed(), FIXED)),
         Condition(SAMPLE, ANY, Predicate(|here| here.samples_beside_another(), NO_OTHER)),
     ]),
-    key(&at::hybrid::update, TRAIN).only(Modality::Hybrid),
+    key(&at::hybrid::update, REFERS).only(Modality::Hybrid),
     key(&at::hybrid::refiner_lr, TRAIN).only(Modality::Hybrid).when(&[Condition(
         TRAIN,
         ANY,
         NoneOf(&at::hybrid::update, &["generator"]),
     )]),
-    key(&at::hybrid::template, TRAIN | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid),
+    key(&at::hybrid::template, REFERS | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Hybrid),
     key(&at::sample::null_share, SAMPLE | TRAIN).only(Modality::Hybrid).off("0").when(&[
         Condition(
             TRAIN,
@@ -45,7 +45,7 @@ pub(super) const KEYS: &[Key] = &[
         ),
         Condition(SAMPLE, ANY, AnyGiven(&[&at::label::pairs])),
     ]),
-    key(&at::hybrid::complete_refinements, TRAIN).only(Modality::Hybrid).off("0").when(&[
+    key(&at::hybrid::complete_refinements, REFERS).only(Modality::Hybrid).off("0").when(&[
         Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "rounds make their own refined prompts")),
         Condition(TRAIN, ANY, DataFrom(&[Files, Pairs])),
     ]),

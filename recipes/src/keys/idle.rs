@@ -1,12 +1,12 @@
 //! Refuses settings that are given but would not be read, for every verb.
 use std::path::Path;
 
-use crate::settings::{Kind, Modality, Values};
+use crate::settings::{Kind, Modality, Values, at};
 
 use super::requirements::{Data, Usage};
 use super::{
-    CREDIT, EVAL, EXPORT, INSPECT, Key, LABEL, MERGE, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH, Subject, TRAIN, Verbs,
-    all,
+    CREDIT, EVAL, EXPORT, INSPECT, JUDGE, Key, LABEL, MERGE, PRECOMPUTE, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH,
+    Subject, TRAIN, Verbs, all,
 };
 use crate::Failure;
 use crate::embedded::is_embedded;
@@ -17,6 +17,17 @@ use crate::judged_pairs::is_pair_folder;
 pub fn refuse(values: &Values, verb: Verbs) -> Result<(), Failure> {
     let data = data(values, verb);
     refuse_here(&Usage { verb, mdp: Some(values.run.mdp), data, loads: true, values })
+}
+
+/// Refuses what `precompute` was given and the numbers of a run's reference do not depend on.
+pub(crate) fn refuse_beside_reference(values: &Values) -> Result<(), Failure> {
+    let typed = all().filter(|key| values.is_typed(key.field) && key.verbs & PRECOMPUTE == 0 && !is_off(key, values));
+    match typed.map(|key| key.field).next() {
+        Some(field) => Err(Failure::usage(format!(
+            "{field} is not read by precompute: the reference's numbers do not depend on it (a config file may have it)"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The same for `inspect`, whose modality is that of the inspected subject.
@@ -31,7 +42,20 @@ pub(crate) fn refuse_beside(subject: &Subject, values: &Values) -> Result<(), Fa
     refuse_here(&Usage { verb: INSPECT, mdp, data, loads, values })
 }
 
+/// Refuses several sources where they are not mixed, also those of a config file: only one of them would be read.
+fn refuse_several(here: &Usage<'_>) -> Result<(), Failure> {
+    let reads_data = all().any(|key| *key.field == at::data::data && key.verbs & here.verb != 0);
+    let mixes = here.verb == TRAIN && here.mdp == Some(Modality::Token);
+    if mixes || !reads_data || !here.values.data.data.are_several() {
+        return Ok(());
+    }
+    let text =
+        format!("{} takes one source here: several are mixed by `train` of `run.mdp` token alone", at::data::data);
+    Err(Failure::usage(text))
+}
+
 fn refuse_here(here: &Usage<'_>) -> Result<(), Failure> {
+    refuse_several(here)?;
     #[cfg(feature = "reads")]
     reads::note(here);
     let typed = all().filter(|key| here.values.is_typed(key.field));
@@ -63,22 +87,30 @@ pub(super) fn refusal(key: &Key, here: &Usage<'_>) -> Option<String> {
 }
 
 fn name(verb: Verbs) -> &'static str {
-    let names = [
-        (TRAIN, "train"),
-        (SCORE, "score"),
-        (EVAL, "eval"),
-        (EXPORT, "export"),
-        (MERGE, "merge"),
-        (SAMPLE, "sample"),
-        (SEARCH, "search"),
-        (INSPECT, "inspect"),
-        (LABEL, "label"),
-        (CREDIT, "credit"),
-        (REPORT, "report"),
-        (REPRODUCE, "reproduce"),
-    ];
-    names.into_iter().find(|(known, _)| *known == verb).map_or("judge", |(_, name)| name)
+    NAMES.iter().find(|(known, _)| *known == verb).map_or("judge", |(_, name)| name)
 }
+
+/// The names of several verbs.
+pub fn names(verbs: Verbs) -> Vec<&'static str> {
+    NAMES.iter().filter(|(verb, _)| verb & verbs != 0).map(|(_, name)| *name).collect()
+}
+
+const NAMES: &[(Verbs, &str)] = &[
+    (TRAIN, "train"),
+    (PRECOMPUTE, "precompute"),
+    (SCORE, "score"),
+    (EVAL, "eval"),
+    (EXPORT, "export"),
+    (MERGE, "merge"),
+    (SAMPLE, "sample"),
+    (SEARCH, "search"),
+    (INSPECT, "inspect"),
+    (LABEL, "label"),
+    (CREDIT, "credit"),
+    (REPORT, "report"),
+    (REPRODUCE, "reproduce"),
+    (JUDGE, "judge"),
+];
 
 fn of_another_problem(key: &Key, here: &Usage<'_>) -> String {
     let only = key.only.unwrap_or_default();
@@ -101,7 +133,9 @@ fn data(values: &Values, verb: Verbs) -> Data {
     if verb == TRAIN && is_diffusion && values.diffusion.trajectories.is_some() {
         return Data::Trajectories;
     }
-    kind_of(values.data.data.as_deref().unwrap_or_default())
+    let kinds: Vec<Data> = values.data.data.all().iter().map(|text| kind_of(text)).collect();
+    // Of several sources: what is for files is read if one of them is a file.
+    kinds.iter().copied().find(|kind| *kind != Data::Pairs).or(kinds.first().copied()).unwrap_or(Data::Absent)
 }
 
 fn kind_of(name: &str) -> Data {

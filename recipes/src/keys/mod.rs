@@ -53,6 +53,8 @@ pub const EVAL: Verbs = 1024;
 pub const EXPORT: Verbs = 2048;
 /// Merging an adapter into its base.
 pub const MERGE: Verbs = 4096;
+/// Computing the numbers of a run's reference. It reads what they depend on, of what the run reads, under the run's conditions.
+pub const PRECOMPUTE: Verbs = 8192;
 
 /// Where a setting is read.
 #[derive(Clone, Copy, Debug)]
@@ -112,8 +114,10 @@ impl Key {
 const SCORES: Verbs = SCORE | EVAL;
 /// Those that write a model.
 const EXPORTS: Verbs = EXPORT | MERGE;
-const ALL: Verbs = TRAIN | SCORES | SAMPLE | INSPECT;
-const DATA: Verbs = TRAIN | SCORES | INSPECT;
+/// Those that need the reference of a run.
+const REFERS: Verbs = TRAIN | PRECOMPUTE;
+const ALL: Verbs = REFERS | SCORES | SAMPLE | INSPECT;
+const DATA: Verbs = REFERS | SCORES | INSPECT;
 
 /// The table.
 pub fn all() -> impl Iterator<Item = &'static Key> {

@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::json_line;
+
 /// The scores of an example. It is displayed as a line of JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scored {
@@ -164,7 +166,7 @@ impl Scored {
 
 impl fmt::Display for Scored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+        json_line::write(self, f)
     }
 }
 

@@ -2,12 +2,14 @@ use super::choices::{
     Broken, FlipSides, FormatName, ResizeFilter, ResizeRounding, TokenizationName, TransparencyName, TruncationName,
 };
 use super::section;
+use super::sources::Sources;
 
 section! {
     /// The data set.
     data: Data {
-        /// A .jsonl, .json, .csv (each also .gz, .zst) or .parquet file, a folder of them or of save_to_disk, or builtin:NAME
-        data: Option<String> = None, "data";
+        /// A .jsonl, .json, .csv (each also .gz, .zst) or .parquet file, a folder of them or of save_to_disk, or builtin:NAME;
+        /// of language models also several, each with its share of an epoch as FILE:WEIGHT
+        data: Sources = Sources::default(), "data";
         /// Held-out examples; without it a share of the prompts is held out
         eval_data: Option<String> = None, "eval-data";
         /// The share of prompts held out when there is no eval-data; 0: none
@@ -16,7 +18,7 @@ section! {
         format: FormatName = FormatName::Auto, "format";
         /// Columns of the file to read under another name: question=prompt,answer=chosen
         map: Vec<String> = Vec::new(), "map";
-        /// Reads only this many records; of eval-data all
+        /// Reads only this many records, of several sources of each; of eval-data all
         limit: Option<usize> = None, "limit";
         /// The part to read where files or records name parts: train, validation, test, any name, all, or held-out
         /// (validation or else test); auto: train, of eval-data and for eval held-out
@@ -58,5 +60,13 @@ section! {
         latent_cache: Option<String> = None, "latent-cache";
         /// Trains on all pairs of a pair folder, judged or not, side a preferred
         all_pairs: bool = false, "all-pairs";
+    }
+}
+
+impl Data {
+    /// All sources, as they were given.
+    pub(crate) fn sources(&self) -> &[String] {
+        super::note(at::data.path);
+        self.data.all()
     }
 }

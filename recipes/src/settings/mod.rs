@@ -22,6 +22,7 @@ mod run;
 mod sample;
 mod search;
 mod setting;
+mod sources;
 mod train;
 mod values;
 
@@ -46,6 +47,7 @@ pub use self::run::Run;
 pub use self::sample::Sample;
 pub use self::search::Search;
 pub use self::setting::{Setting, Texts};
+pub use self::sources::Sources;
 pub use self::train::Train;
 pub use self::values::Values;
 pub use ::train::Decay;

@@ -156,6 +156,15 @@ impl Values {
         }
     }
 
+    /// Takes back some settings that were given before a file was merged.
+    pub(crate) fn give_again(&mut self, before: &Self, fields: &[&'static Field]) {
+        for field in fields.iter().filter(|field| before.is_given(field)) {
+            if let Some(value) = field.value(&before.settings) {
+                self.give(field, &value);
+            }
+        }
+    }
+
     /// Resets a setting to its default, as if it had not been given.
     pub fn reset(&mut self, field: &Field) {
         (field.reset)(&mut self.settings);

@@ -2,6 +2,8 @@
 mod diffusion;
 mod hybrid;
 mod image_presets;
+#[cfg(test)]
+mod judged_tests;
 mod own_part;
 mod plan;
 mod precompute;
@@ -153,6 +155,7 @@ fn one(
             extension,
             prompts,
             size: None,
+            sources: Vec::new(),
             usual: DType::F32,
             beta: OnceCell::new(),
             kept: Vec::new(),
@@ -197,6 +200,8 @@ struct Task<'a> {
     extension: Option<Extension>,
     /// The size of all examples, where it is known; else the plan of a run takes it from a few.
     size: Option<usize>,
+    /// Of several sources: what an epoch has of each.
+    sources: Vec<String>,
     /// The type of the written model's weights unless the settings name one.
     usual: DType,
     /// What beta multiplies, where it is more than a nat of log-ratio.

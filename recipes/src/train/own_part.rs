@@ -8,6 +8,7 @@ use crate::Reporter;
 use crate::embedded::is_embedded;
 use crate::judged_pairs::is_pair_folder;
 use crate::settings::{Modality, Scheme, Values, at};
+use crate::sources::names;
 
 /// Evaluates on the validation or test part of a folder of data that has one, unless the settings say what is held out.
 pub(super) fn take(values: &mut Values, reporter: &dyn Reporter) {
@@ -20,7 +21,19 @@ pub(super) fn take(values: &mut Values, reporter: &dyn Reporter) {
         return;
     }
     let is_said = [&at::data::eval_data, &at::data::eval_share].into_iter().any(|field| values.is_given(field));
-    let Some(folder) = values.data.data.clone().filter(|_| !is_said && values.data.split == "auto") else { return };
+    if is_said || values.data.split != "auto" {
+        return;
+    }
+    if values.data.data.are_several() {
+        for (name, part) in names(values.data.data.all()).into_iter().filter_map(|name| Some((name, part_of(name)?))) {
+            reporter.info(&format!(
+                "{name}: its own part {part} is not read; of several sources a share of all prompts is held out \
+                 (`data.eval_data` names another)"
+            ));
+        }
+        return;
+    }
+    let Some(folder) = values.data.data.first().map(str::to_owned) else { return };
     if let Some(part) = part_of(&folder) {
         reporter
             .info(&format!("{folder}: its own part {part} is held out (`data.eval_share` holds out a share instead)"));

@@ -71,6 +71,7 @@ impl Task<'_> {
         let (values, settings, n) = (&self.call.values, &self.settings, training.examples());
         let steps = settings.total_steps(n);
         let mut rows = vec![("examples", format!("{}, {} held out", count(n), count(training.eval_examples())))];
+        rows.extend(self.sources.iter().map(|source| ("source", source.clone())));
         rows.push((S::UNIT, self.size.map_or_else(|| of_trial(trial, n), |size| of_data(size, n))));
         rows.push(("steps", of_steps(settings, n)));
         rows.push(("learning rate", of_rate(settings, n)));

@@ -6,12 +6,13 @@ use mdp::Mdp;
 
 use super::Task;
 use crate::Failure;
-use crate::keys::WITHOUT_REFERENCE;
+use crate::keys::{WITHOUT_REFERENCE, idle};
 use crate::settings::Values;
 use crate::trained::{Trained, TrainingStatus};
 
-/// Checks that there is a file to fill, and numbers to fill it with.
+/// Checks that there is a file to fill, numbers to fill it with, and nothing that they do not depend on.
 pub(super) fn check(values: &Values) -> Result<(), Failure> {
+    idle::refuse_beside_reference(values)?;
     let Some(path) = values.train.reference_cache() else {
         return Err(Failure::usage("`train.reference_cache` FILE is needed: where the reference's numbers go"));
     };

@@ -10,8 +10,17 @@ use crate::settings::{Field, Values, at};
 use crate::trained::open_run;
 use crate::{Failure, Reporter};
 
-/// Settings that may be given with a run's folder: where it computes, and how long it is.
-const GIVEN: [&Field; 4] = [&at::run::device, &at::run::mdp, &at::train::epochs, &at::train::max_steps];
+/// Settings that may be given with a run's folder: how long it is, and those of [`OF_PROCESS`].
+const GIVEN: [&Field; 3] = [&at::run::mdp, &at::train::epochs, &at::train::max_steps];
+
+/// Settings that decide no number: where a process computes, and when it saves. Each start of a run has its own.
+const OF_PROCESS: [&Field; 5] = [
+    &at::run::device,
+    &at::run::threads,
+    &at::train::save_every,
+    &at::train::save_minutes,
+    &at::train::keep_checkpoints,
+];
 
 /// The length of a run before it was extended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,19 +31,27 @@ pub(super) struct Extension {
 
 /// Loads the settings with which a resumed run was started, and makes it longer if a length is given.
 pub(super) fn load(values: &mut Values, path: &Path) -> Result<Option<Extension>, Failure> {
-    if let Some(key) = keys::all().find(|key| values.is_given(key.field) && !GIVEN.contains(&key.field)) {
+    let may_be_given = |field: &Field| GIVEN.iter().chain(&OF_PROCESS).any(|known| *known == field);
+    if let Some(key) = keys::all().find(|key| values.is_given(key.field) && !may_be_given(key.field)) {
+        let others: Vec<String> = OF_PROCESS.iter().map(ToString::to_string).collect();
         let text = format!(
             "{} can't be given with `resume`: the run goes on with the settings it has; `train.epochs` or \
-             `train.max_steps` make it longer",
-            key.field
+             `train.max_steps` make it longer, and {} may differ",
+            key.field,
+            others.join(", ")
         );
         return Err(Failure::usage(text));
     }
+    let given = values.clone();
     open_run(path)?;
     let length = (values.train.epochs(), values.train.max_steps());
     values.reset(&at::train::epochs);
     values.reset(&at::train::max_steps);
     values.merge_file(&path.join("config.toml"))?;
+    if given.is_given(&at::train::save_minutes) && !given.is_given(&at::train::save_every) {
+        values.reset(&at::train::save_every);
+    }
+    values.give_again(&given, &OF_PROCESS);
     let base = values.run.out().and_then(|out| paths::started_in(path, Path::new(out)));
     let here = std::path::absolute(".").ok();
     if let Some(base) = base.filter(|base| here.as_ref() != Some(base)) {

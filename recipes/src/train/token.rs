@@ -19,7 +19,8 @@ use crate::embedded::{EmbeddedTexts, WinRate, owner, usual};
 use crate::judged_pairs::is_pair_folder;
 use crate::objective::AnyObjective;
 use crate::settings::{FormatName, Loss, Modality, OptimizerName, Preset, Settings, TokenizationName, Values};
-use crate::text;
+use crate::sources::{names, sources};
+use crate::text::{self, MixedTexts, TrainingTexts};
 use crate::trained::{Suggestion, Trained};
 use crate::{Failure, adapters, dropout, model, summary};
 
@@ -39,6 +40,7 @@ pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
     if values.objective.name() == Loss::D3po {
         return Err(Failure::usage("`objective.name` d3po is for `run.mdp` diffusion"));
     }
+    sources(values.data.data.all())?;
     if values.model.model().is_none() && values.data.data().is_none() {
         (usual(Modality::Token).preset)(values);
     }
@@ -84,6 +86,7 @@ struct Setup {
     tokenizer: ModelTokenizer,
     data: Dataset,
     held_out: Option<Dataset>,
+    mixed: Option<MixedTexts>,
     mdp: TokenMdp,
     /// Whether evaluations compare with the reference: for all losses but imitation, also those that need none.
     is_compared: bool,
@@ -100,7 +103,7 @@ impl Setup {
         text::fit_lengths(&mut call.values, &files)?;
         let tokenizer = files.tokenizer()?.clone();
         let tokenise = text::tokenise(&files, &call.values)?;
-        let (data, held_out) = text::open_split(&tokenise, &call.values, call.reporter)?;
+        let TrainingTexts { data, held_out, mixed } = text::open_split(&tokenise, &call.values, call.reporter)?;
         tokenizer.notes.iter().for_each(|note| call.reporter.info(note));
         call.reporter.info(&describe(&name, &files, &data, held_out.as_ref()));
         call.reporter.info(&data.audit().to_string());
@@ -121,7 +124,7 @@ impl Setup {
         let (n, seed) = (call.values.train.n_samples(), task.settings.seed);
         let shown = (sample_prompts(held_out.as_ref().unwrap_or(&data), n, seed), seed);
         let is_compared = call.values.objective.name() != Loss::Sft;
-        let setup = Self { reference, tokenizer, data, held_out, mdp, is_compared, shown };
+        let setup = Self { reference, tokenizer, data, held_out, mixed, mdp, is_compared, shown };
         Ok((setup, learner.with_diagnostics()))
     }
 
@@ -132,6 +135,10 @@ impl Setup {
             let unfit = |source| TrainError::Data { what, index: 0, source: Box::new(source) };
             F::from_example(&data.get(0)?).map_err(unfit)?;
         }
+        for part in self.mixed.iter().flat_map(|mixed| &mixed.parts).filter(|part| part.size > 0) {
+            F::from_example(&self.data.get(part.first)?)
+                .map_err(|unfit| Failure::failed(format!("{}: {unfit}", part.name)))?;
+        }
         Ok(())
     }
 
@@ -141,14 +148,17 @@ impl Setup {
         mut learner: CausalLm,
         objective: &dyn Objective<Feedback = F>,
     ) -> Result<Trained, Failure> {
+        self.check_fits::<F>()?;
+        let source = |data: &'s Dataset| TokenSource::<F>::new(data, self.mdp.max_length);
+        let mixture = self.mixed.as_ref().and_then(|mixed| mixed.mixture.as_ref());
+        let (data, held_out) = (source(&self.data).mixed(mixture), self.held_out.as_ref().map(source));
+        let identity = mixture.map(|mixture| format!("{} ", mixture.identity())).unwrap_or_default();
         let key = CacheKey {
             model: self.reference.fingerprint()?,
-            data: format!("{} {}", self.data.fingerprint(), std::any::type_name::<F>()),
+            data: format!("{} {identity}{}", self.data.fingerprint(), std::any::type_name::<F>()),
         };
-        self.check_fits::<F>()?;
-        task.size = Some(n_tokens(&self.data));
-        let source = |data: &'s Dataset| TokenSource::<F>::new(data, self.mdp.max_length);
-        let (data, held_out) = (source(&self.data), self.held_out.as_ref().map(source));
+        task.size = Some(n_tokens(&self.data, &|example| data.index_in_epoch(example, 0)));
+        task.sources = self.mixed.iter().flat_map(MixedTexts::lines).collect();
         let lessons = Lessons { mdp: &self.mdp, data: &data, held_out: held_out.as_ref(), objective, key };
         trainer::run(&mut task, self, &mut learner, lessons)
     }
@@ -220,7 +230,8 @@ impl Problem for Setup {
             }
             _ => None,
         };
-        let data = task.call.values.data.data();
+        let names = names(task.call.values.data.sources());
+        let data = names.first().copied();
         let data = data.filter(|data| problem.is_some() || !is_pair_folder(data.as_ref()));
         let prompts = problem.map(|problem| problem.name).or(data).map(str::to_owned);
         let is_chat = problem.is_none() && self.tokenizer.chat_template(false).is_some();
@@ -260,10 +271,10 @@ fn describe(name: &str, files: &ModelFiles, data: &Dataset, held_out: Option<&Da
     )
 }
 
-/// The number of tokens of all examples, each prompt counted once.
-fn n_tokens(data: &Dataset) -> usize {
-    let of = |index| {
-        data.get(index)
+/// The number of tokens of the examples of an epoch, each prompt counted once.
+fn n_tokens(data: &Dataset, in_epoch: &dyn Fn(usize) -> usize) -> usize {
+    let of = |example| {
+        data.get(in_epoch(example))
             .map_or(0, |example| example.prompt.len() + example.responses.iter().map(Vec::len).sum::<usize>())
     };
     (0..data.len()).map(of).sum()

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ::train::tensorboard::Hyperparameter;
 use ::train::{CacheKey, Ending, Hooks, Observers, ReferenceCache, RunFolder, RunSummary, Source, Training, can_write};
+use candle_core::DType;
 use mdp::Mdp;
 use models::ModelError;
 use objectives::{Needs, Objective};
@@ -12,8 +13,9 @@ use policies::{Learner, Persist, Policy};
 use super::{Purpose, Task, precompute, resume};
 use crate::embedded::JudgedPolicy;
 use crate::keys::{self, TRAIN};
+use crate::settings::SaveDtype;
 use crate::trained::{Suggestion, Trained, TrainingStatus};
-use crate::{Failure, Reporter};
+use crate::{Failure, Reporter, model};
 
 /// A kind of problem with the reference and data of a run: what its training does not share with other kinds.
 pub(super) trait Problem {
@@ -110,6 +112,7 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
             status: TrainingStatus::Finished,
             table,
             judged,
+            rounded: task.rounded(),
             pictures: has_pictures.then_some((0, outcome.steps)),
             suggestion: Some(suggestion),
             outcome: Some(outcome),
@@ -118,6 +121,12 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
 }
 
 impl Task<'_> {
+    /// The type of the written weights where it is shorter than that of training and nobody asked for it.
+    fn rounded(&self) -> Option<&'static str> {
+        let is_asked = self.call.values.model.save_dtype() != SaveDtype::Auto;
+        (!is_asked && self.usual != DType::F32).then(|| model::dtype_name(self.usual))
+    }
+
     /// The file of the reference's numbers.
     fn cache(&self) -> Option<&Path> {
         self.call.values.train.reference_cache().map(Path::new)

@@ -159,7 +159,7 @@ fn prepare(values: &mut Values) -> Result<bool, Failure> {
     denoiser::general_presets(values);
     values.preset(|settings| {
         settings.diffusion.draws_per_pair = Some(DRAWS);
-        if settings.data.data.as_deref().is_some_and(is_embedded) {
+        if settings.data.data.first().is_some_and(is_embedded) {
             settings.data.limit = Some(BUILTIN_EXAMPLES);
         }
     });

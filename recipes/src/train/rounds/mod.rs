@@ -126,15 +126,7 @@ impl Rounds<'_> {
     }
 
     fn trained(&self, status: TrainingStatus) -> Trained {
-        Trained {
-            folder: self.path.clone(),
-            status,
-            outcome: None,
-            table: String::new(),
-            judged: Vec::new(),
-            pictures: None,
-            suggestion: None,
-        }
+        Trained::of(&self.path, status)
     }
 
     /// The verb to try with the last policy.

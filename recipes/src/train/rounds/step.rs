@@ -99,7 +99,7 @@ impl RoundStep<'_> {
                 compare: false,
                 ..of.hybrid
             },
-            data: Data { data: name(self.data), latents: None, eval_data: None, limit: None, ..of.data },
+            data: Data { data: name(self.data).into(), latents: None, eval_data: None, limit: None, ..of.data },
             diffusion: Diffusion { draws: None, ..of.diffusion },
             train: Train { reference_cache: None, ..of.train },
             sample: Sample {

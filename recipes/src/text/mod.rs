@@ -1,4 +1,6 @@
 //! Text data from `data.data`, tokenised for a model.
+mod training;
+
 use std::path::Path;
 
 use datasets::pairs::Modality;
@@ -13,7 +15,9 @@ use models::formats::{ModelFiles, ModelTokenizer};
 use crate::embedded::{EmbeddedTexts, is_embedded, listed};
 use crate::judged_pairs::{JudgedPairs, is_pair_folder};
 use crate::settings::{Broken, FormatName, Loss, TokenizationName, TruncationName, Values, at};
-use crate::{Failure, Reporter, holdout, model};
+use crate::{Failure, Reporter, model};
+
+pub(crate) use self::training::{MixedTexts, TrainingTexts, open_split};
 
 /// Losses of labelled answers, which can't use a tie.
 const TAKES_NO_TIES: [Loss; 3] = [Loss::Kto, Loss::PlackettLuce, Loss::Sft];
@@ -244,32 +248,6 @@ fn embedded(
     };
     let records = (texts.records)(values.run.seed(), split, most as u64);
     Ok(Dataset::from_records(name, records, tokenise, OnBad::Fail)?)
-}
-
-/// Training and held-out examples.
-pub(crate) fn open_split(
-    tokenise: &Tokenise,
-    values: &Values,
-    reporter: &dyn Reporter,
-) -> Result<(Dataset, Option<Dataset>), Failure> {
-    let name = values.data.data().ok_or_else(|| Failure::usage("`data.data` is needed with `model.model`"))?;
-    let data = open(name, Part::Train, tokenise, values, reporter)?;
-    if let Some(held_out) = values.data.eval_data() {
-        return Ok((data, Some(open(held_out, Part::HeldOut, tokenise, values, reporter)?)));
-    }
-    let share = holdout::eval_share(values)?;
-    // Embedded data holds out as many examples as an evaluation uses.
-    let is_none_made = is_embedded(name) && values.train.eval_examples() == 0;
-    if share == 0.0 || is_none_made {
-        return Ok((data, None));
-    }
-    if is_embedded(name) {
-        let held_out = open(name, Part::HeldOut, tokenise, values, reporter)?;
-        return Ok((data, Some(held_out)));
-    }
-    let (rest, held_out) = data.hold_out(share, values.run.seed())?;
-    holdout::check_rest(share, rest.len(), data.len(), "examples")?;
-    Ok((rest, Some(held_out)))
 }
 
 #[cfg(test)]
