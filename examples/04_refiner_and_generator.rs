@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use hybrid_dpo::datasets::synthetic::chimera::{ChimeraProblem, EDGE, Split, refiner_prompt, refiner_response};
-use hybrid_dpo::datasets::{Example, ExampleKind};
+use hybrid_dpo::datasets::{Example, ExampleKind, Response};
 use hybrid_dpo::engine::optim::AdamW;
 use hybrid_dpo::mdp::diffusion::{Omega, Prediction};
 use hybrid_dpo::mdp::hybrid::Hybrid;
@@ -52,14 +52,14 @@ fn pairs(split: Split, n: u64, tokenizer: &ModelTokenizer, handoff: &Prompted) -
     for index in 0..n {
         let pair = ChimeraProblem::new(0).with_null_share(0.0).pair(split, index);
         let sides = [&pair.chosen, &pair.rejected];
-        let answer = |refined: &str| -> Result<Vec<u32>, BoxError> {
+        let answer = |refined: &str| -> Result<Response, BoxError> {
             let mut tokens = tokenizer.encode(&refiner_response(refined))?;
             tokens.push(tokenizer.eos[0]);
-            Ok(tokens)
+            Ok(tokens.into())
         };
         let responses = sides.iter().map(|side| answer(&side.refined)).collect::<Result<_, _>>()?;
         let prompt = tokenizer.encode(&refiner_prompt(&pair.request))?.into();
-        words.push(Example { index, prompt, responses, kind: ExampleKind::Pair, preference: 1.0 });
+        words.push(Example::new(index, prompt, responses, ExampleKind::Pair));
         let finished = sides.iter().map(|side| -> Result<Finished, BoxError> {
             let latent = Arc::clone(side.scene.render().values());
             Ok(Finished { latent, condition: handoff.condition(&side.refined)? })

@@ -98,8 +98,7 @@ fn check_dpo_steps(case: &str, recompute: Recompute) {
     let pairs = dpo["pairs"].as_array().unwrap();
     let sides = |pair: &Value| ["chosen", "rejected"].map(|side| episode(&pair["prompt"], &pair[side]));
     let episodes: Vec<_> = pairs.iter().flat_map(sides).collect();
-    let feedback: Vec<Comparison> =
-        (0..pairs.len()).map(|i| Comparison { first: 2 * i, second: 2 * i + 1, preference: 1. }).collect();
+    let feedback: Vec<Comparison> = (0..pairs.len()).map(|i| Comparison::new(2 * i, 2 * i + 1)).collect();
     let objective = Pairwise::new(Logistic::new(setting("beta")).unwrap());
     let reference = reference.score(&MDP, &episodes).unwrap().log_probs;
     let weights = weights(&episodes);

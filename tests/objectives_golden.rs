@@ -84,7 +84,7 @@ fn every_loss_trl_has_agrees() {
     let n = reference.len() / 2;
     let comparisons: Vec<Comparison> = (0..n).map(|i| Comparison::new(i, n + i)).collect();
     // The same feedback the other way round: second is better for sure.
-    let turned: Vec<Comparison> = (0..n).map(|i| Comparison { first: n + i, second: i, preference: 0.0 }).collect();
+    let turned: Vec<Comparison> = (0..n).map(|i| Comparison { preference: 0.0, ..Comparison::new(n + i, i) }).collect();
     let cases = golden["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 22);
     for case in cases.iter().map(Case) {

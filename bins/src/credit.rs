@@ -110,28 +110,34 @@ fn heat(answer: &CreditedAnswer, scale: Scale, has_colours: bool) -> String {
     if has_colours { coloured(answer, scale) } else { annotated(answer) }
 }
 
-/// `word(-0.31)`, with a `!` behind what is wrong.
+/// `word(-0.31)`, with a `!` behind what is wrong; what is given has no number.
 fn annotated(answer: &CreditedAnswer) -> String {
-    let piece = |Piece { text, value, is_wrong }: Piece| {
+    let piece = |(Piece { text, value, is_wrong }, is_given): (Piece, bool)| {
         let text = if text.is_empty() { format!(" {END}") } else { printable(&text) };
+        if is_given {
+            return text;
+        }
         format!("{text}({value:+.2}){}", if is_wrong { "!" } else { "" })
     };
-    answer.pieces(0).into_iter().map(piece).collect()
+    answer.pieces(0).into_iter().zip(answer.given_pieces()).map(piece).collect()
 }
 
-/// Black on a background from red over white to blue; underlined where it is wrong. Space before a token has no colour: at
-/// the end of a line it would be a stain.
+/// Black on a background from red over white to blue; underlined where it is wrong, and grey letters where it is
+/// given. Space before a token has no colour: at the end of a line it would be a stain.
 fn coloured(answer: &CreditedAnswer, scale: Scale) -> String {
-    let piece = |piece: Piece| {
+    let piece = |(piece, is_given): (Piece, bool)| {
         let (space, words) = if piece.text.is_empty() { (" ", END) } else { piece.parts() };
         let (space, words) = (printable(space), printable(words));
+        if is_given {
+            return format!("{space}\x1b[38;5;245m{words}\x1b[0m");
+        }
         let strength = scale.strength(piece.value);
         let most = if strength < 0.0 { [240.0, 90.0, 80.0] } else { [90.0, 150.0, 245.0] };
         let [red, green, blue] = most.map(|most: f64| (255.0 + (most - 255.0) * strength.abs()).round());
         let line = if piece.is_wrong { ";4" } else { "" };
         format!("{space}\x1b[38;2;0;0;0;48;2;{red};{green};{blue}{line}m{words}\x1b[0m")
     };
-    answer.pieces(0).into_iter().map(piece).collect()
+    answer.pieces(0).into_iter().zip(answer.given_pieces()).map(piece).collect()
 }
 
 /// Text that can't move the cursor or change colours.
@@ -154,6 +160,7 @@ mod tests {
             tokens: vec![1, 2, 0],
             places: vec![0..1, 2..4, 4..4],
             wrong: Some(vec![false, true, false]),
+            given: None,
             columns: vec![("log_ratio", vec![0.5, -1.0, 0.0])],
         }
     }
@@ -161,6 +168,9 @@ mod tests {
     #[test]
     fn credit_is_legible_without_colours() {
         assert_eq!(annotated(&answer()), "a(+0.50) \\u{1b}b(-1.00)! <end>(+0.00)");
+        let talk = CreditedAnswer { given: Some(vec![true, false, true]), ..answer() };
+        assert_eq!(annotated(&talk), "a \\u{1b}b(-1.00)! <end>");
+        assert!(coloured(&talk, Scale::of_differences(std::iter::once(1.0))).starts_with("\x1b[38;5;245ma\x1b[0m "));
         let credit = TextCredit { answers: vec![answer(), answer()], summary: None };
         let text = report(&credit, 1, false);
         assert_eq!(text.matches("a.jsonl, line 1, response:").count(), 1);

@@ -23,6 +23,7 @@ const NAMES: &[(&str, &str)] = &[
     ("max-seq-len", "--max-length"),
     ("cutoff-len", "--max-length"),
     ("truncation-mode", "--truncation"),
+    ("assistant-only-loss", "--assistant-only"),
     ("loss-type", "--objective"),
     ("simpo-gamma", "--gamma"),
     ("gamma-beta-ratio", "--gamma"),

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use recipes::{Failure, ShownRecord};
+use recipes::{Failure, ShownRecord, ShownRun};
 
 use crate::credit::printable;
 use crate::{Invocation, console};
@@ -25,7 +25,7 @@ pub(crate) fn inspect(asked: &Invocation, path: Option<PathBuf>) -> Result<ExitC
         text.push_str(if has_colours {
             "grey: given; green and red: scored, better and worse; the shade changes with every token"
         } else {
-            "given: not scored; the others are scored; | stands between tokens"
+            "given: not scored, as are lines marked so; the others are scored; | stands between tokens"
         });
         found.records.iter().for_each(|record| text.push_str(&shown(record, has_colours)));
     }
@@ -45,7 +45,14 @@ fn shown(record: &ShownRecord, has_colours: bool) -> String {
     for answer in &record.answers {
         let is_worse = matches!(answer.label.as_str(), "rejected" | "disliked");
         let shades = if is_worse { RED } else { GREEN };
-        let _ = write!(text, "\n{:<10}{}", answer.label, tokens(&answer.scored, shades, has_colours));
+        let given_apart = |run: &ShownRun| if run.is_scored || has_colours { "" } else { "[given] " };
+        let runs = answer.runs.iter().map(|run| {
+            let shades = if run.is_scored { shades } else { GREY };
+            format!("{}{}", given_apart(run), tokens(&run.tokens, shades, has_colours))
+        });
+        // Without colours a run of given tokens is marked and stands on a line of its own.
+        let between = if has_colours { "" } else { "\n          " };
+        let _ = write!(text, "\n{:<10}{}", answer.label, runs.collect::<Vec<_>>().join(between));
     }
     text
 }
@@ -72,12 +79,18 @@ mod tests {
     #[test]
     fn what_is_given_and_what_is_scored_look_different() {
         let scored = vec![" a".to_owned(), "\u{1b}".to_owned()];
-        let answers = vec![ShownAnswer { label: "rejected".to_owned(), scored }];
+        let runs = vec![ShownRun { is_scored: true, tokens: scored }];
+        let answers = vec![ShownAnswer { label: "rejected".to_owned(), runs }];
         let record = ShownRecord { index: 3, given: vec!["Q:".to_owned(), "\n".to_owned()], answers };
         let plain = shown(&record, false);
         assert_eq!(plain, "\n\nrecord 3\ngiven     Q:|\\n\nrejected   a|\\u{1b}");
         let coloured = shown(&record, true);
         assert!(coloured.contains("48;5;250mQ:\x1b[0m\x1b[38;5;16;48;5;245m\\n"), "{coloured:?}");
         assert!(coloured.contains("48;5;217m a"), "{coloured:?}");
+        let run = |is_scored, token: &str| ShownRun { is_scored, tokens: vec![token.to_owned()] };
+        let runs = vec![run(true, "a"), run(false, "user"), run(true, "b")];
+        let talk = ShownRecord { answers: vec![ShownAnswer { label: "chosen".to_owned(), runs }], ..record };
+        assert!(shown(&talk, false).ends_with("\nchosen    a\n          [given] user\n          b"));
+        assert!(shown(&talk, true).contains("48;5;250muser"));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::example::ExampleKind;
 use crate::skipped::Skipped;
-use crate::tokenise::{Observation, TokenSettings};
+use crate::tokenise::{CutTokens, Observation, TokenSettings};
 
 /// Counts over a data set, shown before training and by `inspect`.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -36,6 +36,14 @@ pub struct Audit {
     pub unknown_tokens: u64,
     /// Records without an example, because the prompt leaves no room for an answer.
     pub left_out: u64,
+    /// Records without an example, because truncation left an answer no scored turn.
+    pub unscored: u64,
+    /// Tokens of answers that are given: users', tools', headers.
+    pub given_tokens: u64,
+    /// Tokens lost by truncation, by whose they are.
+    pub cut_tokens: CutTokens,
+    /// Records with a weight, a margin, or a soft label of their own.
+    pub weighted: [u64; 3],
     /// Prompts without a token.
     pub empty_prompts: u64,
     /// Prompts with a duplicate BOS, or whose duplicate was removed.
@@ -46,7 +54,7 @@ pub struct Audit {
     pub identical_pairs: u64,
     /// Pairs whose sides have the same score in the file.
     pub tied_pairs: u64,
-    /// Answers that contain a user turn.
+    /// Answers that contain a turn of a user or a tool.
     pub user_turns: u64,
     /// Records of plain texts for a model with a chat template.
     pub plain_for_chat: u64,
@@ -83,6 +91,12 @@ impl Audit {
             self.left_out += 1;
             return;
         }
+        if seen.is_unscored {
+            self.unscored += 1;
+            return;
+        }
+        self.given_tokens += seen.n_given as u64;
+        self.cut_tokens += seen.cut_tokens;
         self.examples += 1;
         self.cut_prompts += u64::from(seen.is_prompt_cut);
         self.cut_responses += seen.cut_responses as u64;
@@ -98,9 +112,14 @@ impl Audit {
         self.tied_pairs += u64::from(seen.is_tied);
         self.prompt.add(seen.prompt_length);
         self.together.add(seen.prompt_length + seen.response_lengths.iter().max().copied().unwrap_or(0));
+        self.add_kind(seen);
+    }
+
+    fn add_kind(&mut self, seen: &Observation) {
         let (name, best, worst) = match seen.kind {
             Some(ExampleKind::Pair) => ("pairs", true, true),
             Some(ExampleKind::Ranked) => ("ranked lists", true, true),
+            Some(ExampleKind::Forest) => ("conversation trees", true, true),
             Some(ExampleKind::Labelled { desirable: true }) => ("liked", true, false),
             Some(ExampleKind::Labelled { desirable: false }) => ("disliked", false, true),
             Some(ExampleKind::Demonstration) | None => ("demonstrations", true, false),
@@ -114,6 +133,25 @@ impl Audit {
         }
     }
 
+    /// What is said of given tokens, of cut ones, and of what columns weigh.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let CutTokens { prompt, scored, given } = self.cut_tokens;
+        if prompt + scored + given > 0 {
+            let text =
+                format!("tokens cut: {prompt} of prompts, {scored} of scored turns, {given} given ones in answers");
+            notes.push(text);
+        }
+        if self.given_tokens > 0 {
+            notes.push(format!("tokens given in answers (context, not scored): {}", self.given_tokens));
+        }
+        let [weights, margins, labels] = self.weighted;
+        if weights + margins + labels > 0 {
+            notes.push(format!("read from columns: {weights} weights, {margins} margins, {labels} soft labels"));
+        }
+        notes
+    }
+
     /// Adds the counts of data that are joined to these, under their name.
     pub fn join(&mut self, name: &str, other: &Self) {
         let kinds: Vec<String> = other.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
@@ -121,6 +159,7 @@ impl Audit {
             [Some(kinds.join(", ")), other.layout.clone(), other.part.as_ref().map(|part| format!("split {part}"))];
         let about: Vec<String> = about.into_iter().flatten().collect();
         self.sources.push(format!("{name}: {} examples: {}", other.examples, about.join("; ")));
+        self.cut_tokens += other.cut_tokens;
         for (count, more) in self.counts().into_iter().zip(other.clone().counts()) {
             *count += *more;
         }
@@ -143,7 +182,8 @@ impl Audit {
     }
 
     /// All plain counts.
-    fn counts(&mut self) -> [&mut u64; 18] {
+    fn counts(&mut self) -> [&mut u64; 23] {
+        let [weights, margins, labels] = &mut self.weighted;
         [
             &mut self.examples,
             &mut self.skipped.count,
@@ -155,6 +195,11 @@ impl Audit {
             &mut self.ends_added,
             &mut self.unknown_tokens,
             &mut self.left_out,
+            &mut self.unscored,
+            &mut self.given_tokens,
+            weights,
+            margins,
+            labels,
             &mut self.empty_prompts,
             &mut self.double_bos,
             &mut self.boundary_merges,
@@ -186,7 +231,8 @@ impl Audit {
             (self.boundary_merges, "answers that would share a token with the prompt in one text"),
             (self.identical_pairs, "pairs with two equal answers: they teach nothing"),
             (self.tied_pairs, "pairs whose scores in the file are equal"),
-            (self.user_turns, "answers in which a user speaks again: those words are scored with the rest"),
+            (self.unscored, "records left out: an answer has no scored turn that fits"),
+            (self.user_turns, "answers in which a user or a tool speaks: those words are given, not scored"),
             (
                 self.plain_for_chat,
                 "records of plain text: the model has a chat template, which is for records of messages alone",
@@ -234,6 +280,7 @@ impl fmt::Display for Audit {
         for message in &self.skipped.messages {
             write!(f, "\n         left out: {message}")?;
         }
+        self.notes().iter().try_for_each(|note| write!(f, "\n{note}"))?;
         if !self.not_read.is_empty() {
             write!(f, "\nnot read: {}", named(&self.not_read))?;
         }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::DatasetError;
 use crate::example::{Example, ExampleKind};
+use crate::response::{Response, Turn};
 
 /// Maximum bytes in memory; beyond it the data go to a file that the system removes with the process.
 const MEMORY: usize = 64 << 20;
@@ -149,19 +150,32 @@ impl Spool {
     }
 }
 
-/// Encodes an example: six header words (kind, index, preference, number of lengths), the lengths of prompt and
-/// answers, the tokens.
+/// Flags in the word of the kind: what stands behind the tokens, in this order.
+const HAS_TURNS: u32 = 1 << 8;
+const HAS_WEIGHTS: u32 = 1 << 9;
+const HAS_COMPARISONS: u32 = 1 << 10;
+
+/// Encodes an example: six header words (kind and flags, index, preference, number of lengths), the lengths of prompt
+/// and answers, the tokens; then, where there are any, the turns of every answer (their number; start, end and weight
+/// of each), the weight and margin, the comparisons (their number; both answers of each).
 fn to_words(example: &Example) -> Vec<u32> {
     let kind = match example.kind {
         ExampleKind::Pair => 0,
         ExampleKind::Ranked => 1,
         ExampleKind::Labelled { desirable } => 2 + u32::from(desirable),
         ExampleKind::Demonstration => 4,
+        ExampleKind::Forest => 5,
     };
+    let has_turns = !example.responses.iter().all(Response::is_plain);
+    let has_weights = (example.weight, example.margin) != (1.0, 0.0);
+    let has_comparisons = !example.comparisons.is_empty();
+    let flag = |has: bool, flag: u32| if has { flag } else { 0 };
     let (index, preference) = (example.index, example.preference.to_bits());
     let n_lengths = 1 + example.responses.len() as u32;
+    let flags = flag(has_turns, HAS_TURNS) | flag(has_weights, HAS_WEIGHTS) | flag(has_comparisons, HAS_COMPARISONS);
+    let kind_word = kind | flags;
     let mut words = vec![
-        kind,
+        kind_word,
         index as u32,
         (index >> 32) as u32,
         preference as u32,
@@ -171,17 +185,41 @@ fn to_words(example: &Example) -> Vec<u32> {
     ];
     words.extend(example.responses.iter().map(|response| response.len() as u32));
     words.extend(example.prompt.iter());
-    words.extend(example.responses.iter().flatten());
+    words.extend(example.responses.iter().flat_map(|response| response.iter()));
+    add_extras(&mut words, example, kind_word);
     words
+}
+
+/// Appends what the flags of the kind's word announce.
+fn add_extras(words: &mut Vec<u32>, example: &Example, flags: u32) {
+    let wide = |number: f64| [number.to_bits() as u32, (number.to_bits() >> 32) as u32];
+    if flags & HAS_TURNS != 0 {
+        for response in &example.responses {
+            words.push(response.turns().len() as u32);
+            for Turn { range, weight } in response.turns() {
+                words.extend([range.start as u32, range.end as u32]);
+                words.extend(wide(*weight));
+            }
+        }
+    }
+    if flags & HAS_WEIGHTS != 0 {
+        words.extend(wide(example.weight));
+        words.extend(wide(example.margin));
+    }
+    if flags & HAS_COMPARISONS != 0 {
+        words.push(example.comparisons.len() as u32);
+        words.extend(example.comparisons.iter().flat_map(|&(better, worse)| [better as u32, worse as u32]));
+    }
 }
 
 fn from_reader(reader: &mut impl Read) -> Result<Example, DatasetError> {
     let header = read_words(reader, 6)?;
     let wide = |at: usize| u64::from(header[at]) | u64::from(header[at + 1]) << 32;
-    let kind = match header[0] {
+    let kind = match header[0] & 0xff {
         0 => ExampleKind::Pair,
         1 => ExampleKind::Ranked,
         4 => ExampleKind::Demonstration,
+        5 => ExampleKind::Forest,
         labelled => ExampleKind::Labelled { desirable: labelled == 3 },
     };
     let lengths = read_words(reader, header[5] as usize)?;
@@ -193,8 +231,41 @@ fn from_reader(reader: &mut impl Read) -> Result<Example, DatasetError> {
         part.to_vec()
     });
     let prompt = parts.next().unwrap_or_default().into();
-    let responses = parts.collect();
-    Ok(Example { index: wide(1), prompt, responses, kind, preference: f64::from_bits(wide(3)) })
+    let mut responses: Vec<Response> = parts.map(Response::from).collect();
+    if header[0] & HAS_TURNS != 0 {
+        for response in &mut responses {
+            *response = Response::new(response.to_vec(), read_turns(reader, response.len())?);
+        }
+    }
+    let mut example = Example::new(wide(1), prompt, responses, kind);
+    example.preference = f64::from_bits(wide(3));
+    if header[0] & HAS_WEIGHTS != 0 {
+        let words = read_words(reader, 4)?;
+        (example.weight, example.margin) = (number(&words[..2]), number(&words[2..]));
+    }
+    if header[0] & HAS_COMPARISONS != 0 {
+        let n = read_words(reader, 1)?[0] as usize;
+        let pairs = read_words(reader, 2 * n)?;
+        example.comparisons = pairs.chunks_exact(2).map(|pair| (pair[0] as usize, pair[1] as usize)).collect();
+    }
+    Ok(example)
+}
+
+fn read_turns(reader: &mut impl Read, n_tokens: usize) -> Result<Vec<Turn>, DatasetError> {
+    let n = read_words(reader, 1)?[0] as usize;
+    let words = read_words(reader, 4 * n)?;
+    let turn = |words: &[u32]| Turn { range: words[0] as usize..words[1] as usize, weight: number(&words[2..]) };
+    let turns: Vec<Turn> = words.chunks_exact(4).map(turn).collect();
+    let ends = turns.iter().flat_map(|turn| [turn.range.start, turn.range.end]).chain([n_tokens]);
+    let is_damaged = !ends.is_sorted();
+    if is_damaged {
+        return Err(DatasetError::Spool(std::io::ErrorKind::InvalidData.into()));
+    }
+    Ok(turns)
+}
+
+fn number(words: &[u32]) -> f64 {
+    f64::from_bits(u64::from(words[0]) | u64::from(words[1]) << 32)
 }
 
 fn read_words(reader: &mut impl Read, n_words: usize) -> Result<Vec<u32>, DatasetError> {
@@ -215,8 +286,18 @@ mod tests {
             3 => ExampleKind::Labelled { desirable: false },
             _ => ExampleKind::Demonstration,
         };
-        let responses = (0..=index % 3).map(|side| vec![side as u32; (index % 7) as usize]).collect();
-        Example { index: index << 33, prompt: vec![9; index as usize].into(), responses, kind, preference: 0.25 }
+        let response = |side| {
+            let tokens = vec![side as u32; (index % 7) as usize];
+            let turns = vec![Turn { range: 1..2, weight: 0.5 }, Turn { range: 3..5, weight: 1.0 }];
+            if index % 7 > 4 { Response::new(tokens, turns) } else { tokens.into() }
+        };
+        let responses = (0..=index % 3).map(response).collect();
+        let mut example = Example::new(index << 33, vec![9; index as usize].into(), responses, kind);
+        example.preference = 0.25;
+        if index.is_multiple_of(2) {
+            (example.weight, example.margin, example.comparisons) = (0.75, -1.5, vec![(0, 1), (3, 2)]);
+        }
+        example
     }
 
     #[test]

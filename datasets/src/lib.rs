@@ -9,6 +9,7 @@
 //! of the paper needs it for V*(s_0) to cancel), answers are not empty, lengths fit the model.
 //!
 //! - [`record`]: records as text. [`formats`]: parsers of file formats.
+//! - [`response`]: an answer's tokens, and which of them are scored.
 //! - [`chat`]: chat templates. [`tokenise`]: text to an [`Example`]. [`audit`]: counts of truncations and anomalies.
 //! - [`source`]: [`open`] and [`Dataset`], several of them [`Joined`]. [`holdout`]: the split into training and held-out examples.
 //! - [`Mixture`]: the shares of joined data in an epoch.
@@ -49,6 +50,7 @@ pub mod pairs;
 pub mod reading;
 pub mod record;
 pub mod records;
+pub mod response;
 pub mod skipped;
 pub mod source;
 pub mod synthetic;
@@ -62,13 +64,14 @@ pub use chat::{ChatTemplate, Date};
 pub use column_map::ColumnMap;
 pub use error::DatasetError;
 pub use example::{Example, ExampleKind};
-pub use formats::Format;
+pub use formats::{Format, ReadingChoices, TreePairs};
 pub use images::{CaptionedImage, ImageAudit, ImageDataset, ImageKind, ImagePair, ImageSettings, Pixels};
 pub use mixture::Mixture;
 pub use pairs::{JudgementLog, Judgements, PairFolder, PairWriter};
 pub use reading::SplitChoice;
 pub use record::{Answers, Content, Message, Origin, Place, PreferenceRecord, Prompt, Text};
 pub use records::{ReadOptions, Records, records};
+pub use response::{Response, Turn};
 pub use skipped::{OnBad, Skipped};
 pub use source::{Dataset, Joined, Opened, Opening, TokenCache, open, open_with};
 pub use tokenise::{TokenSettings, Tokenise, Tokenization};

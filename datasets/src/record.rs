@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::example::ExampleKind;
+
 /// One record: a prompt, its answers and the feedback on them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PreferenceRecord {
@@ -20,6 +22,10 @@ pub struct PreferenceRecord {
     pub is_tied: bool,
     /// P(the first answer of a pair is better), below 1 for soft labels.
     pub preference: f64,
+    /// The weight of the record's feedback in the loss.
+    pub weight: f64,
+    /// By how much the better answer's reward should be the higher one.
+    pub margin: f64,
     /// Additional template variables: `tools`, and the record's own template arguments.
     pub variables: Map<String, Value>,
 }
@@ -27,7 +33,16 @@ pub struct PreferenceRecord {
 impl PreferenceRecord {
     /// A record without tied scores, soft label or template variables.
     pub fn new(origin: Origin, prompt: Text, answers: Answers) -> Self {
-        Self { origin, prompt, answers, is_tied: false, preference: 1.0, variables: Map::new() }
+        Self {
+            origin,
+            prompt,
+            answers,
+            is_tied: false,
+            preference: 1.0,
+            weight: 1.0,
+            margin: 0.0,
+            variables: Map::new(),
+        }
     }
 }
 
@@ -43,6 +58,13 @@ pub enum Answers {
     },
     /// Answers in strict order, best first; at least two.
     Ranked(Vec<Text>),
+    /// The answers of a conversation tree, each with the turns before it, and pairs of them, the better one first.
+    Forest {
+        /// The answers.
+        answers: Vec<Text>,
+        /// Indices of the better and the worse answer.
+        comparisons: Vec<(usize, usize)>,
+    },
     /// One answer with a binary label (KTO).
     Labelled {
         /// The answer.
@@ -55,11 +77,22 @@ pub enum Answers {
 }
 
 impl Answers {
-    /// All the answers, best first.
+    /// The kind of the feedback.
+    pub fn kind(&self) -> ExampleKind {
+        match self {
+            Self::Pair { .. } => ExampleKind::Pair,
+            Self::Ranked(_) => ExampleKind::Ranked,
+            Self::Forest { .. } => ExampleKind::Forest,
+            Self::Labelled { desirable, .. } => ExampleKind::Labelled { desirable: *desirable },
+            Self::Demonstration(_) => ExampleKind::Demonstration,
+        }
+    }
+
+    /// All the answers, best first; of a forest in the tree's order.
     pub fn texts(&self) -> Vec<&Text> {
         match self {
             Self::Pair { chosen, rejected } => vec![chosen, rejected],
-            Self::Ranked(answers) => answers.iter().collect(),
+            Self::Ranked(answers) | Self::Forest { answers, .. } => answers.iter().collect(),
             Self::Labelled { completion, .. } => vec![completion],
             Self::Demonstration(answer) => vec![answer],
         }
@@ -204,6 +237,20 @@ impl Message {
             fields: Map::new(),
             order: KeyOrder::default(),
         }
+    }
+
+    /// Whether it is not the policy's: what a system, a user or a tool says.
+    pub(crate) fn is_given(&self) -> bool {
+        const GIVEN: [&str; 8] =
+            ["system", "developer", "user", "tool", "function", "ipython", "observation", "environment"];
+        GIVEN.contains(&self.role.as_str())
+    }
+
+    /// The message as context: none of it is scored.
+    #[must_use]
+    pub(crate) fn not_trained(mut self) -> Self {
+        self.fields.insert("train".to_owned(), false.into());
+        self
     }
 
     /// Whether the message is empty: no text, no reasoning, no tool call.

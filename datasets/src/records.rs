@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::column_map::ColumnMap;
 use crate::error::DatasetError;
-use crate::formats::Format;
+use crate::formats::{Format, ReadingChoices};
 use crate::reading::{self, Row, Rows, SplitChoice};
 use crate::record::PreferenceRecord;
 use crate::skipped::{OnBad, Skipped};
@@ -22,6 +22,8 @@ pub struct ReadOptions {
     pub on_bad: OnBad,
     /// Other names of the file's columns.
     pub columns: ColumnMap,
+    /// How records are read that can be read in several ways.
+    pub choices: ReadingChoices,
 }
 
 /// An iterator of records, in the order of the sorted shards and their rows.
@@ -164,7 +166,7 @@ impl Records {
                 }
                 _ => {}
             }
-            match self.format.read(&origin, &value) {
+            match self.format.read_with(&origin, &value, self.reading.choices) {
                 Ok(read) => {
                     read.not_read.into_iter().for_each(|name| note(&mut self.not_read, name));
                     self.pending.extend(read.records);

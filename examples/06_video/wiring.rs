@@ -275,6 +275,6 @@ fn example(
     planned: &[Motion],
     kind: ExampleKind,
 ) -> std::result::Result<Example, BoxError> {
-    let responses = planned.iter().map(|planned| video.response(&planned.codes())).collect();
-    Ok(Example { index: index as u64, prompt: video.prompt(request)?.into(), responses, kind, preference: 1.0 })
+    let responses = planned.iter().map(|planned| video.response(&planned.codes()).into()).collect();
+    Ok(Example::new(index as u64, video.prompt(request)?.into(), responses, kind))
 }

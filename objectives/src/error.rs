@@ -66,6 +66,29 @@ pub enum ObjectiveError {
         /// Its preference.
         value: f64,
     },
+    /// A comparison's weight is negative, or its weight or margin is no finite number.
+    #[error(
+        "the weight of feedback {feedback} is {weight} and its margin {margin}: both must be finite, and no weight below 0"
+    )]
+    Weight {
+        /// Index of the feedback, from 0.
+        feedback: usize,
+        /// Its weight.
+        weight: f64,
+        /// Its margin.
+        margin: f64,
+    },
+    /// A comparison has a margin that the loss has no place for.
+    #[error(
+        "feedback {feedback} has a margin of {margin}, and the loss has no place for one: `objective.name` dpo, robust, \
+         hinge and simpo have; or drop the column"
+    )]
+    Margin {
+        /// Index of the feedback, from 0.
+        feedback: usize,
+        /// Its margin.
+        margin: f64,
+    },
     /// A ranking has fewer than two episodes or names one twice.
     #[error("the ranking of feedback {feedback} must name two or more episodes, each once, and names {best_first:?}")]
     Ranking {

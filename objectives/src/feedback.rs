@@ -10,12 +10,17 @@ pub struct Comparison {
     pub second: usize,
     /// P(first is better): 1 for a clean label, 0.5 for a tie.
     pub preference: f64,
+    /// The weight of its loss; 1 unless the data says otherwise.
+    pub weight: f64,
+    /// By how much the first episode's reward should be the higher one, in the unit of rewards (beta times a return); 0
+    /// unless the data says otherwise. Only losses of the difference of two rewards can use it.
+    pub margin: f64,
 }
 
 impl Comparison {
     /// A comparison with a certain label.
     pub fn new(chosen: usize, rejected: usize) -> Self {
-        Self { first: chosen, second: rejected, preference: 1.0 }
+        Self { first: chosen, second: rejected, preference: 1.0, weight: 1.0, margin: 0.0 }
     }
 
     /// The episode more likely to be better; the first of a tie.

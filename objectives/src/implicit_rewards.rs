@@ -61,8 +61,20 @@ pub(crate) fn check_comparisons(feedback: &[Comparison], episodes: usize) -> Res
         if !(0.0..=1.0).contains(&value) {
             return Err(ObjectiveError::Preference { feedback: i, value });
         }
+        let Comparison { weight, margin, .. } = *comparison;
+        if !(weight >= 0.0 && weight.is_finite() && margin.is_finite()) {
+            return Err(ObjectiveError::Weight { feedback: i, weight, margin });
+        }
     }
     check_some(feedback)
+}
+
+/// Refuses margins, for losses that have no place for them.
+pub(crate) fn check_no_margins(feedback: &[Comparison]) -> Result<(), ObjectiveError> {
+    match feedback.iter().position(|comparison| comparison.margin != 0.0) {
+        Some(at) => Err(ObjectiveError::Margin { feedback: at, margin: feedback[at].margin }),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn check_episode(feedback: usize, episode: usize, episodes: usize) -> Result<(), ObjectiveError> {

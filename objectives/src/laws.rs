@@ -9,7 +9,7 @@
 //! let reference = Steps::from_iter([vec![-1.5, -1.0], vec![-3.0]]);
 //! let weights = reference.filled(1.0);
 //! let scores = Scores { policy: &policy, reference: Some(&reference), weights: &weights };
-//! let feedback = [Comparison::new(0, 1), Comparison { first: 1, second: 0, preference: 0.7 }];
+//! let feedback = [Comparison::new(0, 1), Comparison { preference: 0.7, ..Comparison::new(1, 0) }];
 //! let hinge = Pairwise::new(Hinge::new(0.1)?);
 //! laws::check(&hinge, &feedback, scores, &laws::nothing_held)?;
 //! laws::check_swap(&hinge, &feedback, scores)?;
@@ -171,7 +171,13 @@ pub fn check_swap<O>(objective: &O, feedback: &[Comparison], scores: Scores<'_>)
 where
     O: Objective<Feedback = Comparison> + ?Sized,
 {
-    let swap = |c: &Comparison| Comparison { first: c.second, second: c.first, preference: 1.0 - c.preference };
+    let swap = |c: &Comparison| Comparison {
+        first: c.second,
+        second: c.first,
+        preference: 1.0 - c.preference,
+        margin: -c.margin,
+        ..*c
+    };
     let swapped: Vec<Comparison> = feedback.iter().map(swap).collect();
     let (there, back) = (objective.evaluate(feedback, scores)?, objective.evaluate(&swapped, scores)?);
     same("swapping a comparison changes nothing", &back, &there)

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use mdp::Channels;
 
-use crate::implicit_rewards::{check_comparisons, check_loss};
+use crate::implicit_rewards::{check_comparisons, check_loss, check_no_margins};
 use crate::returns::{check, on_log_probs, totals, weighted_totals};
 use crate::{
     Comparison, DecisionReward, Evaluation, ImplicitRewards, Needs, Objective, ObjectiveError, Reduction, ReturnSpec,
@@ -64,6 +64,12 @@ pub trait Link {
         1.0
     }
 
+    /// Whether the loss is one of beta times the difference of the returns, from which a comparison's margin is subtracted
+    /// first.
+    fn takes_margins(&self) -> bool {
+        false
+    }
+
     /// The returns that the loss is defined on.
     fn return_spec(&self) -> ReturnSpec {
         ReturnSpec::default()
@@ -82,6 +88,10 @@ impl<L: Link + ?Sized> Link for Box<L> {
 
     fn beta(&self) -> f64 {
         (**self).beta()
+    }
+
+    fn takes_margins(&self) -> bool {
+        (**self).takes_margins()
     }
 
     fn return_spec(&self) -> ReturnSpec {
@@ -145,8 +155,11 @@ impl<L: Link> Objective for Pairwise<L> {
         check(scores, self.needs())?;
         let returns = self.return_spec.returns(scores)?;
         let mut slopes = vec![0.0; returns.len()];
-        let loss = mean_loss(feedback, returns.len(), |chosen, rejected, share| {
-            let point = self.link.at(returns[chosen], returns[rejected]);
+        if !self.link.takes_margins() {
+            check_no_margins(feedback)?;
+        }
+        let loss = mean_loss(feedback, returns.len(), |Order { chosen, rejected, share, margin }| {
+            let point = self.link.at(returns[chosen] - margin / self.link.beta(), returns[rejected]);
             slopes[chosen] += share * point.chosen;
             slopes[rejected] += share * point.rejected;
             point.loss
@@ -160,23 +173,40 @@ impl<L: Link> Objective for Pairwise<L> {
     }
 }
 
+/// One order of a comparison.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order {
+    /// The row taken as the better one.
+    pub(crate) chosen: usize,
+    /// The other row.
+    pub(crate) rejected: usize,
+    /// Its part of the mean.
+    pub(crate) share: f64,
+    /// The margin by which the chosen row's reward should be higher.
+    pub(crate) margin: f64,
+}
+
 /// The mean over the feedback of both orders' losses, weighted by preference.
 ///
-/// `at(chosen, rejected, share)` returns the loss of one order and accumulates `share` times its slopes. An order of
-/// probability 0 is skipped.
+/// `at` returns the loss of one order and accumulates `share` times its slopes. An order of probability 0 is skipped, and
+/// so is a comparison of weight 0. The mean is over all comparisons, whatever their weights.
 pub(crate) fn mean_loss(
     feedback: &[Comparison],
     n_episodes: usize,
-    mut at: impl FnMut(usize, usize, f64) -> f64,
+    mut at: impl FnMut(Order) -> f64,
 ) -> Result<f64, ObjectiveError> {
     check_comparisons(feedback, n_episodes)?;
     let share = 1.0 / feedback.len() as f64;
     let mut total = 0.0;
     for (i, comparison) in feedback.iter().enumerate() {
-        let Comparison { first, second, preference } = *comparison;
-        for (chosen, rejected, likely) in [(first, second, preference), (second, first, 1.0 - preference)] {
+        let Comparison { first, second, preference, weight, margin } = *comparison;
+        // The other order's loss is that of the turned difference.
+        for (chosen, rejected, likely, margin) in
+            [(first, second, preference * weight, margin), (second, first, (1.0 - preference) * weight, -margin)]
+        {
             if likely > 0.0 {
-                total += check_loss(i, likely * at(chosen, rejected, likely * share))?;
+                let order = Order { chosen, rejected, share: likely * share, margin };
+                total += check_loss(i, likely * at(order))?;
             }
         }
     }

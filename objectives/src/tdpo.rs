@@ -1,7 +1,7 @@
 use mdp::Channels;
 
 use crate::numbers::{sigmoid, softplus};
-use crate::pairwise::{describe, mean_loss};
+use crate::pairwise::{Order, describe, mean_loss};
 use crate::returns::{ReturnSpec, check, weighted_totals};
 use crate::settings::Check;
 use crate::{Comparison, Evaluation, Needs, Objective, ObjectiveError, Scores};
@@ -56,9 +56,9 @@ impl Objective for Tdpo {
         let divergence = scores.policy.divergence.as_ref().map(|steps| weighted_totals(steps, scores.weights));
         let divergence = divergence.unwrap_or_default();
         let (mut slopes, mut divergence_slopes) = (vec![0.0; returns.len()], vec![0.0; returns.len()]);
-        let loss = mean_loss(feedback, returns.len(), |chosen, rejected, share| {
+        let loss = mean_loss(feedback, returns.len(), |Order { chosen, rejected, share, margin }| {
             let gap = divergence[rejected] - divergence[chosen];
-            let z = self.beta * (returns[chosen] - returns[rejected] - self.alpha * gap);
+            let z = self.beta * (returns[chosen] - returns[rejected] - self.alpha * gap) - margin;
             let pull = share * self.beta * sigmoid(-z);
             slopes[chosen] -= pull;
             slopes[rejected] += pull;

@@ -203,7 +203,7 @@ pub use self::estimate::Estimate;
 pub use self::eval::{Evaluation, Measurement, eval, summarise};
 pub use self::export::{ExportedModel, ExportedPart, export, merge};
 pub use self::failure::Failure;
-pub use self::inspect::{DataAudit, Description, ShownAnswer, ShownRecord, inspect};
+pub use self::inspect::{DataAudit, Description, ShownAnswer, ShownRecord, ShownRun, inspect};
 pub use self::judge::{JudgeCounts, judge};
 pub use self::objective::{PREFERENCE_PART, SFT_PART};
 pub use self::report::report;

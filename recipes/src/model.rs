@@ -19,6 +19,7 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
     if let Some(path) = values.data.chat_template() {
         set_template(&mut files, Path::new(path))?;
     }
+    set_template_arguments(&mut files, values.data.template())?;
     Ok(files)
 }
 
@@ -32,6 +33,32 @@ fn set_template(files: &mut ModelFiles, path: &Path) -> Result<(), Failure> {
     tokenizer.chat_templates = std::collections::BTreeMap::from([("default".to_owned(), text.clone())]);
     template(tokenizer, false).map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
     files.extras.insert("chat_template.jinja", text.into_bytes());
+    Ok(())
+}
+
+/// Gives a model's chat templates their arguments, `name=value` with a value of JSON or any other text.
+fn set_template_arguments(files: &mut ModelFiles, given: &[String]) -> Result<(), Failure> {
+    let name = files.path.display().to_string();
+    for argument in given {
+        let Some((argument, value)) = argument.split_once('=') else {
+            return Err(Failure::usage(format!("`data.template` takes name=value, not `{argument}`")));
+        };
+        let argument = argument.trim();
+        let tokenizer = files.tokenizer.as_mut().filter(|tokenizer| !tokenizer.chat_templates.is_empty());
+        let Some(tokenizer) = tokenizer else {
+            let text = format!("{name}: there is no chat template that `data.template` could give `{argument}` to");
+            return Err(Failure::usage(text));
+        };
+        if !tokenizer.chat_templates.values().any(|template| template.contains(argument)) {
+            let text = format!("{name}: the chat template does not read `{argument}`, which `data.template` gives");
+            return Err(Failure::usage(text));
+        }
+        datasets::chat::check_argument(argument)
+            .map_err(|error| Failure::usage(format!("`data.template`: {error}")))?;
+        let value = value.trim();
+        let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        tokenizer.template_arguments.insert(argument.to_owned(), value);
+    }
     Ok(())
 }
 
@@ -265,5 +292,6 @@ pub(crate) fn template(tokenizer: &ModelTokenizer, with_tools: bool) -> Result<O
     let tokens: Vec<(&str, &str)> =
         tokenizer.named_tokens.iter().map(|(name, token)| (name.as_str(), token.as_str())).collect();
     // The date is fixed, so that the same data gives the same tokens on any day.
-    ChatTemplate::new(text, &tokens, Date::default()).map(Some)
+    let template = ChatTemplate::new(text, &tokens, Date::default())?;
+    Ok(Some(template.with_arguments(tokenizer.template_arguments.clone())))
 }

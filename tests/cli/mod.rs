@@ -6,6 +6,7 @@ mod bad_models;
 mod bad_settings;
 mod completions;
 mod contracts;
+mod conversations;
 mod credit;
 mod credit_images;
 mod eval;

@@ -7,7 +7,13 @@
 Each template goes with a byte-level tokenizer without merges, so that tokens and text are the same thing. `score` of
 some conversations (plain, with a system message, with several turns, with tools that are called, with thoughts, with
 template arguments) must give the prompt and the prompt with its answer as `apply_chat_template` writes them; where
-transformers refuses, so must hybrid-dpo. The last line is the count of checks.
+transformers refuses, so must hybrid-dpo.
+
+Answers of several turns (users and tools speak in between) must be scored where they are the assistant's: for a template
+with `{% generation %}` blocks where `return_assistant_tokens_mask` is 1, for the others from behind the generation prompt
+of each turn to the end of its text, found here by rendering the conversation message by message. Templates that write
+earlier turns differently once later ones follow are checked for the words of the turns alone. The last line is the count
+of checks.
 """
 
 import argparse
@@ -15,6 +21,7 @@ import datetime
 import json
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 
@@ -91,6 +98,17 @@ def make_model(folder, template):
     return wrapped
 
 
+# Name: prompt, answer of several turns, and what the record says besides.
+TALKS = {
+    "talk": ([SYSTEM, USER], [ANSWER, MORE, {"role": "assistant", "content": "No."}], {}),
+    "long talk": ([USER], [ANSWER, MORE, {"role": "assistant", "content": "No."}, MORE, ANSWER], {}),
+    "tool talk": ([SYSTEM, USER], [CALL, RESULT, ANSWER, MORE, {"role": "assistant", "content": "No."}],
+                  {"tools": [TOOL]}),
+    "thoughts": ([USER], [THOUGHT, MORE, THOUGHT], {}),
+    "no thinking": ([USER], [ANSWER, MORE, ANSWER], {"chat_template_kwargs": {"enable_thinking": False}}),
+}
+
+
 # The answer on the other side of every pair.
 OTHER = {"role": "assistant", "content": "Z"}
 
@@ -117,7 +135,8 @@ def theirs(tokenizer, prompt, answer, more):
 
 def ours(binary, folder, tokenizer, prompt, answer, more):
     """The same of hybrid-dpo, and what it says where it refuses."""
-    record = {"prompt": prompt, "chosen": [answer], "rejected": [OTHER], **more}
+    answer = answer if isinstance(answer, list) else [answer]
+    record = {"prompt": prompt, "chosen": answer, "rejected": [OTHER], **more}
     data, out = os.path.join(folder, "data.jsonl"), os.path.join(folder, "scores.jsonl")
     pathlib.Path(data).write_text(json.dumps(record) + "\n")
     lengths = ["--max-length", "16384", "--max-prompt-length", "12000"]
@@ -128,14 +147,78 @@ def ours(binary, folder, tokenizer, prompt, answer, more):
     line = json.loads(pathlib.Path(out).read_text().splitlines()[0])
     start = line["prompt_tokens"]
     decode = lambda tokens: tokenizer.decode(tokens, skip_special_tokens=False)
-    return (decode(start), decode(start + line["chosen"]["tokens"])), ""
+    tokens = line["chosen"]["tokens"]
+    weights = line["chosen"].get("weights", [1.0] * len(tokens))
+    is_scored = [number is not None for number in line["chosen"]["log_probs"]]
+    assert is_scored == [weight > 0 for weight in weights], "numbers are where weights are"
+    return (decode(start), decode(start + tokens), runs(decode, tokens, is_scored)), ""
 
 
-def is_equal(expected, found, eos):
+def runs(decode, tokens, mask):
+    """The texts of the tokens that a mask holds, run by run."""
+    found, before = [], False
+    for token, is_held in zip(tokens, mask):
+        if is_held and not before:
+            found.append([])
+        if is_held:
+            found[-1].append(token)
+        before = is_held
+    return [decode(run) for run in found]
+
+
+def common(first, second):
+    return len(os.path.commonprefix([first, second]))
+
+
+def scored(tokenizer, prompt, answer, more):
+    """The prompt with its answer, and the texts that are scored; nothing where transformers refuses. The texts are
+    nothing where they can't be told, as the template writes earlier turns differently later."""
+    told = {"tools": more.get("tools"), **more.get("chat_template_kwargs", {})}
+    write = lambda messages, header: tokenizer.apply_chat_template(
+        messages, add_generation_prompt=header, tokenize=False, **told)
+    try:
+        start, whole = write(prompt, True), write([*prompt, *answer], False)
+        starts = [write([*prompt, *answer[:i]], True) for i in range(len(answer))]
+        parts = [write([*prompt, *answer[:i]], False) for i in range(len(answer) + 1)]
+        start = parted(tokenizer, start, [whole, write([*prompt, OTHER], False)])
+        marked = tokenizer.apply_chat_template(
+            [*prompt, *answer], tokenize=True, return_dict=True, return_assistant_tokens_mask=True, **told)
+    except Exception:
+        return None
+    decode = lambda tokens: tokenizer.decode(tokens, skip_special_tokens=False)
+    if re.search(r"\{%-?\s*generation\s*-?%\}", tokenizer.chat_template):
+        n = len(tokenizer(start, add_special_tokens=False).input_ids)
+        return start, whole, runs(decode, marked["input_ids"][n:], marked["assistant_masks"][n:])
+    if not all(whole.startswith(part) for part in parts):
+        return start, whole, None
+    turns = [i for i, message in enumerate(answer) if message["role"] == "assistant"]
+    begin = lambda i: len(start) if i == 0 else common(starts[i], whole)
+    return start, whole, [whole[begin(i):len(parts[i + 1])] for i in turns]
+
+
+def is_scored_alike(expected, found, answer, eos):
+    """Whether the texts are the same, and the same parts are scored. Our answer ends with its end token, and white space
+    that a template writes behind one in the middle is not a turn's."""
+    (start, whole, texts), (our_start, our_whole, ours) = expected, found
+    if not is_equal((start, whole), (our_start, our_whole), eos, len(start)):
+        return False
+    if texts is None:
+        said = [message["content"].strip() for message in answer if message["role"] == "assistant"]
+        given = [message["content"].strip() for message in answer if message["role"] != "assistant"]
+        return len(ours) == len(said) and all(text in our for text, our in zip(said, ours)) \
+            and not any(text in our for text in given for our in ours)
+    bare = lambda text: text.rstrip() if text.rstrip().endswith(eos) else text
+    texts, ours = [bare(text) for text in texts], [bare(text) for text in ours]
+    ends = {texts[-1], texts[-1] + eos} if texts else {""}
+    return len(texts) == len(ours) and texts[:-1] == ours[:-1] and ours[-1] in ends
+
+
+def is_equal(expected, found, eos, border=None):
     """Whether both texts are the same: the border is where they part, and an answer ends with its end token."""
     (start, whole), (our_start, our_whole) = expected, found
-    border = len(os.path.commonprefix([start, whole]))
-    ends = {whole, whole + eos, whole[:border] + whole[border:].partition(eos)[0] + eos}
+    border = len(os.path.commonprefix([start, whole])) if border is None else border
+    last = whole.rpartition(eos)[0] + eos if border else whole
+    ends = {whole, whole + eos, whole[:border] + whole[border:].partition(eos)[0] + eos, last}
     return our_start == whole[:border] and our_whole in ends
 
 
@@ -152,8 +235,18 @@ def main():
             for name, (prompt, answer, more) in CONVERSATIONS.items():
                 expected = theirs(tokenizer, prompt, answer, more)
                 found, message = ours(options.binary, folder, tokenizer, prompt, answer, more)
-                is_right = found is None if expected is None else found and is_equal(expected, found, "</s>")
+                is_right = found is None if expected is None else found and is_equal(expected, found[:2], "</s>")
                 checks(f"{template.name}, {name}{'' if expected else ' (refused)'}", float(not is_right), 0.0)
+                if not is_right:
+                    print(f"    transformers {expected!r}\n    hybrid-dpo   {found!r} {message}")
+            for name, (prompt, answer, more) in TALKS.items():
+                expected = scored(tokenizer, prompt, answer, more)
+                found, message = ours(options.binary, folder, tokenizer, prompt, answer, more)
+                # A mask that covers nothing is refused.
+                is_refused = expected is None or expected[2] == []
+                is_right = found is None if is_refused else found and is_scored_alike(expected, found, answer, "</s>")
+                kind = " (refused)" if is_refused else " (words)" if expected[2] is None else ""
+                checks(f"{template.name}, scored turns of {name}{kind}", float(not is_right), 0.0)
                 if not is_right:
                     print(f"    transformers {expected!r}\n    hybrid-dpo   {found!r} {message}")
     checks.end()

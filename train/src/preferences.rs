@@ -54,7 +54,7 @@ impl<M: Mdp> Source for Preferences<M> {
     fn item(&self, index: usize) -> Result<Item<M, Comparison>, BoxError> {
         let (episodes, preference) = self.pairs.get(index).ok_or_else(|| format!("there is no pair {index}"))?;
         let size = episodes.iter().map(EpisodeOf::<M>::n_decisions).sum();
-        let feedback = vec![Comparison { first: 0, second: 1, preference: *preference }];
+        let feedback = vec![Comparison { preference: *preference, ..Comparison::new(0, 1) }];
         Ok(Item { episodes: episodes.to_vec(), feedback, size })
     }
 }

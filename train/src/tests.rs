@@ -20,13 +20,8 @@ static MDP: TokenMdp = TokenMdp { vocabulary: 5, eos: Vec::new(), max_length: 6 
 fn pairs(n: u64) -> Vec<Example> {
     let pair = |index| {
         let (a, b) = ((index % 4) as u32, (index % 3) as u32);
-        Example {
-            index,
-            prompt: Arc::from([a]),
-            responses: vec![vec![1, b], vec![2, a, b]],
-            kind: ExampleKind::Pair,
-            preference: 1.0,
-        }
+        let responses = vec![vec![1, b].into(), vec![2, a, b].into()];
+        Example::new(index, Arc::from([a]), responses, ExampleKind::Pair)
     };
     (0..n).map(pair).collect()
 }
@@ -349,7 +344,7 @@ fn a_run_is_not_resumed_with_another_reference_or_other_data() {
     assert_eq!(RunFolder::open(&path).unwrap().checkpoints().unwrap(), [2]);
     training.run(&mut learner, &path).unwrap();
     let mut other = pairs(10);
-    other[0].responses[1] = vec![3, 3, 3];
+    other[0].responses[1] = vec![3, 3, 3].into();
     let other = TokenSource::<Comparison>::new(&other, 6);
     let refused = Training::new(&MDP, &other, &objective).reference(&reference).run(&mut learner, &path).unwrap_err();
     assert!(refused.to_string().contains("another data"), "{refused}");

@@ -1,14 +1,16 @@
 //! Chat templates, rendered as transformers renders them.
 mod date;
 mod jinja;
+mod turns;
 
 use serde_json::{Map, Value};
 
 use crate::error::DatasetError;
 use crate::record::Message;
-use jinja::Template;
+use jinja::{Rendered, Template};
 
 pub use date::Date;
+pub use turns::{RenderedAnswer, WrittenTurn};
 
 /// A compiled chat template (the `chat_template` of `tokenizer_config.json`).
 ///
@@ -36,13 +38,15 @@ pub struct ChatTemplate {
     template: Template,
     source: String,
     special_tokens: Vec<(String, String)>,
+    arguments: Map<String, Value>,
     today: Date,
 }
 
 impl ChatTemplate {
     /// All that a rendered text depends on, besides the conversation.
     pub(crate) fn identity(&self) -> String {
-        format!("{:?} {:?} {:?}", self.source, self.special_tokens, self.today)
+        let arguments = if self.arguments.is_empty() { String::new() } else { format!(" {:?}", self.arguments) };
+        format!("{:?} {:?} {:?}{arguments}", self.source, self.special_tokens, self.today)
     }
 
     /// Compiles a template. `special_tokens` are its variables, such as `("bos_token", "<s>")`; `today` is the date of
@@ -53,7 +57,13 @@ impl ChatTemplate {
     pub fn new(source: &str, special_tokens: &[(&str, &str)], today: Date) -> Result<Self, DatasetError> {
         let template = Template::new(source).map_err(|error| broken(&error))?;
         let special_tokens = special_tokens.iter().map(|&(name, token)| (name.to_owned(), token.to_owned())).collect();
-        Ok(Self { template, source: source.to_owned(), special_tokens, today })
+        Ok(Self { template, source: source.to_owned(), special_tokens, arguments: Map::new(), today })
+    }
+
+    /// Sets variables for all conversations; a record's own come before them.
+    #[must_use]
+    pub fn with_arguments(self, arguments: Map<String, Value>) -> Self {
+        Self { arguments, ..self }
     }
 
     /// Whether the template refers to a name.
@@ -72,9 +82,19 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         variables: &Map<String, Value>,
     ) -> Result<String, DatasetError> {
+        self.marked(messages, add_generation_prompt, variables).map(|rendered| rendered.text)
+    }
+
+    fn marked(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+        variables: &Map<String, Value>,
+    ) -> Result<Rendered, DatasetError> {
         let tokens = self.special_tokens.iter().map(|(name, token)| (name.clone(), Value::from(&**token)));
         let mut told: Map<String, Value> = tokens.collect();
         told.extend([("tools".to_owned(), Value::Null), ("documents".to_owned(), Value::Null)]);
+        told.extend(self.arguments.clone());
         told.extend(variables.clone());
         told.insert("messages".to_owned(), messages.iter().map(message).collect());
         told.insert("add_generation_prompt".to_owned(), add_generation_prompt.into());
@@ -96,6 +116,29 @@ impl ChatTemplate {
         let whole = |answer: &&[Message]| self.render(&[prompt, answer].concat(), false, variables);
         Ok((start, answers.iter().map(whole).collect::<Result<_, _>>()?))
     }
+}
+
+/// Names that no template argument may have, because the program sets them.
+const OURS: [&str; 8] = [
+    "messages",
+    "conversation",
+    "chat_template",
+    "add_generation_prompt",
+    "continue_final_message",
+    "tokenize",
+    "return_dict",
+    "return_assistant_tokens_mask",
+];
+
+/// Checks the name of a template argument.
+///
+/// # Errors
+/// The program sets it itself.
+pub fn check_argument(name: &str) -> Result<(), DatasetError> {
+    if OURS.contains(&name) {
+        return Err(DatasetError::Template { message: format!("`{name}` is not an argument that can be given") });
+    }
+    Ok(())
 }
 
 /// The field names of a message's reasoning. Templates read the first one.

@@ -2,11 +2,12 @@
 //!
 //! A format reads the columns of its parser. Of the others, a column that changes the prompt must repeat the record's
 //! content, one that orders the answers or adds media is refused, and the rest are counted and named in the audit:
-//! metadata, and also weights and margins, which no loss here uses (nor TRL's preference losses).
+//! metadata. Weights and margins are read in `weights`.
 use serde_json::{Map, Value};
 
 use super::fields::{Fields, is_empty};
 use super::ranked::may_order;
+use crate::chat::check_argument;
 use crate::error::DatasetError;
 use crate::reading::python::from_str;
 use crate::record::{Answers, PreferenceRecord, Text};
@@ -57,18 +58,6 @@ pub(super) const COLUMNS: &[(&str, Meaning)] = &[
     ("audios", Meaning::Media),
 ];
 
-/// Names not allowed in `chat_template_kwargs`, because the program sets them.
-const OURS: [&str; 8] = [
-    "messages",
-    "conversation",
-    "chat_template",
-    "add_generation_prompt",
-    "continue_final_message",
-    "tokenize",
-    "return_dict",
-    "return_assistant_tokens_mask",
-];
-
 /// The template variables of a record: `tools`, a list or a JSON string, and `chat_template_kwargs`, which comes last
 /// and may override `tools`.
 pub(crate) fn variables(fields: &Fields<'_>) -> Result<Map<String, Value>, DatasetError> {
@@ -89,7 +78,7 @@ pub(crate) fn variables(fields: &Fields<'_>) -> Result<Map<String, Value>, Datas
     match fields.optional("chat_template_kwargs") {
         None => {}
         Some(Value::Object(more)) => {
-            if let Some(name) = OURS.iter().find(|name| more.contains_key(**name)) {
+            if let Some(name) = more.keys().find(|name| check_argument(name).is_err()) {
                 return Err(
                     fields.refused("chat_template_kwargs", format!("says `{name}`, which is not the data's to say"))
                 );

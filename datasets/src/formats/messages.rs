@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::fields::{Fields, describe, not_blank, wrong};
 use crate::error::DatasetError;
 use crate::reading::python::from_str;
-use crate::record::{Content, KeyOrder, Message, Origin, Text};
+use crate::record::{Content, KeyOrder, Message, Origin, PreferenceRecord, Text};
 
 /// Field names of a message's reasoning; the first present one counts.
 const THOUGHTS: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
@@ -107,11 +107,54 @@ fn message(origin: &Origin, field: &str, value: &Value) -> Result<Message, Datas
     }));
     let others = map.iter().filter(|(name, value)| *name != who && *name != what && !value.is_null());
     let others = with_thought(others.map(|(name, value)| (name.clone(), value.clone())).collect());
+    check_training(&fields)?;
     let speaks = Message::SPEAKING.iter().any(|name| others.contains_key(*name));
     if speaks && !fields.has(what) {
         return Ok(Message { role, content: Content::Absent, fields: others, order });
     }
     Ok(Message { role, content: content(&fields, what)?, fields: others, order })
+}
+
+/// Checks the fields that say whether a turn is learned from.
+fn check_training(fields: &Fields<'_>) -> Result<(), DatasetError> {
+    if let Some(weight) = fields.peek("weight").filter(|weight| !weight.as_f64().is_some_and(|weight| weight >= 0.0)) {
+        return Err(fields.wrong("weight", "a number that is not negative", weight));
+    }
+    match fields.peek("train").filter(|train| !train.is_boolean()) {
+        Some(train) => Err(fields.wrong("train", "true or false", train)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses results of tools that nobody asked for: a `tool` message follows an assistant's, which has `tool_calls` if
+/// any message of the conversation has, and one with the result's `tool_call_id`, if it has ids. (Some models write
+/// their calls as text.)
+pub(super) fn check_tool_results(origin: &Origin, record: &PreferenceRecord) -> Result<(), DatasetError> {
+    let Text::Chat(prompt) = &record.prompt else { return Ok(()) };
+    for answer in record.answers.texts() {
+        let Text::Chat(answer) = answer else { continue };
+        let messages: Vec<&Message> = prompt.iter().chain(answer).collect();
+        let calls = |message: &Message| message.fields.get("tool_calls").and_then(Value::as_array).cloned();
+        let has_calls = messages.iter().any(|message| calls(message).is_some());
+        let mut caller: Option<&Message> = None;
+        for message in messages {
+            if message.role != "tool" {
+                caller = (!message.is_given()).then_some(message);
+                continue;
+            }
+            let calls = caller.and_then(calls).unwrap_or_default();
+            let ids: Vec<&Value> = calls.iter().filter_map(|call| call.get("id")).collect();
+            let id = message.fields.get("tool_call_id").filter(|id| !id.is_null() && !ids.is_empty());
+            let is_asked =
+                caller.is_some() && (!has_calls || !calls.is_empty()) && id.is_none_or(|id| ids.contains(&id));
+            if !is_asked {
+                let message =
+                    "a message of a tool does not follow a call of the assistant's (`tool_calls`) that asks for it";
+                return Err(DatasetError::Chat { origin: origin.clone(), message: message.to_owned() });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn role(fields: &Fields<'_>, name: &str) -> Result<String, DatasetError> {

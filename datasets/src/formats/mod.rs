@@ -1,4 +1,5 @@
 //! Preference file formats: one parser per format, selected by the fields of the first record.
+mod choices;
 mod columns;
 pub(crate) mod fields;
 mod hh;
@@ -10,6 +11,7 @@ mod ranked;
 mod single;
 pub mod tldr;
 mod tree;
+mod weights;
 mod winner;
 
 use std::collections::BTreeSet;
@@ -23,6 +25,8 @@ use crate::reading::SplitKind;
 use crate::record::{Answers, Origin, PreferenceRecord, Prompt, Text};
 use crate::truncation::Truncation;
 use fields::{Fields, Seen};
+
+pub use choices::{ReadingChoices, TreePairs};
 
 /// A record format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -122,6 +126,11 @@ impl Format {
         if single::is_single(&fields) {
             return Ok(if single::is_labelled(&fields) { Self::Kto } else { Self::Demonstration });
         }
+        if has(&["parent_id", "text", "role"]) || has(&["message_id", "text", "role"]) {
+            let message =
+                "says that each row is one message of a tree: use the file of whole trees, whose rows have `replies`";
+            return Err(fields.refused("message_id", message));
+        }
         let known: Vec<String> = Self::ALL.iter().map(|format| format!("{format} ({})", format.fields())).collect();
         Err(DatasetError::UnknownFormat { origin: origin.clone(), found: fields.names(), known: known.join("; ") })
     }
@@ -137,23 +146,35 @@ impl Format {
 
     /// Parses the records of one row, and lists the columns not read.
     pub(crate) fn read(self, origin: &Origin, record: &Value) -> Result<Read, DatasetError> {
+        self.read_with(origin, record, ReadingChoices::default())
+    }
+
+    /// As [`Format::read`], where records can be read in several ways.
+    pub(crate) fn read_with(
+        self,
+        origin: &Origin,
+        record: &Value,
+        choices: ReadingChoices,
+    ) -> Result<Read, DatasetError> {
         let seen = Seen::default();
         let fields = Fields::noting(origin, record, &seen)?;
         let mut records = match self {
             Self::Tldr if fields.has("info") || !fields.has("chosen") => vec![tldr::parse(&fields)?],
             Self::Trl | Self::Ultrafeedback | Self::Tldr => vec![pairs::parse(&fields)?],
             Self::Hh => vec![hh::parse(&fields)?],
-            Self::Kto => vec![single::parse_labelled(&fields)?],
+            Self::Kto => vec![single::parse_labelled(&fields, choices)?],
             Self::Ranked => vec![ranked::parse(&fields)?],
-            Self::Tree => tree::parse(&fields, record)?,
-            Self::Demonstration => vec![single::parse_demonstration(&fields)?],
+            Self::Tree => tree::parse(&fields, record, choices.tree_pairs)?,
+            Self::Demonstration => vec![single::parse_demonstration(&fields, choices)?],
         };
         let is_one_text = matches!(self, Self::Hh | Self::Tree) || self == Self::Tldr && fields.has("info");
         for record in &mut records {
             if !is_one_text {
                 prompt_columns::join_context(&fields, record)?;
             }
+            weights::read(&fields, record)?;
             columns::complete(&fields, record)?;
+            messages::check_tool_results(origin, record)?;
             let found = record.answers.texts().len();
             if found > MOST_ANSWERS {
                 return Err(DatasetError::ManyAnswers { origin: origin.clone(), found, limit: MOST_ANSWERS });

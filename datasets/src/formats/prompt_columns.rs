@@ -146,7 +146,7 @@ fn become_chat(record: &mut PreferenceRecord) {
     };
     match &mut record.answers {
         Answers::Pair { chosen, rejected } => [chosen, rejected].into_iter().for_each(turn),
-        Answers::Ranked(answers) => answers.iter_mut().for_each(turn),
+        Answers::Ranked(answers) | Answers::Forest { answers, .. } => answers.iter_mut().for_each(turn),
         Answers::Labelled { completion: answer, .. } | Answers::Demonstration(answer) => turn(answer),
     }
     record.prompt = prompt;

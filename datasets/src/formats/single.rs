@@ -1,6 +1,7 @@
 //! Records with one answer: labelled completions (KTO) and demonstrations.
 use serde_json::Value;
 
+use super::choices::ReadingChoices;
 use super::fields::Fields;
 use super::join::same_kind;
 use super::pairs::last_answer;
@@ -25,8 +26,8 @@ pub(super) fn is_labelled(fields: &Fields<'_>) -> bool {
 }
 
 /// `prompt`, `completion`, `label`; or `messages` that end with the assistant, and `label`.
-pub(super) fn parse_labelled(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetError> {
-    let (prompt, completion) = question_and_answer(fields)?;
+pub(super) fn parse_labelled(fields: &Fields<'_>, choices: ReadingChoices) -> Result<PreferenceRecord, DatasetError> {
+    let (prompt, completion) = question_and_answer(fields, choices)?;
     let name = LABELS.into_iter().find(|name| fields.has(name)).unwrap_or(LABELS[0]);
     let label = fields.required(name)?;
     let Some(desirable) = truth(label) else { return Err(fields.wrong(name, "true or false", label)) };
@@ -34,15 +35,18 @@ pub(super) fn parse_labelled(fields: &Fields<'_>) -> Result<PreferenceRecord, Da
 }
 
 /// `prompt`, `completion`; or `messages` that end with the assistant.
-pub(super) fn parse_demonstration(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetError> {
-    let (prompt, answer) = question_and_answer(fields)?;
+pub(super) fn parse_demonstration(
+    fields: &Fields<'_>,
+    choices: ReadingChoices,
+) -> Result<PreferenceRecord, DatasetError> {
+    let (prompt, answer) = question_and_answer(fields, choices)?;
     if let Some(name) = LABELS.into_iter().find(|name| fields.peek(name).and_then(truth) == Some(false)) {
         return Err(fields.refused(name, "says that the answer is not liked, and a demonstration would be imitated"));
     }
     Ok(record(fields, prompt, Answers::Demonstration(answer)))
 }
 
-fn question_and_answer(fields: &Fields<'_>) -> Result<(Text, Text), DatasetError> {
+fn question_and_answer(fields: &Fields<'_>, choices: ReadingChoices) -> Result<(Text, Text), DatasetError> {
     let answer = ANSWERS.into_iter().find(|name| fields.has(name));
     if let Some(name) = answer
         && let Some(prompt) = prompt(fields)?
@@ -51,8 +55,12 @@ fn question_and_answer(fields: &Fields<'_>) -> Result<(Text, Text), DatasetError
     }
     match conversation_name(fields) {
         Some(name) => {
-            let (prompt, last) = last_answer(fields, name)?;
-            Ok((Text::Chat(prompt), Text::Chat(vec![last])))
+            let (mut prompt, last) = last_answer(fields, name)?;
+            // The last turn, or all from the assistant's first turn on.
+            let first = prompt.iter().position(|message| !message.is_given()).filter(|first| *first > 0);
+            let first = first.filter(|_| choices.assistant_only).unwrap_or(prompt.len());
+            let answer = [prompt.split_off(first), vec![last]].concat();
+            Ok((Text::Chat(prompt), Text::Chat(answer)))
         }
         None => Ok((fields.text("prompt")?, fields.answer(answer.unwrap_or(ANSWERS[0]))?)),
     }

@@ -1,13 +1,20 @@
 //! Conversation trees with ranked sibling replies, as in OpenAssistant.
 use serde_json::Value;
 
-use super::fields::{Fields, not_blank, wrong};
+use super::choices::TreePairs;
+use super::fields::{Fields, wrong};
 use crate::error::DatasetError;
 use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
 
-/// One ranked list for every message with two or more ranked assistant replies; its prompt is the conversation up to
-/// that message. Deleted and unranked replies are omitted; equal ranks are an error.
-pub(super) fn parse(fields: &Fields<'_>, record: &Value) -> Result<Vec<PreferenceRecord>, DatasetError> {
+/// A ranked list, or pairs, of every message with two or more ranked assistant replies; the prompt is the conversation up
+/// to that message. A forest is one record for all of them: its prompt is the conversation up to the first such message,
+/// and its answers begin with the turns in between, which are given. Deleted and unranked replies are omitted; equal ranks
+/// are an error.
+pub(super) fn parse(
+    fields: &Fields<'_>,
+    record: &Value,
+    pairs: TreePairs,
+) -> Result<Vec<PreferenceRecord>, DatasetError> {
     let origin = fields.origin();
     let root = fields.optional("prompt").unwrap_or(record);
     for name in NODE {
@@ -16,7 +23,54 @@ pub(super) fn parse(fields: &Fields<'_>, record: &Value) -> Result<Vec<Preferenc
     pass_over(fields, root, "prompt");
     let mut found = Vec::new();
     walk(origin, root, &mut Vec::new(), &mut found)?;
-    Ok(found)
+    let record = |prompt: Vec<Message>, answers| PreferenceRecord::new(origin.clone(), Text::Chat(prompt), answers);
+    Ok(match pairs {
+        TreePairs::List => found
+            .into_iter()
+            .map(|Siblings { prompt, answers }| record(prompt, Answers::Ranked(answers.into_iter().map(one).collect())))
+            .collect(),
+        TreePairs::Adjacent | TreePairs::All | TreePairs::BestWorst => {
+            let of = |Siblings { prompt, answers }: Siblings| {
+                let pair = |(better, worse): (usize, usize)| {
+                    let [chosen, rejected] = [better, worse].map(|at| one(answers[at].clone()));
+                    record(prompt.clone(), Answers::Pair { chosen, rejected })
+                };
+                pairs.of(answers.len()).into_iter().map(pair).collect::<Vec<_>>()
+            };
+            found.into_iter().flat_map(of).collect()
+        }
+        TreePairs::Forest => {
+            forest(found, pairs).into_iter().map(|(prompt, answers)| record(prompt, answers)).collect()
+        }
+    })
+}
+
+/// The ranked replies to a conversation, best first.
+struct Siblings {
+    prompt: Vec<Message>,
+    answers: Vec<Message>,
+}
+
+fn one(answer: Message) -> Text {
+    Text::Chat(vec![answer])
+}
+
+/// All lists of a tree as one: the prompt is what they share, the first list's, and the turns between it and an answer
+/// are part of the answer, but not the policy's.
+fn forest(found: Vec<Siblings>, pairs: TreePairs) -> Option<(Vec<Message>, Answers)> {
+    let prompts = || found.iter().map(|siblings| &siblings.prompt);
+    let first = prompts().next()?;
+    let is_start = |n: usize| prompts().all(|prompt| prompt.starts_with(&first[..n]));
+    let shared = (1..=first.len()).rev().find(|n| is_start(*n) && first[n - 1].is_given())?;
+    let prompt = first[..shared].to_vec();
+    let (mut answers, mut comparisons) = (Vec::new(), Vec::new());
+    for Siblings { prompt, answers: siblings } in found {
+        let before: Vec<Message> = prompt[shared..].iter().cloned().map(Message::not_trained).collect();
+        let at = answers.len();
+        comparisons.extend(pairs.of(siblings.len()).into_iter().map(|(better, worse)| (at + better, at + worse)));
+        answers.extend(siblings.into_iter().map(|answer| Text::Chat([&before[..], &[answer]].concat())));
+    }
+    Some((prompt, Answers::Forest { answers, comparisons }))
 }
 
 /// The fields of a message that are read.
@@ -40,7 +94,7 @@ fn walk(
     origin: &Origin,
     node: &Value,
     conversation: &mut Vec<Message>,
-    found: &mut Vec<PreferenceRecord>,
+    found: &mut Vec<Siblings>,
 ) -> Result<(), DatasetError> {
     let text = string(origin, node, "text")?;
     conversation.push(Message::new(role(string(origin, node, "role")?), text));
@@ -51,8 +105,7 @@ fn walk(
     };
     let answers = ranked(origin, replies)?;
     if answers.len() >= 2 {
-        let prompt = Text::Chat(conversation.clone());
-        found.push(PreferenceRecord::new(origin.clone(), prompt, Answers::Ranked(answers)));
+        found.push(Siblings { prompt: conversation.clone(), answers });
     }
     for reply in replies {
         walk(origin, reply, conversation, found)?;
@@ -62,7 +115,7 @@ fn walk(
 }
 
 /// The ranked replies of the assistant, best first.
-fn ranked(origin: &Origin, replies: &[Value]) -> Result<Vec<Text>, DatasetError> {
+fn ranked(origin: &Origin, replies: &[Value]) -> Result<Vec<Message>, DatasetError> {
     let mut answers = Vec::new();
     for reply in replies {
         let is_deleted = reply.get("deleted").and_then(Value::as_bool).unwrap_or(false);
@@ -71,8 +124,11 @@ fn ranked(origin: &Origin, replies: &[Value]) -> Result<Vec<Text>, DatasetError>
             Some(rank) => rank.as_f64().ok_or_else(|| wrong(origin, "rank", "a number", rank))?,
         };
         if !is_deleted && role(string(origin, reply, "role")?) == "assistant" {
-            let text = Text::Chat(vec![Message::new("assistant", string(origin, reply, "text")?)]);
-            answers.push((rank, not_blank(origin, "text", text)?));
+            let message = Message::new("assistant", string(origin, reply, "text")?);
+            if message.is_silent() {
+                return Err(DatasetError::EmptyAnswer { origin: origin.clone(), field: "text".to_owned() });
+            }
+            answers.push((rank, message));
         }
     }
     answers.sort_by(|first, second| first.0.total_cmp(&second.0));

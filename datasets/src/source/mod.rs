@@ -262,12 +262,15 @@ impl<'a> Builder<'a> {
                 note(&mut self.audit.not_read, what);
             }
         }
+        let is_soft = record.preference != 1.0 && !record.is_tied;
+        let own = [record.weight != 1.0, record.margin != 0.0, is_soft];
+        self.audit.weighted.iter_mut().zip(own).for_each(|(count, is_own)| *count += u64::from(is_own));
         let texts = record.answers.texts();
         let is_plain = |text: &Text| matches!(text, Text::Plain(_));
         let is_for_chat =
             self.tokenise.has_template() && is_plain(&record.prompt) && texts.iter().all(|text| is_plain(text));
         self.audit.plain_for_chat += u64::from(is_for_chat);
-        self.audit.user_turns += texts.iter().filter(|answer| has_user_turn(answer)).count() as u64;
+        self.audit.user_turns += texts.iter().filter(|answer| has_given_turn(answer)).count() as u64;
         self.audit.repeated_prompts +=
             texts.iter().filter(|answer| repeats_prompt(&record.prompt, answer)).count() as u64;
     }
@@ -304,8 +307,10 @@ impl<'a> Builder<'a> {
 
 /// The distinct names of template variables and message fields in a record. Reasoning has one name here.
 fn fields_of(record: &PreferenceRecord) -> BTreeSet<Cow<'_, str>> {
-    let is_alias =
-        |message: &Message, name: &str| name == "thinking" && message.fields.contains_key("reasoning_content");
+    // What says whether a turn is learned from is not for the template.
+    let is_alias = |message: &Message, name: &str| {
+        matches!(name, "weight" | "train") || name == "thinking" && message.fields.contains_key("reasoning_content")
+    };
     let chats = [&record.prompt].into_iter().chain(record.answers.texts());
     let messages =
         chats.filter_map(|text| if let Text::Chat(messages) = text { Some(messages) } else { None }).flatten();
@@ -313,9 +318,9 @@ fn fields_of(record: &PreferenceRecord) -> BTreeSet<Cow<'_, str>> {
     fields.chain(record.variables.keys()).map(|name| Cow::Borrowed(name.as_str())).collect()
 }
 
-/// Whether an answer contains a user turn.
-fn has_user_turn(answer: &Text) -> bool {
-    matches!(answer, Text::Chat(messages) if messages.iter().any(|message| message.role == "user"))
+/// Whether an answer contains a turn of a user or a tool.
+fn has_given_turn(answer: &Text) -> bool {
+    matches!(answer, Text::Chat(messages) if messages.iter().any(Message::is_given))
 }
 
 /// Whether a plain answer begins with the whole prompt, unless that is short.

@@ -205,7 +205,7 @@ fn every_kind_of_feedback_arrives() {
     assert_eq!((data.audit().chosen.count(), data.audit().rejected.count()), (2, 1));
     let (found, data) = kinds(vec![json!({"prompt": "p", "responses": ["x", "yy", "zzz"]})]);
     assert_eq!(found, ["1 Ranked"]);
-    assert_eq!(data.get(0).unwrap().responses.iter().map(Vec::len).collect::<Vec<_>>(), [2, 3, 4]);
+    assert_eq!(data.get(0).unwrap().responses.iter().map(|response| response.len()).collect::<Vec<_>>(), [2, 3, 4]);
     assert_eq!(kinds(vec![json!({"prompt": "p", "completion": "c"})]).0, ["1 Demonstration"]);
 }
 

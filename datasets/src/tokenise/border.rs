@@ -4,8 +4,11 @@ use serde_json::Value;
 use tokenizers::Tokenizer;
 
 use super::Observation;
+use super::scored::Placed;
 use super::{Origin, TokenSettings, Tokenise, Tokenization};
+use crate::chat::RenderedAnswer;
 use crate::error::DatasetError;
+use crate::response::Response;
 
 /// Characters that few tokens merge with.
 pub(super) const GUARDS: [&str; 5] = ["\n", "\u{1}", "|", "]", "."];
@@ -19,7 +22,7 @@ pub(super) enum Strings {
     /// Rendered by a chat template: the prompt, and the prompt with each answer.
     Chat {
         prompt: String,
-        wholes: Vec<String>,
+        wholes: Vec<RenderedAnswer>,
         /// The generation prompt at the prompt's end.
         header: String,
     },
@@ -38,38 +41,62 @@ impl Tokenise {
         origin: &Origin,
         strings: &Strings,
         seen: &mut Observation,
-    ) -> Result<(Vec<u32>, Vec<Vec<u32>>), DatasetError> {
+    ) -> Result<(Vec<u32>, Vec<Response>), DatasetError> {
         let is_joint = self.settings.tokenization == Tokenization::Joint;
         match strings {
             Strings::Plain { prompt, answers } if is_joint => {
                 let wholes = answers.iter().map(|answer| self.encode_all(origin, &self.ended_text(prompt, answer)));
-                Ok(part(self.encode_all(origin, prompt)?, wholes.collect::<Result<_, _>>()?, seen))
+                let (prompt, answers) = part(self.encode_all(origin, prompt)?, wholes.collect::<Result<_, _>>()?, seen);
+                Ok((prompt, answers.into_iter().map(Response::from).collect()))
             }
             Strings::Plain { prompt, answers } => {
                 let start = self.begin(origin, prompt)?;
-                let answer = |answer: &String| self.answer(origin, prompt, &start, answer, seen);
+                let answer = |answer: &String| self.answer(origin, prompt, &start, answer, seen).map(Response::from);
                 let answers = answers.iter().map(answer).collect::<Result<_, _>>()?;
                 Ok((start, answers))
             }
-            Strings::Chat { prompt, wholes, .. } => {
-                let answers: Option<Vec<&str>> =
-                    wholes.iter().map(|whole| whole.strip_prefix(prompt.as_str())).collect();
-                let start = self.encode(origin, prompt)?;
-                match answers {
-                    // Byte by byte the same as one text, as no space is added: a template's turns begin with tokens of
-                    // their own.
-                    Some(answers) if !is_joint && !self.adds_space => {
-                        let answer = |answer: &&str| self.answer(origin, prompt, &start, answer, seen);
-                        let answers = answers.iter().map(answer).collect::<Result<_, _>>()?;
-                        Ok((start, answers))
-                    }
-                    _ => {
-                        let wholes = wholes.iter().map(|whole| self.encode(origin, whole));
-                        Ok(part(start, wholes.collect::<Result<_, _>>()?, seen))
-                    }
-                }
-            }
+            Strings::Chat { prompt, wholes, .. } => self.chat_tokens(origin, prompt, wholes, seen),
         }
+    }
+
+    /// The tokens of a rendered chat.
+    fn chat_tokens(
+        &self,
+        origin: &Origin,
+        prompt: &str,
+        wholes: &[RenderedAnswer],
+        seen: &mut Observation,
+    ) -> Result<(Vec<u32>, Vec<Response>), DatasetError> {
+        let answers: Option<Vec<&str>> = wholes.iter().map(|whole| whole.text.strip_prefix(prompt)).collect();
+        let start = self.encode(origin, prompt)?;
+        let is_joint = self.settings.tokenization == Tokenization::Joint;
+        // Byte by byte the same as one text, as no space is added: a template's turns begin with tokens of their own.
+        if let Some(answers) = answers.filter(|_| !is_joint && !self.adds_space) {
+            let before = prompt.chars().count();
+            let mut found = Vec::with_capacity(answers.len());
+            for (answer, whole) in answers.into_iter().zip(wholes) {
+                let tokens = self.answer(origin, prompt, &start, answer, seen)?;
+                found.push(match &whole.turns {
+                    None => tokens.into(),
+                    Some(turns) => self.with_turns(self.placed(origin, answer, before)?, turns),
+                });
+            }
+            return Ok((start, found));
+        }
+        let encoded = wholes.iter().map(|whole| self.encode(origin, &whole.text)).collect::<Result<_, _>>()?;
+        let (start, answers) = part(start, encoded, seen);
+        let mut found = Vec::with_capacity(answers.len());
+        for (tokens, whole) in answers.into_iter().zip(wholes) {
+            found.push(match &whole.turns {
+                None => tokens.into(),
+                Some(turns) => {
+                    let mut placed: Placed = self.placed(origin, &whole.text, 0)?;
+                    placed.places.drain(..start.len());
+                    self.with_turns(Placed { tokens, ..placed }, turns)
+                }
+            });
+        }
+        Ok((start, found))
     }
 
     /// Encodes a plain text with the post-processor's prefix but without its suffix.

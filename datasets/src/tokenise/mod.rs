@@ -1,14 +1,16 @@
 //! Tokenises prompt and answers of a record, and truncates them so that answers stay comparable.
 //!
-//! `border` separates prompt and answer, `ends` ends answers, `cut` truncates, `located` finds tokens in their text.
+//! `border` separates prompt and answer, `scored` finds the tokens of an answer's turns, `ends` ends answers, `cut`
+//! truncates, `located` finds tokens in their text.
 mod border;
 mod cut;
 mod ends;
 mod located;
 mod observation;
+mod scored;
+mod settings;
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
 use serde_json::{Map, Value};
 use tokenizers::Tokenizer;
@@ -17,67 +19,17 @@ use crate::chat::ChatTemplate;
 use crate::error::DatasetError;
 use crate::example::{Example, ExampleKind};
 use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
+use crate::response::Response;
 use crate::truncation::Truncation;
 use border::Strings;
 pub use located::LocatedToken;
-pub use observation::Observation;
+pub use observation::{CutTokens, Observation};
+use settings::check;
+pub use settings::{TokenSettings, Tokenization};
 
 /// Maximum size of a text, in bytes. A tokenizer takes some hundred bytes of memory per byte and a second per million
 /// bytes, and truncation would discard nearly all of a longer text.
 const TEXT_LIMIT: usize = 2 << 20;
-
-/// The tokenisation of prompt and answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tokenization {
-    /// Separately, as in the original DPO code. No token spans the border.
-    #[default]
-    Separate,
-    /// As one text, as in TRL: the answers begin at the first token that differs between the prompt alone and the
-    /// prompt with any of them. A token that spans the border belongs to the answer.
-    Joint,
-}
-
-/// Tokenisation settings. The defaults are the original DPO code's.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct TokenSettings {
-    /// Tokens that end an answer. The first is appended to plain answers without one of them, and is scored.
-    pub ends: Vec<u32>,
-    /// The BOS token, if the model has one. The tokeniser's post-processor decides whether texts get it. A prompt
-    /// without any token begins with EOS.
-    pub bos: Option<u32>,
-    /// Maximum number of tokens of prompt and answer together.
-    pub max_length: usize,
-    /// Maximum number of tokens of a truncated prompt. `None`: prompts are never truncated, as in TRL, and records
-    /// whose prompt leaves no room for an answer are omitted.
-    pub max_prompt_length: Option<usize>,
-    /// The part of a truncated prompt to keep; by default that of the record's format.
-    pub truncation: Option<Truncation>,
-    /// Whether prompt and answer are tokenised separately.
-    pub tokenization: Tokenization,
-    /// Size of the model's vocabulary; other token ids are counted. `None`: the tokeniser's.
-    pub vocabulary: Option<usize>,
-}
-
-impl TokenSettings {
-    /// The original DPO code's settings, for a model with this EOS.
-    pub fn new(eos: u32) -> Self {
-        Self {
-            ends: vec![eos],
-            bos: None,
-            max_length: 512,
-            max_prompt_length: Some(256),
-            truncation: None,
-            tokenization: Tokenization::Separate,
-            vocabulary: None,
-        }
-    }
-
-    /// The token appended to answers.
-    pub(crate) fn eos(&self) -> u32 {
-        self.ends[0]
-    }
-}
 
 /// A tokeniser with a chat template, if the model has one, and matching settings.
 #[derive(Debug)]
@@ -174,7 +126,8 @@ impl Tokenise {
     /// is for other texts.
     ///
     /// # Errors
-    /// The record is a chat and there is no template, or the template raises an exception; the tokeniser fails.
+    /// The record is a chat and there is no template, or the template raises an exception; no token of an answer is
+    /// scored; the tokeniser fails.
     pub fn example(
         &self,
         index: u64,
@@ -187,26 +140,43 @@ impl Tokenise {
         for response in &mut responses {
             self.end(response, strings.is_chat(), &mut seen);
         }
+        if responses.iter().any(is_unscored) {
+            return Err(nothing_scored(&record.origin));
+        }
         let n_start = self.start(&mut prompt, &mut seen);
         seen.prompt_length = prompt.len();
-        seen.response_lengths = responses.iter().map(Vec::len).collect();
-        seen.is_tied = record.is_tied;
+        seen.response_lengths = responses.iter().map(|response| response.len()).collect();
+        seen.n_given = responses.iter().map(|response| response.len() - response.n_scored()).sum();
         let truncation = if strings.is_chat() { self.truncation_or(Truncation::KeepEnd) } else { truncation };
         let header = self.header_length(&record.origin, &strings)?;
         self.cut(&mut prompt, &mut responses, truncation, cut::Kept { n_start, header }, &mut seen);
-        let (kind, is_pair) = match &record.answers {
-            Answers::Pair { .. } => (ExampleKind::Pair, true),
-            Answers::Ranked(_) => (ExampleKind::Ranked, false),
-            Answers::Labelled { desirable, .. } => (ExampleKind::Labelled { desirable: *desirable }, false),
-            Answers::Demonstration(_) => (ExampleKind::Demonstration, false),
+        seen.is_unscored = !seen.is_left_out && responses.iter().any(is_unscored);
+        self.look(record, &prompt, &responses, &mut seen);
+        let comparisons = match &record.answers {
+            Answers::Forest { comparisons, .. } => comparisons.clone(),
+            Answers::Pair { .. } | Answers::Ranked(_) | Answers::Labelled { .. } | Answers::Demonstration(_) => {
+                Vec::new()
+            }
         };
+        let example = Example {
+            preference: record.preference,
+            weight: record.weight,
+            margin: record.margin,
+            comparisons,
+            ..Example::new(index, prompt.into(), responses, record.answers.kind())
+        };
+        Ok(((!seen.is_left_out && !seen.is_unscored).then_some(example), seen))
+    }
+
+    /// Notes what a record is and what is odd about it.
+    fn look(&self, record: &PreferenceRecord, prompt: &[u32], responses: &[Response], seen: &mut Observation) {
+        let kind = record.answers.kind();
+        seen.is_tied = record.is_tied;
         seen.kind = Some(kind);
-        seen.is_identical = is_pair && responses[0] == responses[1];
+        seen.is_identical = kind == ExampleKind::Pair && responses[0] == responses[1];
         let most = self.settings.vocabulary.unwrap_or(usize::MAX);
-        seen.has_unknown_tokens = prompt.iter().chain(responses.iter().flatten()).any(|id| *id as usize >= most);
-        let prompt = prompt.into();
-        let example = Example { index, prompt, responses, kind, preference: record.preference };
-        Ok(((!seen.is_left_out).then_some(example), seen))
+        let mut tokens = prompt.iter().chain(responses.iter().flat_map(|response| response.iter()));
+        seen.has_unknown_tokens = tokens.any(|id| *id as usize >= most);
     }
 
     /// The tokens of a prompt for generation: a chat up to the assistant's turn, or a plain text with the tokeniser's
@@ -282,7 +252,9 @@ impl Tokenise {
         let answers: Vec<&[Message]> = answers.iter().map(Vec::as_slice).collect();
         let in_chat = |error: DatasetError| in_chat(&record.origin, &error);
         let asked = template.render(&prompt, false, &record.variables);
-        let (prompt, wholes) = template.prompt_and_wholes(&prompt, &answers, &record.variables).map_err(in_chat)?;
+        let whole = |answer: &&[Message]| template.rendered_answer(&prompt, answer, &record.variables);
+        let wholes = answers.iter().map(whole).collect::<Result<_, _>>().map_err(in_chat)?;
+        let prompt = template.render(&prompt, true, &record.variables).map_err(in_chat)?;
         // Where the prompt can't be written without it, the header is not known, and nothing is kept for it.
         let header = asked.ok().and_then(|asked| prompt.strip_prefix(&asked).map(str::to_owned)).unwrap_or_default();
         Ok(Strings::Chat { prompt, wholes, header })
@@ -307,32 +279,17 @@ impl Tokenise {
     }
 }
 
-/// Checks settings against a tokeniser; returns the text of EOS.
-fn check(settings: &TokenSettings, tokenizer: &Tokenizer) -> Result<String, DatasetError> {
-    let TokenSettings { ends, bos, max_length, max_prompt_length, truncation, .. } = settings;
-    let setting = |name, value: String, hint| Err(DatasetError::Setting { name, value, hint });
-    if *max_prompt_length == Some(0) {
-        return setting("max_prompt_length", "0".to_owned(), "a prompt needs at least one token");
-    }
-    if max_prompt_length.is_some_and(|most| *max_length <= most) || *max_length < 2 {
-        let most = max_prompt_length.map_or_else(String::new, |most| format!(" (max_prompt_length is {most})"));
-        let hint = "it must be more than max_prompt_length, or no answer has room";
-        return setting("max_length", format!("{max_length}{most}"), hint);
-    }
-    if max_prompt_length.is_none() && truncation.is_some_and(|kept| kept != Truncation::KeepStart) {
-        let hint = "without max_prompt_length no prompt is cut, so there is no choice of what stays";
-        return setting("truncation", "given".to_owned(), hint);
-    }
-    let Some(eos_text) = ends.first().and_then(|eos| tokenizer.id_to_token(*eos)) else {
-        let eos = ends.first().map_or_else(|| "none".to_owned(), u32::to_string);
-        return setting("eos", eos, "the tokeniser has no such token");
-    };
-    if let Some(bos) = bos
-        && tokenizer.id_to_token(*bos).is_none()
-    {
-        return setting("bos", bos.to_string(), "the tokeniser has no such token");
-    }
-    Ok(eos_text)
+/// Whether nothing of an answer with turns is scored.
+fn is_unscored(response: &Response) -> bool {
+    !response.is_plain() && response.n_scored() == 0
+}
+
+fn nothing_scored(origin: &Origin) -> DatasetError {
+    let message =
+        "no token of an answer is scored: its messages are all given (roles, `weight` 0 or `train` false), or the \
+                   template's generation blocks leave all of them out"
+            .to_owned();
+    DatasetError::Chat { origin: origin.clone(), message }
 }
 
 fn in_chat(origin: &Origin, error: &DatasetError) -> DatasetError {
@@ -353,21 +310,7 @@ fn messages(text: &Text, role: &str) -> Vec<Message> {
     }
 }
 
-impl FromStr for Tokenization {
-    type Err = DatasetError;
-
-    fn from_str(name: &str) -> Result<Self, DatasetError> {
-        match name {
-            "separate" => Ok(Self::Separate),
-            "joint" => Ok(Self::Joint),
-            _ => Err(DatasetError::UnknownName {
-                what: "tokenization",
-                name: name.to_owned(),
-                known: "separate, joint".to_owned(),
-            }),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod turn_tests;

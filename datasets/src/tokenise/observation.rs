@@ -15,6 +15,12 @@ pub struct Observation {
     pub is_prompt_cut: bool,
     /// Number of truncated answers.
     pub cut_responses: usize,
+    /// Tokens lost by truncation.
+    pub cut_tokens: CutTokens,
+    /// Whether truncation left an answer without a scored token, so that there is no example.
+    pub is_unscored: bool,
+    /// Number of answer tokens that are given, before truncation.
+    pub n_given: usize,
     /// Number of answers whose EOS was truncated.
     pub eos_lost: usize,
     /// Number of answers without a token besides EOS.
@@ -37,4 +43,24 @@ pub struct Observation {
     pub is_identical: bool,
     /// Whether the file gives both answers the same score.
     pub is_tied: bool,
+}
+
+/// Tokens lost by truncation, by whose they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct CutTokens {
+    /// The prompt's.
+    pub prompt: usize,
+    /// The policy's own, which would have been scored.
+    pub scored: usize,
+    /// Those of users, tools and headers in answers.
+    pub given: usize,
+}
+
+impl std::ops::AddAssign for CutTokens {
+    fn add_assign(&mut self, other: Self) {
+        self.prompt += other.prompt;
+        self.scored += other.scored;
+        self.given += other.given;
+    }
 }

@@ -41,6 +41,15 @@ impl CausalLm {
         Ok(Box::new(TokenCursor::open(self, mdp, states, sampling)?))
     }
 
+    /// The number of tokens that a pass over these episodes computes: those that episodes share at their beginning, the
+    /// prompt first of all, count once.
+    ///
+    /// # Errors
+    /// As [`Policy::score`].
+    pub fn n_computed_tokens(&self, episodes: &[EpisodeOf<TokenMdp>]) -> Result<usize, ModelError> {
+        Ok(Packing::of_episodes(episodes, self.limits())?.tokens.len())
+    }
+
     /// The next-token logits of each state.
     pub(super) fn next_logits(&self, mdp: &TokenMdp, states: &[TokenState]) -> Result<Vec<Arc<Vec<f32>>>, ModelError> {
         self.check_vocabulary(mdp)?;

@@ -38,6 +38,10 @@ impl Link for Logistic {
     fn beta(&self) -> f64 {
         self.beta
     }
+
+    fn takes_margins(&self) -> bool {
+        true
+    }
 }
 
 /// Robust DPO: ((1 - e)(-log sigma(beta D)) + e log sigma(-beta D)) / (1 - 2e), unbiased where a share e of the labels
@@ -71,6 +75,10 @@ impl Link for Robust {
 
     fn beta(&self) -> f64 {
         self.beta
+    }
+
+    fn takes_margins(&self) -> bool {
+        true
     }
 }
 
@@ -128,6 +136,10 @@ impl Link for Hinge {
     fn beta(&self) -> f64 {
         self.beta
     }
+
+    fn takes_margins(&self) -> bool {
+        true
+    }
 }
 
 /// SimPO, -log sigma(beta D - gamma), over the policy's own log-probabilities per decision.
@@ -156,6 +168,10 @@ impl Link for Simpo {
 
     fn beta(&self) -> f64 {
         self.beta
+    }
+
+    fn takes_margins(&self) -> bool {
+        true
     }
 
     fn return_spec(&self) -> ReturnSpec {

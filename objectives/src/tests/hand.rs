@@ -105,7 +105,7 @@ fn weights_reductions_and_metrics() {
     };
     let sum = Pairwise::new(Ipo::new(0.5).unwrap());
     let per_token = sum.with_reduction(Reduction::PerToken);
-    let feedback = [Comparison { first: 0, second: 1, preference: 0.25 }];
+    let feedback = [Comparison { preference: 0.25, ..Comparison::new(0, 1) }];
     // D = -1 one way and 1 the other: 0.25 (-1 - 1)^2 + 0.75 (1 - 1)^2.
     let evaluation = sum.evaluate(&feedback, numbers.scores()).unwrap();
     check("loss", evaluation.loss, 1.0);
@@ -234,4 +234,35 @@ fn a_sum_adds_losses_and_keeps_both_terms_metrics() {
     check("slope", evaluation.slopes.log_probs.row(0)[0], -0.5 * 0.182_425_5 - 0.25);
     assert_eq!(evaluation.metrics["rewards/chosen"], 1.0); // beta times the return, dpo's
     assert_eq!(evaluation.metrics["nll_loss"], -2.0);
+}
+
+/// By hand: beta 0.5 and returns 3 and 1 give a reward difference of 1, from which a margin of 0.4 leaves 0.6.
+#[test]
+fn a_margin_shortens_the_difference_and_a_weight_scales_the_loss() {
+    let policy = mdp::Channels::from(mdp::Steps::from_iter([[3.0], [1.0]]));
+    let (reference, weights) = (policy.log_probs.filled(0.0), policy.log_probs.filled(1.0));
+    let scores = Scores { policy: &policy, reference: Some(&reference), weights: &weights };
+    let dpo = Pairwise::new(Logistic::new(0.5).unwrap());
+    let loss = |comparison| dpo.evaluate(&[comparison], scores).unwrap().loss;
+    let softplus = |x: f64| x.exp().ln_1p();
+    let margin = Comparison { margin: 0.4, ..Comparison::new(0, 1) };
+    assert!((loss(margin) - softplus(-0.6)).abs() < 1e-12);
+    let weighed = Comparison { weight: 0.25, ..margin };
+    assert!((loss(weighed) - 0.25 * softplus(-0.6)).abs() < 1e-12);
+    // A soft label: the other order's difference is -(1 - 0.4).
+    let soft = Comparison { preference: 0.75, ..margin };
+    assert!((loss(soft) - 0.75 * softplus(-0.6) - 0.25 * softplus(0.6)).abs() < 1e-12);
+    let swapped = Comparison { first: 1, second: 0, preference: 0.25, margin: -0.4, weight: 1.0 };
+    assert!((loss(swapped) - loss(soft)).abs() < 1e-12);
+    let slopes = dpo.evaluate(&[weighed], scores).unwrap().slopes.log_probs;
+    let pull = -0.25 * 0.5 / (1.0 + 0.6_f64.exp());
+    assert!((slopes.row(0)[0] - pull).abs() < 1e-12 && (slopes.row(1)[0] + pull).abs() < 1e-12);
+    for refused in [
+        Pairwise::new(Ipo::new(0.5).unwrap()).evaluate(&[margin], scores),
+        Pairwise::new(ApoZero::new(0.5).unwrap()).evaluate(&[margin], scores),
+    ] {
+        assert_eq!(refused.unwrap_err(), ObjectiveError::Margin { feedback: 0, margin: 0.4 });
+    }
+    let negative = Comparison { weight: -1.0, ..margin };
+    assert!(dpo.evaluate(&[negative], scores).unwrap_err().to_string().contains("no weight below 0"));
 }

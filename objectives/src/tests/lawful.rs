@@ -25,8 +25,10 @@ prop_compose! {
 fn comparisons() -> impl Strategy<Value = Vec<Comparison>> {
     let preference = prop_oneof![Just(0.0), Just(0.5), Just(1.0), 0.0..1.0];
     let one = (0..4_usize, 1..4_usize, preference);
-    let one =
-        one.prop_map(|(first, further, preference)| Comparison { first, second: (first + further) % 4, preference });
+    let one = one.prop_map(|(first, further, preference)| Comparison {
+        preference,
+        ..Comparison::new(first, (first + further) % 4)
+    });
     prop::collection::vec(one, 1..6)
 }
 

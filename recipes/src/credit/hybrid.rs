@@ -265,7 +265,7 @@ fn of_pair(
         let (text, places) = files.prompt_format.read(&tokens)?;
         let columns = vec![("log_ratio", ratios.collect())];
         let (origin, spans, wrong) = (format!("pair {index}"), None, None);
-        let answer = CreditedAnswer { index, origin, side, text, spans, tokens, places, wrong, columns };
+        let answer = CreditedAnswer { index, origin, side, text, spans, tokens, places, wrong, given: None, columns };
         let picture = CreditedPicture::of((index, side), (files.shape.height, files.shape.width), maps);
         sides.push(CreditedSide { answer, picture });
     }
@@ -291,6 +291,7 @@ mod tests {
                 tokens: Vec::new(),
                 places: Vec::new(),
                 wrong: None,
+                given: None,
                 columns: vec![("log_ratio", Vec::new())],
             },
             picture: CreditedPicture::of((0, side), (1, 1), super::super::image::maps::RewardMaps::default()),

@@ -214,8 +214,8 @@ mod tests {
     use crate::score::{AnswerScore, AnswerScores, Scores, TextScores};
 
     fn answer(log_probs: &[f64], reference: Option<&[f64]>) -> AnswerScore {
-        let tokens = vec![1; log_probs.len()];
-        AnswerScore { tokens, log_probs: log_probs.to_vec(), reference_log_probs: reference.map(<[f64]>::to_vec) }
+        let response = vec![1; log_probs.len()].into();
+        AnswerScore { response, log_probs: log_probs.to_vec(), reference_log_probs: reference.map(<[f64]>::to_vec) }
     }
 
     fn pair(index: u64, margin: Option<f64>) -> Scored {

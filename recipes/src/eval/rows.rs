@@ -51,6 +51,15 @@ fn add_texts(answers: &AnswerScores, to: &mut impl Measures) {
                 add_sides(best, worst, to);
             }
         }
+        AnswerScores::Forest { answers, comparisons } => {
+            for &[better, worse] in comparisons {
+                let (better, worse) = (&answers[better], &answers[worse]);
+                if let (Some(best), Some(worst)) = (log_ratio(better), log_ratio(worse)) {
+                    to.share("rewards/accuracies", won(best - worst));
+                }
+                add_sides(better, worse, to);
+            }
+        }
         AnswerScores::Labelled { completion, label: true } | AnswerScores::Demonstration { completion } => {
             add_side(completion, CHOSEN, to);
         }
@@ -65,7 +74,10 @@ const CHOSEN: SideNames = ["log_ratios/chosen", "perplexity/chosen", "perplexity
 const REJECTED: SideNames = ["log_ratios/rejected", "perplexity/rejected", "perplexity/reference/rejected"];
 
 fn add_sides(chosen: &AnswerScore, rejected: &AnswerScore, to: &mut impl Measures) {
-    to.share("accuracies/likelihood", won(total(&chosen.log_probs) - total(&rejected.log_probs)));
+    to.share(
+        "accuracies/likelihood",
+        won(weighted(chosen, &chosen.log_probs) - weighted(rejected, &rejected.log_probs)),
+    );
     add_side(chosen, CHOSEN, to);
     add_side(rejected, REJECTED, to);
 }
@@ -84,8 +96,14 @@ fn total(log_probs: &[f64]) -> f64 {
     log_probs.iter().sum()
 }
 
+/// The sum of an answer's numbers with the weights of its turns.
+fn weighted(answer: &AnswerScore, log_probs: &[f64]) -> f64 {
+    answer.response.scored_weights().iter().zip(log_probs).map(|(weight, number)| weight * number).sum()
+}
+
 fn log_ratio(answer: &AnswerScore) -> Option<f64> {
-    answer.reference_log_probs.as_ref().map(|reference| total(&answer.log_probs) - total(reference))
+    let reference = answer.reference_log_probs.as_ref();
+    reference.map(|reference| weighted(answer, &answer.log_probs) - weighted(answer, reference))
 }
 
 fn add_pictures(pictures: &PictureScores, to: &mut impl Measures) {

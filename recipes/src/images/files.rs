@@ -170,6 +170,7 @@ pub(crate) fn reading(part: Part, values: &Values) -> Result<ReadOptions, Failur
         limit: values.data.limit().filter(|_| part == Part::Train).map(|limit| limit as u64),
         on_bad: on_bad(values.data.on_bad_image()),
         columns: ColumnMap::parse(values.data.map())?,
+        ..ReadOptions::default()
     })
 }
 

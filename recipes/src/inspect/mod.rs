@@ -15,7 +15,7 @@ use crate::keys::{Subject, idle};
 use crate::settings::{InspectionSettings, Modality};
 use crate::{Call, Failure, denoiser, model, text};
 
-pub use shown::{ShownAnswer, ShownRecord};
+pub use shown::{ShownAnswer, ShownRecord, ShownRun};
 
 /// A description. It is displayed as text: the heading, the rows, the audit, the tables.
 #[derive(Clone, Debug)]

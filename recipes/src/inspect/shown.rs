@@ -1,5 +1,5 @@
 //! Records as a model reads them, token by token.
-use datasets::{Dataset, Example, ExampleKind};
+use datasets::{Dataset, Example, ExampleKind, Response};
 use models::formats::ModelTokenizer;
 
 use crate::Failure;
@@ -20,8 +20,17 @@ pub struct ShownRecord {
 pub struct ShownAnswer {
     /// What it is: `chosen`, `rejected`, `rank 1`, `liked`, `disliked`, `answer`.
     pub label: String,
-    /// The texts of its tokens, all of which are scored.
-    pub scored: Vec<String>,
+    /// Its tokens in runs, each given or scored; a plain answer is one scored run.
+    pub runs: Vec<ShownRun>,
+}
+
+/// Tokens of an answer that stand together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownRun {
+    /// Whether the policy wrote them, so that they are scored.
+    pub is_scored: bool,
+    /// Their texts.
+    pub tokens: Vec<String>,
 }
 
 /// The first records of a data set.
@@ -33,19 +42,33 @@ fn record(example: &Example, tokenizer: &ModelTokenizer) -> ShownRecord {
     let label = |i: usize| match example.kind {
         ExampleKind::Pair => if i == 0 { "chosen" } else { "rejected" }.to_owned(),
         ExampleKind::Ranked => format!("rank {}", i + 1),
+        ExampleKind::Forest => format!("reply {}", i + 1),
         ExampleKind::Labelled { desirable } => if desirable { "liked" } else { "disliked" }.to_owned(),
         ExampleKind::Demonstration => "answer".to_owned(),
     };
     let n_given = example.prompt.len();
-    let answer = |(i, response): (usize, &Vec<u32>)| {
+    let answer = |(i, response): (usize, &Response)| {
         let whole = [&example.prompt[..], response].concat();
-        ShownAnswer { label: label(i), scored: pieces(&whole, n_given, tokenizer) }
+        ShownAnswer { label: label(i), runs: runs(response, pieces(&whole, n_given, tokenizer)) }
     };
     ShownRecord {
         index: example.index,
         given: pieces(&example.prompt, 0, tokenizer),
         answers: example.responses.iter().enumerate().map(answer).collect(),
     }
+}
+
+/// The tokens of an answer in runs.
+fn runs(response: &Response, tokens: Vec<String>) -> Vec<ShownRun> {
+    let is_scored = response.spread(&vec![(); response.n_scored()]);
+    let mut runs: Vec<ShownRun> = Vec::new();
+    for (token, is_scored) in tokens.into_iter().zip(is_scored.iter().map(Option::is_some)) {
+        match runs.last_mut().filter(|run| run.is_scored == is_scored) {
+            Some(run) => run.tokens.push(token),
+            None => runs.push(ShownRun { is_scored, tokens: vec![token] }),
+        }
+    }
+    runs
 }
 
 /// Tokens before one that its text may depend on.

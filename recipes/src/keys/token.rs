@@ -91,6 +91,19 @@ pub(super) const KEYS: &[Key] = &[
         ANY,
         NotGiven(&at::sample::search, "what is searched for ends where the model ends it"),
     )]),
+    key(&at::data::assistant_only, DATA).only(Modality::Token).off("false").when(&[
+        Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")),
+        Condition(DATA, ANY, DataFrom(&[Files])),
+    ]),
+    key(&at::data::tree_pairs, DATA).only(Modality::Token).when(&[
+        Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")),
+        Condition(DATA, ANY, DataFrom(&[Files])),
+    ]),
+    key(&at::data::template, ALL | SEARCH | CREDIT).only(Modality::Token).when(&[Condition(
+        INSPECT,
+        ANY,
+        Predicate(|here| here.loads, "is for what loads a model, and nothing is loaded here"),
+    )]),
     key(&at::data::chat_template, ALL | EXPORTS | SEARCH | CREDIT).only(Modality::Token).when(&[Condition(
         INSPECT,
         ANY,

@@ -1,6 +1,8 @@
 use std::fmt;
 
-use serde::Serialize;
+use datasets::Response;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
 use crate::json_line;
 
@@ -61,6 +63,13 @@ pub enum AnswerScores {
         /// Whether it is liked.
         label: bool,
     },
+    /// The answers of a conversation tree.
+    Forest {
+        /// The answers' scores.
+        answers: Vec<AnswerScore>,
+        /// Indices of a better and a worse answer.
+        comparisons: Vec<[usize; 2]>,
+    },
     /// An answer to imitate.
     Demonstration {
         /// The answer.
@@ -69,14 +78,31 @@ pub enum AnswerScores {
 }
 
 /// The scores of an answer's tokens.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+///
+/// As JSON it has the `tokens`, and `log_probs` and `reference_log_probs` of each, which are null where a token is given.
+/// An answer that is not one whole turn of weight 1 has `weights` too, one for each token: 0 for given ones.
+#[derive(Clone, Debug, PartialEq)]
 pub struct AnswerScore {
-    /// The tokens.
-    pub tokens: Vec<u32>,
-    /// The log-probability of each, in nats.
+    /// The tokens, and which of them are scored.
+    pub response: Response,
+    /// The log-probability of each scored token, in nats.
     pub log_probs: Vec<f64>,
-    /// The reference's log-probability of each, in nats; `None` without one.
+    /// The reference's log-probability of each scored token, in nats; `None` without one.
     pub reference_log_probs: Option<Vec<f64>>,
+}
+
+impl Serialize for AnswerScore {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let spread = |numbers: &Vec<f64>| self.response.spread(numbers);
+        let mut fields = serializer.serialize_map(None)?;
+        fields.serialize_entry("tokens", self.response.tokens())?;
+        if !self.response.is_plain() {
+            fields.serialize_entry("weights", &self.response.weights())?;
+        }
+        fields.serialize_entry("log_probs", &spread(&self.log_probs))?;
+        fields.serialize_entry("reference_log_probs", &self.reference_log_probs.as_ref().map(spread))?;
+        fields.end()
+    }
 }
 
 /// A denoiser's scores of a pair.
@@ -157,7 +183,10 @@ impl Scored {
             | Scores::Refined(RefinedScores { margin, .. }) => *margin,
             Scores::Texts(TextScores {
                 answers:
-                    AnswerScores::Ranked { .. } | AnswerScores::Labelled { .. } | AnswerScores::Demonstration { .. },
+                    AnswerScores::Ranked { .. }
+                    | AnswerScores::Forest { .. }
+                    | AnswerScores::Labelled { .. }
+                    | AnswerScores::Demonstration { .. },
                 ..
             }) => None,
         }
@@ -172,17 +201,24 @@ impl fmt::Display for Scored {
 
 #[cfg(test)]
 mod tests {
+    use datasets::Turn;
+
     use super::*;
 
     #[test]
     fn a_line_has_the_index_first_and_null_without_a_reference() {
-        let answer = AnswerScore { tokens: vec![3], log_probs: vec![-0.5], reference_log_probs: None };
+        let answer = AnswerScore { response: vec![3].into(), log_probs: vec![-0.5], reference_log_probs: None };
         let answers = AnswerScores::Pair { chosen: answer.clone(), rejected: answer.clone(), margin: None };
         let scores = Scores::Texts(TextScores { prompt_tokens: vec![1, 2], answers });
         let answer = r#"{"tokens":[3],"log_probs":[-0.5],"reference_log_probs":null}"#;
         let line =
             format!(r#"{{"index":7,"prompt_tokens":[1,2],"chosen":{answer},"rejected":{answer},"margin":null}}"#);
         assert_eq!(Scored { index: 7, scores }.to_string(), line);
+        let turn = Turn { range: 1..2, weight: 0.5 };
+        let talk = Response::new(vec![3, 4, 5], vec![turn]);
+        let talk = AnswerScore { response: talk, log_probs: vec![-0.5], reference_log_probs: Some(vec![-0.25]) };
+        let expected = r#"{"tokens":[3,4,5],"weights":[0.0,0.5,0.0],"log_probs":[null,-0.5,null],"reference_log_probs":[null,-0.25,null]}"#;
+        assert_eq!(serde_json::to_string(&talk).unwrap(), expected);
         let side = PictureScore { error: 2.0, reference_error: Some(f64::NAN) };
         let pictures =
             |timestep| PictureScores { timestep, chosen: side.clone(), rejected: side.clone(), margin: Some(1.5) };

@@ -1,9 +1,10 @@
 //! Scores text examples by a language model.
 use std::sync::Arc;
 
+use ::train::token::episode;
 use datasets::{Example, ExampleKind};
-use mdp::token::{TokenMdp, TokenState};
-use mdp::{Episode, Steps};
+use mdp::Steps;
+use mdp::token::TokenMdp;
 use models::causal::CausalLm;
 use models::formats::ModelFiles;
 use policies::Policy;
@@ -98,10 +99,7 @@ impl Scorer {
     fn score(&self, examples: &[Example], scored: &mut ScoredTexts) -> Result<(), Failure> {
         let episodes: Vec<_> = examples
             .iter()
-            .flat_map(|example| {
-                let start = TokenState::new(Arc::clone(&example.prompt));
-                example.responses.iter().map(move |response| Episode::whole(start.clone(), response.clone()))
-            })
+            .flat_map(|example| example.responses.iter().map(|response| episode(&example.prompt, response)))
             .collect();
         let own = self.policy.score(&self.mdp, &episodes)?;
         let reference = self.reference.as_ref().map(|model| model.score(&self.mdp, &episodes)).transpose()?;
@@ -123,19 +121,25 @@ impl Scorer {
 /// An example whose responses are the rows from `at` on.
 fn line(example: &Example, at: usize, log_probs: &Steps, reference: Option<&Steps>, beta: f64) -> Scored {
     let answer = |i: usize| AnswerScore {
-        tokens: example.responses[i].clone(),
+        response: example.responses[i].clone(),
         log_probs: log_probs.row(at + i).to_vec(),
         reference_log_probs: reference.map(|r| r.row(at + i).to_vec()),
     };
     let ratio = |i: usize| {
-        let own: f64 = log_probs.row(at + i).iter().sum();
-        reference.map(|r| own - r.row(at + i).iter().sum::<f64>())
+        let weights = example.responses[i].scored_weights();
+        let total = |row: &[f64]| row.iter().zip(&weights).map(|(number, weight)| number * weight).sum::<f64>();
+        let own = total(log_probs.row(at + i));
+        reference.map(|r| own - total(r.row(at + i)))
     };
     let answers = match example.kind {
         ExampleKind::Pair => AnswerScores::Pair {
             chosen: answer(0),
             rejected: answer(1),
             margin: ratio(0).zip(ratio(1)).map(|(c, r)| beta * (c - r)),
+        },
+        ExampleKind::Forest => AnswerScores::Forest {
+            answers: (0..example.responses.len()).map(answer).collect(),
+            comparisons: example.comparisons.iter().map(|&(better, worse)| [better, worse]).collect(),
         },
         ExampleKind::Ranked => AnswerScores::Ranked { ranked: (0..example.responses.len()).map(answer).collect() },
         ExampleKind::Labelled { desirable } => AnswerScores::Labelled { completion: answer(0), label: desirable },

@@ -147,18 +147,6 @@ choices! {
         Demonstration = "demonstration",
     }
 
-    /// The part of a long prompt to keep.
-    TruncationName {
-        /// The end for chats and HH, else both ends.
-        Auto = "auto",
-        /// Its start.
-        KeepStart = "keep-start",
-        /// Its end.
-        KeepEnd = "keep-end",
-        /// Both ends; the middle goes.
-        KeepBoth = "keep-both",
-    }
-
     /// The tokenisation of prompt and answer.
     TokenizationName {
         /// Separately.

@@ -1,6 +1,5 @@
-use super::choices::{
-    Broken, FlipSides, FormatName, ResizeFilter, ResizeRounding, TokenizationName, TransparencyName, TruncationName,
-};
+use super::choices::{Broken, FlipSides, FormatName, ResizeFilter, ResizeRounding, TokenizationName, TransparencyName};
+use super::data_choices::{TreePairsName, TruncationName};
 use super::section;
 use super::sources::Sources;
 
@@ -36,6 +35,15 @@ section! {
         tokenization: TokenizationName = TokenizationName::Separate, "tokenization";
         /// A Jinja file in place of the model's own chat template
         chat_template: Option<String> = None, "chat-template";
+        /// Arguments of the chat template, such as enable_thinking=false; in a config file the table [template]. A record's
+        /// chat_template_kwargs win
+        template: Vec<String> = Vec::new(), "template";
+        /// Of a conversation with one answer (messages) every turn of the assistant is scored, not only the last (TRL's
+        /// assistant_only_loss)
+        assistant_only: bool = false, "assistant-only";
+        /// What is compared in conversation trees: all sibling replies as one list, as pairs, or a whole conversation as one
+        /// item in which what its answers share is computed once
+        tree_pairs: TreePairsName = TreePairsName::List, "tree-pairs";
         /// What to do with a broken record; skipped ones are counted
         on_bad: Broken = Broken::Fail, "on-bad";
         /// A .safetensors file of latents and contexts that stands in for `data.data`

@@ -5,9 +5,11 @@
 
 #[cfg(test)]
 mod choice_tests;
+#[macro_use]
 mod choices;
 mod credit;
 mod data;
+mod data_choices;
 mod diffusion;
 mod hybrid;
 mod judge;
@@ -32,6 +34,7 @@ use toml::Value;
 pub use self::choices::*;
 pub use self::credit::Credit;
 pub use self::data::Data;
+pub use self::data_choices::*;
 pub(crate) use self::diffusion::DRAWS_PER_PAIR;
 pub use self::diffusion::Diffusion;
 pub use self::hybrid::Hybrid;

@@ -8,6 +8,9 @@ use toml::Value;
 use super::{Field, Kind, Settings, fields};
 use crate::Failure;
 
+/// The table of a config file with the arguments of the chat template.
+const TEMPLATE: &str = "template";
+
 /// Settings, with flags of those that were given.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Values {
@@ -50,17 +53,26 @@ impl Values {
                 e.message().replace('\n', ", ")
             ))
         })?;
+        let mut arguments = Vec::new();
         for (section, content) in table {
             let Value::Table(content) = content else {
                 let text = format!("{}: `{section}` stands outside any section; {}", path.display(), nearest(&section));
                 return Err(Failure::usage(text));
             };
             for (name, value) in content {
+                if section == TEMPLATE {
+                    arguments
+                        .push(Value::String(format!("{name}={}", serde_json::to_string(&value).unwrap_or_default())));
+                    continue;
+                }
                 let full = format!("{section}.{name}");
                 let within = |error: Failure| error.within(&path.display().to_string());
                 let field = known(&full).map_err(within)?;
                 self.give(field, &fit(field, value).map_err(within)?);
             }
+        }
+        if !arguments.is_empty() {
+            self.give(&super::at::data::template, &Value::Array(arguments));
         }
         Ok(())
     }

@@ -1,20 +1,21 @@
 //! Text data from `data.data`, tokenised for a model.
 mod training;
 
+use std::ops::Range;
 use std::path::Path;
 
 use datasets::pairs::Modality;
 use datasets::synthetic::Split;
 use datasets::{
-    ColumnMap, Dataset, DatasetError, Format, OnBad, Opening, ReadOptions, TokenSettings, Tokenise, Tokenization,
-    Truncation,
+    ColumnMap, Dataset, DatasetError, Format, OnBad, Opening, ReadOptions, ReadingChoices, TokenSettings, Tokenise,
+    Tokenization, TreePairs, Truncation,
 };
 use models::causal::GenerationConfig;
 use models::formats::{ModelFiles, ModelTokenizer};
 
 use crate::embedded::{EmbeddedTexts, is_embedded, listed};
 use crate::judged_pairs::{JudgedPairs, is_pair_folder};
-use crate::settings::{Broken, FormatName, Loss, TokenizationName, TruncationName, Values, at};
+use crate::settings::{Broken, FormatName, Loss, TokenizationName, TreePairsName, TruncationName, Values, at};
 use crate::{Failure, Reporter, model};
 
 pub(crate) use self::training::{MixedTexts, TrainingTexts, open_split};
@@ -192,7 +193,22 @@ fn reading(part: Part, values: &Values) -> Result<ReadOptions, Failure> {
         limit: values.data.limit().filter(|_| part != Part::HeldOut).map(|limit| limit as u64),
         on_bad: on_bad(values.data.on_bad()),
         columns: ColumnMap::parse(values.data.map())?,
+        choices: choices(values),
     })
+}
+
+/// How records are read that can be read in several ways.
+fn choices(values: &Values) -> ReadingChoices {
+    ReadingChoices {
+        assistant_only: values.data.assistant_only(),
+        tree_pairs: match values.data.tree_pairs() {
+            TreePairsName::List => TreePairs::List,
+            TreePairsName::Adjacent => TreePairs::Adjacent,
+            TreePairsName::All => TreePairs::All,
+            TreePairsName::BestWorst => TreePairs::BestWorst,
+            TreePairsName::Forest => TreePairs::Forest,
+        },
+    }
 }
 
 /// The format of a setting; `None`: detected from the first record.
@@ -248,6 +264,26 @@ fn embedded(
     };
     let records = (texts.records)(values.run.seed(), split, most as u64);
     Ok(Dataset::from_records(name, records, tokenise, OnBad::Fail)?)
+}
+
+/// The text of tokens, and the characters that each covers; those of one character all cover it.
+pub(crate) fn places(tokenizer: &ModelTokenizer, tokens: &[u32]) -> Result<(String, Vec<Range<usize>>), Failure> {
+    let whole = tokenizer.decode_bytes(tokens)?;
+    let mut ends = vec![0];
+    for n in 1..=tokens.len() {
+        let end = tokenizer.decode_bytes(&tokens[..n])?.len();
+        ends.push(end.clamp(ends[n - 1], whole.len()));
+    }
+    let text = String::from_utf8_lossy(&whole).into_owned();
+    let n_characters = text.chars().count();
+    // Characters that have begun before a byte, and whether the last of them goes on behind it.
+    let begun = |byte: usize| String::from_utf8_lossy(&whole[..byte]).chars().count().min(n_characters);
+    let goes_on = |byte: usize| usize::from(whole.get(byte).is_some_and(|next| next & 0xC0 == 0x80));
+    let place = |pair: &[usize]| {
+        let end = begun(pair[1]);
+        begun(pair[0]).saturating_sub(goes_on(pair[0])).min(end)..end
+    };
+    Ok((text, ends.windows(2).map(place).collect()))
 }
 
 #[cfg(test)]

@@ -273,10 +273,7 @@ fn describe(name: &str, files: &ModelFiles, data: &Dataset, held_out: Option<&Da
 
 /// The number of tokens of the examples of an epoch, each prompt counted once.
 fn n_tokens(data: &Dataset, in_epoch: &dyn Fn(usize) -> usize) -> usize {
-    let of = |example| {
-        data.get(in_epoch(example))
-            .map_or(0, |example| example.prompt.len() + example.responses.iter().map(Vec::len).sum::<usize>())
-    };
+    let of = |example| data.get(in_epoch(example)).map_or(0, |example| example.n_tokens());
     (0..data.len()).map(of).sum()
 }
 

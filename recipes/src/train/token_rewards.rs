@@ -2,10 +2,9 @@
 use std::ops::Range;
 
 use ::train::write_lines;
-use datasets::{Dataset, Example, ExampleKind};
-use mdp::Episode;
+use datasets::{Dataset, Example, ExampleKind, Response};
 use mdp::chance::{Order, derived_seed};
-use mdp::token::{TokenMdp, TokenState};
+use mdp::token::TokenMdp;
 use models::causal::CausalLm;
 use models::formats::ModelTokenizer;
 use policies::Policy;
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::embedded::EmbeddedTexts;
+use crate::text::places;
 
 /// Examples in the file at most: each costs a pass of both models.
 const MOST: usize = 4;
@@ -43,14 +43,15 @@ impl TokenRewards<'_> {
     }
 
     /// A line as `credit` writes them, with the prompt.
-    fn line(&self, example: &Example, answer: &[u32], side: &str) -> Result<Value, Failure> {
-        let start = TokenState::new(std::sync::Arc::clone(&example.prompt));
-        let episode = [Episode::whole(start, answer.to_vec())];
+    fn line(&self, example: &Example, answer: &Response, side: &str) -> Result<Value, Failure> {
+        let episode = [::train::token::episode(&example.prompt, answer)];
         let [ours, theirs] = [self.policy, self.reference].map(|model| model.score(self.mdp, &episode));
         let (ours, theirs) = (ours?.log_probs, theirs?.log_probs);
         let ratio: Vec<f64> = ours.row(0).iter().zip(theirs.row(0)).map(|(p, r)| self.beta * (p - r)).collect();
+        // Given tokens have no reward.
+        let ratio: Vec<f64> = answer.spread(&ratio).into_iter().map(Option::unwrap_or_default).collect();
         let prompt = self.tokenizer.decode(&example.prompt)?;
-        let (text, places) = self.places(answer)?;
+        let (text, places) = places(self.tokenizer, answer)?;
         let spans = self.texts.and_then(|texts| (texts.wrong_spans?)(&prompt, &text));
         let characters: Vec<char> = text.chars().collect();
         let is_wrong = |place: &Range<usize>, spans: &[Range<usize>]| {
@@ -61,28 +62,9 @@ impl TokenRewards<'_> {
         let pairs = |ranges: &[Range<usize>]| ranges.iter().map(|range| [range.start, range.end]).collect::<Vec<_>>();
         Ok(json!({
             "index": example.index, "side": side, "prompt": prompt, "text": text, "spans": spans.as_deref().map(pairs),
-            "tokens": answer, "offsets": pairs(&places), "wrong": wrong, "log_ratio": ratio,
+            "tokens": answer.tokens(), "weights": (!answer.is_plain()).then(|| answer.weights()),
+            "offsets": pairs(&places), "wrong": wrong, "log_ratio": ratio,
         }))
-    }
-
-    /// The text of tokens, and the characters that each covers; those of one character all cover it.
-    fn places(&self, tokens: &[u32]) -> Result<(String, Vec<Range<usize>>), Failure> {
-        let whole = self.tokenizer.decode_bytes(tokens)?;
-        let mut ends = vec![0];
-        for n in 1..=tokens.len() {
-            let end = self.tokenizer.decode_bytes(&tokens[..n])?.len();
-            ends.push(end.clamp(ends[n - 1], whole.len()));
-        }
-        let text = String::from_utf8_lossy(&whole).into_owned();
-        let n_characters = text.chars().count();
-        // Characters that have begun before a byte, and whether the last of them goes on behind it.
-        let begun = |byte: usize| String::from_utf8_lossy(&whole[..byte]).chars().count().min(n_characters);
-        let goes_on = |byte: usize| usize::from(whole.get(byte).is_some_and(|next| next & 0xC0 == 0x80));
-        let place = |pair: &[usize]| {
-            let end = begun(pair[1]);
-            begun(pair[0]).saturating_sub(goes_on(pair[0])).min(end)..end
-        };
-        Ok((text, ends.windows(2).map(place).collect()))
     }
 }
 
@@ -91,6 +73,7 @@ fn sides(example: &Example) -> Vec<String> {
     match example.kind {
         ExampleKind::Pair => vec!["chosen".to_owned(), "rejected".to_owned()],
         ExampleKind::Ranked => (1..=example.responses.len()).map(|rank| format!("rank {rank}")).collect(),
+        ExampleKind::Forest => (1..=example.responses.len()).map(|reply| format!("reply {reply}")).collect(),
         ExampleKind::Labelled { desirable: true } => vec!["liked".to_owned()],
         ExampleKind::Labelled { desirable: false } => vec!["not liked".to_owned()],
         ExampleKind::Demonstration => vec!["response".to_owned()],

@@ -93,7 +93,7 @@ impl FromImages for Comparison {
     const N_SIDES: usize = 2;
 
     fn from_preference(preference: f64) -> Self {
-        Self { first: 0, second: 1, preference }
+        Self { preference, ..Self::new(0, 1) }
     }
 }
 

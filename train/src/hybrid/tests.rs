@@ -32,12 +32,9 @@ fn mdp() -> Two {
 
 /// Pairs of one half.
 fn examples(pairs: [[&[u32]; 2]; 2]) -> Vec<Example> {
-    let example = |(index, responses): (usize, [&[u32]; 2])| Example {
-        index: index as u64,
-        prompt: Arc::from([1]),
-        responses: responses.map(<[u32]>::to_vec).into(),
-        kind: ExampleKind::Pair,
-        preference: 1.0,
+    let example = |(index, responses): (usize, [&[u32]; 2])| {
+        let responses = responses.map(|response| response.to_vec().into()).into();
+        Example::new(index as u64, Arc::from([1]), responses, ExampleKind::Pair)
     };
     pairs.into_iter().enumerate().map(example).collect()
 }
@@ -81,7 +78,7 @@ fn weights_are_beta_for_the_outer_and_gamma_for_the_inner_half() {
     let (mdp, halves) = (mdp(), halves());
     let item = source(&mdp, &halves).item(0).unwrap();
     assert_eq!(item.episodes[0].weights(), [0.5, 0.5, 2.0, 2.0]);
-    assert_eq!(item.feedback, [Comparison { first: 0, second: 1, preference: 1.0 }]);
+    assert_eq!(item.feedback, [Comparison::new(0, 1)]);
     // Each side has its own words and what was made of them.
     let (chosen, rejected) = (mdp.split(&item.episodes[0]).unwrap(), mdp.split(&item.episodes[1]).unwrap());
     assert_eq!((&chosen.0.pieces[0].actions[..], &chosen.1.pieces[0].actions[..]), (&[2, 0][..], &[3, 0][..]));

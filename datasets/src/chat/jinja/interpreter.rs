@@ -9,6 +9,7 @@ use super::ast::{Block, Expression, Macro, Statement, StatementKind, Target};
 use super::error::{Error, Result};
 use super::extent::check_size;
 use super::frame::Frame;
+use super::generations::{Generations, Rendered};
 use super::objects::{Closure, FUNCTIONS, Object};
 use super::scope::Scope;
 use super::text::to_text;
@@ -33,6 +34,8 @@ pub(super) struct Interpreter<'t> {
     pub(super) steps: Cell<u64>,
     /// All namespaces: they may form reference cycles, and are cleared at the end.
     pub(super) namespaces: RefCell<Vec<Value>>,
+    /// The places of generation blocks.
+    pub(super) generations: Generations,
 }
 
 impl Drop for Interpreter<'_> {
@@ -62,6 +65,7 @@ impl<'t> Interpreter<'t> {
             depth: Cell::new(0),
             steps: Cell::new(0),
             namespaces: RefCell::default(),
+            generations: Generations::default(),
         }
     }
 
@@ -69,11 +73,11 @@ impl<'t> Interpreter<'t> {
     ///
     /// # Errors
     /// The template raises an exception, or uses something undefined.
-    pub(super) fn run(&self, body: &[Statement], scope: &Scope) -> Result<String> {
+    pub(super) fn run(&self, body: &[Statement], scope: &Scope) -> Result<Rendered> {
         let frame = self.enter(scope, None, Vec::new())?;
-        let mut out = String::new();
-        self.statements(body, &frame, &mut out).map_err(|error| error.on(self.line.get()))?;
-        Ok(out)
+        let mut text = String::new();
+        self.statements(body, &frame, &mut text).map_err(|error| error.on(self.line.get()))?;
+        Ok(self.generations.rendered(text))
     }
 
     /// A name among top-level assignments and the template's variables.
@@ -114,6 +118,7 @@ impl<'t> Interpreter<'t> {
     pub(super) fn statements(&self, body: &[Statement], frame: &Rc<Frame>, out: &mut String) -> Result<Flow> {
         for statement in body {
             self.line.set(statement.line);
+            self.generations.note_length(out);
             let flow = self.deeper(|| self.statement(&statement.kind, frame, out))?;
             if flow != Flow::On {
                 return Ok(flow);
@@ -126,7 +131,7 @@ impl<'t> Interpreter<'t> {
     /// Renders a block to a string; returns the control flow after it.
     fn block(&self, block: &Block, frame: &Rc<Frame>) -> Result<(String, Flow)> {
         let mut out = String::new();
-        let flow = self.statements(&block.body, frame, &mut out)?;
+        let flow = self.generations.capturing(|| self.statements(&block.body, frame, &mut out))?;
         Ok((out, flow))
     }
 
@@ -160,8 +165,9 @@ impl<'t> Interpreter<'t> {
                 out.push_str(&to_text(&self.call(&target, &arguments)?)?);
             }
             StatementKind::Generation(written) => {
-                let body = closure(written, frame);
-                out.push_str(&to_text(&self.call(&body, &Arguments::default())?)?);
+                let text = to_text(&self.call(&closure(written, frame), &Arguments::default())?)?;
+                self.generations.note_block(&text);
+                out.push_str(&text);
             }
             StatementKind::FilterBlock { filter, body } => return self.filter_block(filter, body, frame, out),
             StatementKind::Break => return Ok(Flow::Break),
@@ -176,6 +182,7 @@ impl<'t> Interpreter<'t> {
             self.charge(text.len() as u64 / 64)?;
             out.push_str(&text);
             check_size(out.len())?;
+            self.generations.note_length(out);
         }
         Ok(())
     }

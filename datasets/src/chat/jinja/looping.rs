@@ -176,7 +176,7 @@ impl Interpreter<'_> {
         let items = super::arguments::required(items, "loop")?;
         let around = looped.around.upgrade().ok_or_else(|| Error::new("a loop is used after its end"))?;
         let mut out = String::new();
-        self.run_loop(&looped.written, &around, &items, looped.depth + 1, &mut out)?;
+        self.generations.capturing(|| self.run_loop(&looped.written, &around, &items, looped.depth + 1, &mut out))?;
         Ok(Value::from(out))
     }
 }

@@ -21,6 +21,7 @@ mod filters_of_lists;
 mod filters_of_texts;
 mod frame;
 mod functions;
+mod generations;
 mod interpreter;
 mod json;
 mod letters;
@@ -54,6 +55,7 @@ use interpreter::Interpreter;
 use scope::Scope;
 
 pub(super) use error::Error;
+pub(super) use generations::Rendered;
 
 /// A compiled template.
 #[derive(Debug)]
@@ -77,7 +79,7 @@ impl Template {
     ///
     /// # Errors
     /// The template raises an exception, or uses something undefined.
-    pub(super) fn render(&self, told: &Map<String, Json>, today: Date) -> Result<String, Error> {
+    pub(super) fn render(&self, told: &Map<String, Json>, today: Date) -> Result<Rendered, Error> {
         let told = json::dict(told)?;
         Interpreter::new(&told, today).run(&self.body, &self.scope)
     }

@@ -22,7 +22,7 @@ fn golden() -> Golden {
 }
 
 fn render(source: &str, told: &Map<String, Json>) -> Result<String, Error> {
-    Template::new(source)?.render(told, Date { year: 2025, month: 3, day: 9 })
+    Ok(Template::new(source)?.render(told, Date { year: 2025, month: 3, day: 9 })?.text)
 }
 
 #[test]
@@ -146,4 +146,27 @@ fn what_a_namespace_holds_of_itself_is_let_go() {
     ] {
         assert_eq!(render(source, &Map::new()).unwrap().trim(), "done");
     }
+}
+
+#[test]
+fn generation_blocks_are_where_transformers_finds_them() {
+    let generated = |source: &str| {
+        let rendered =
+            Template::new(source).unwrap().render(&Map::new(), Date { year: 2025, month: 3, day: 9 }).unwrap();
+        let places: Vec<_> = rendered.generated.iter().map(|place| (place.start, place.end)).collect();
+        (rendered.text, places)
+    };
+    let block = |text: &str| format!("{{% generation %}}{text}{{% endgeneration %}}");
+    assert_eq!(
+        generated(&format!("é{}c{{%- generation -%}} d {{%- endgeneration %}}", block("ab"))),
+        ("éabcd".to_owned(), vec![(1, 3), (4, 5)])
+    );
+    assert_eq!(
+        generated(&format!("a{{{{ 'b' }}}}{{% for x in [1, 2] %}}-{}{{% endfor %}}", block("{{ x }}"))).1,
+        [(3, 4), (5, 6)]
+    );
+    // Within a captured text a block is placed at the template's own output, as in transformers.
+    assert_eq!(generated(&format!("a{{% set x %}}bc{}{{% endset %}}{{{{ x }}}}", block("d"))).1, [(1, 2)]);
+    assert_eq!(generated(&format!("a{{% macro m() %}}bc{}{{% endmacro %}}b{{{{ m() }}}}", block("d"))).1, [(2, 3)]);
+    assert_eq!(generated(&format!("a{}", block(&format!("b{}", block("c"))))).1, [(1, 2), (1, 3)]);
 }

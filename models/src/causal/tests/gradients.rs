@@ -146,3 +146,42 @@ fn slopes_that_do_not_fit_are_refused() {
     assert!(frozen.forward(&MDP, &episodes()).unwrap_err().to_string().contains("made to learn"));
     assert_eq!(Parameters::trainable(frozen.parameters()).count(), 0);
 }
+
+/// A talk of three turns, of which the middle one is a user's: as one piece, and as pieces of the scored turns.
+fn talk(is_masked: bool) -> EpisodeOf<TokenMdp> {
+    let (prompt, tokens) = ([1u32, 2], [5u32, 6, 7, 8, 9, 10]);
+    if !is_masked {
+        return episode(&prompt, &tokens);
+    }
+    let piece = |range: std::ops::Range<usize>| mdp::Piece {
+        start: TokenState { prompt: prompt.as_slice().into(), response: tokens[..range.start].to_vec() },
+        actions: tokens[range].to_vec(),
+        weight: 1.0,
+    };
+    Episode { pieces: vec![piece(0..2), piece(4..6)] }
+}
+
+#[test]
+fn given_tokens_are_read_and_have_no_gradient() {
+    for (name, config) in configs() {
+        let run = |is_masked: bool, slopes: [f64; 6]| {
+            let mut model = trainable(config.clone(), DType::F64, training(None, Recompute::Nothing));
+            let (numbers, tape) = model.forward(&MDP, &[talk(is_masked)]).unwrap();
+            let slopes = if is_masked { [&slopes[..2], &slopes[4..]].concat() } else { slopes.to_vec() };
+            model.backward(tape, &mdp::Steps::from_iter([slopes]).into()).unwrap();
+            let gradients = model.gradients().unwrap();
+            let of = |(parameter, _)| gradients.get(parameter).unwrap().clone();
+            let gradients: Vec<Tensor> = model.parameters().trainable().map(of).collect();
+            (numbers.log_probs.row(0).to_vec(), gradients)
+        };
+        let slopes = [0.5, -1.0, 0.0, 0.0, 2.0, 0.25];
+        let ((whole, expected), (scored, found)) = (run(false, slopes), run(true, slopes));
+        // The turns are scored behind all that was said before, and the user's tokens have no number.
+        let turns = [whole[0], whole[1], whole[4], whole[5]];
+        assert_eq!(scored.len(), 4, "{name}");
+        assert!(scored.iter().zip(turns).all(|(found, expected)| (found - expected).abs() < 1e-12), "{name}");
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(largest_difference(found, expected) < 1e-12, "{name}");
+        }
+    }
+}

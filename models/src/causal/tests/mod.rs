@@ -2,6 +2,7 @@
 
 mod adapters;
 mod cache;
+mod forests;
 mod gradients;
 mod sampling;
 mod storage;

@@ -43,6 +43,8 @@ pub struct ModelTokenizer {
     pub named_tokens: BTreeMap<String, String>,
     /// All chat templates (Jinja) by name; `default` is used unless another is selected.
     pub chat_templates: BTreeMap<String, String>,
+    /// Variables of the chat templates that the settings give, in place of a record's own.
+    pub template_arguments: serde_json::Map<String, Value>,
     /// Notes on how the files were read, for the user.
     pub notes: Vec<String>,
     tokenizer: Tokenizer,
@@ -119,6 +121,7 @@ impl ModelTokenizer {
         Ok(Some(Self {
             prefix: prefix(&tokenizer),
             chat_templates: templates::collect(extras, &settings.source),
+            template_arguments: serde_json::Map::new(),
             path,
             eos,
             bos,

@@ -3,7 +3,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use datasets::synthetic::Split;
-use datasets::{Answers, Origin, PreferenceRecord, Text};
+use datasets::{Answers, Format, Origin, PreferenceRecord, Text};
 use serde_json::{Map, Value};
 
 use crate::Failure;
@@ -19,6 +19,8 @@ pub(super) struct CreditRecord {
     pub(super) origin: Origin,
     pub(super) prompt: String,
     pub(super) answers: Vec<RecordAnswer>,
+    /// The record of a conversation, whose answers those are, without their texts.
+    pub(super) chat: Option<PreferenceRecord>,
 }
 
 /// An answer, and which of its characters are wrong, where that is known.
@@ -77,11 +79,31 @@ fn of_record(record: PreferenceRecord, texts: &EmbeddedTexts) -> Result<CreditRe
         Ok(RecordAnswer { side, text, spans })
     };
     let answers = record.answers.texts().into_iter().zip(sides).map(given).collect::<Result<_, Failure>>()?;
-    Ok(CreditRecord { origin: record.origin, prompt, answers })
+    Ok(CreditRecord { origin: record.origin, prompt, answers, chat: None })
 }
 
-/// The refusal of conversations.
-const CHAT: &str = "credit reads plain texts, and this is a conversation";
+/// Fields that may be messages.
+const TEXTS: [&str; 6] = ["prompt", "chosen", "rejected", "completion", "response", "messages"];
+
+/// The refusal of conversations where only texts are read.
+const CHAT: &str = "this is a conversation, and not a plain text";
+
+/// A record of messages: a pair, or one answer.
+fn of_chat(origin: Origin, record: &Value) -> Result<CreditRecord, Failure> {
+    let refused = |text: &str| Failure::failed(format!("{origin}: {text}"));
+    if record.get("spans").is_some_and(|spans| !spans.is_null()) {
+        return Err(refused("`spans` are of plain texts, and this is a conversation"));
+    }
+    let parsed = Format::detect(&origin, record)?.parse(&origin, record)?;
+    let [chat] = &parsed[..] else { return Err(refused("of a conversation tree credit reads the pairs, as records")) };
+    let sides: &[&'static str] = match &chat.answers {
+        Answers::Pair { .. } => &["chosen", "rejected"],
+        Answers::Labelled { .. } | Answers::Demonstration(_) => &["response"],
+        Answers::Ranked(_) | Answers::Forest { .. } => return Err(refused("credit reads pairs, or one answer")),
+    };
+    let answers = sides.iter().map(|side| RecordAnswer { side, text: String::new(), spans: None }).collect();
+    Ok(CreditRecord { origin, prompt: String::new(), answers, chat: Some(chat.clone()) })
+}
 
 /// A record: `prompt`, and `response` (or `completion`) or a pair of `chosen` and `rejected`. `spans` are those of
 /// `response` or of `rejected`.
@@ -89,6 +111,10 @@ fn of_row(origin: Origin, record: &Value) -> Result<CreditRecord, Failure> {
     let Value::Object(fields) = record else {
         return Err(Failure::failed(format!("{origin}: a record is an object with a `prompt`, not {record}")));
     };
+    let is_chat = |name: &&str| fields.get(*name).is_some_and(|value| value.is_array() || value.is_object());
+    if TEXTS.iter().any(is_chat) {
+        return of_chat(origin, record);
+    }
     let prompt = text(&origin, fields, "prompt")?;
     let answer = |side: &'static str, spans: Option<&Value>| {
         let text = text(&origin, fields, side)?;
@@ -109,13 +135,12 @@ fn of_row(origin: Origin, record: &Value) -> Result<CreditRecord, Failure> {
         let text = "a record has `response`, or `chosen` and `rejected`";
         return Err(Failure::failed(format!("{origin}: {text}; this has {}", found.join(", "))));
     };
-    Ok(CreditRecord { origin, prompt, answers })
+    Ok(CreditRecord { origin, prompt, answers, chat: None })
 }
 
 fn text(origin: &Origin, fields: &Map<String, Value>, name: &str) -> Result<String, Failure> {
     match fields.get(name) {
         Some(Value::String(text)) => Ok(text.clone()),
-        Some(Value::Array(_)) => Err(Failure::failed(format!("{origin}: `{name}`: {CHAT}"))),
         Some(other) => Err(Failure::failed(format!("{origin}: `{name}` is a text, not {other}"))),
         None => Err(Failure::failed(format!("{origin}: `{name}` is not there"))),
     }
@@ -172,7 +197,11 @@ mod tests {
             (json!({"prompt": "p"}), "`response`, or `chosen` and `rejected`; this has prompt"),
             (json!({"prompt": "p", "response": 3}), "`response` is a text, not 3"),
             (json!({"prompt": "p", "response": ""}), "`response` is empty"),
-            (json!({"prompt": [{"role": "user"}], "response": "a"}), "`prompt`: credit reads plain texts"),
+            (json!({"prompt": [{"role": "user"}], "response": "a"}), "`prompt[0].content` is missing"),
+            (
+                json!({"prompt": [{"role": "user", "content": "q"}], "response": "a", "spans": []}),
+                "`spans` are of plain texts",
+            ),
             (json!({"prompt": "p", "response": "née", "spans": [[0, 1], [1, 4]]}), "`spans[1]` is [1,4]"),
             (json!({"prompt": "p", "response": "abc", "spans": [[2, 2]]}), "`spans[0]` is [2,2]"),
             (json!({"prompt": "p", "response": "abc", "spans": [[-1, 2]]}), "list of [start, end]"),

@@ -58,6 +58,8 @@ pub struct CreditedAnswer {
     /// Whether each token is in a wrong span, where these are known: any overlap counts, white space at the token's ends
     /// aside.
     pub wrong: Option<Vec<bool>>,
+    /// Which tokens are given, of an answer of several turns: they have no credit.
+    pub given: Option<Vec<bool>>,
     /// The credit by kind: its name, and a number for each token. The implicit reward `log_ratio` is the first.
     pub columns: Vec<(&'static str, Vec<f64>)>,
 }
@@ -70,6 +72,9 @@ impl CreditedAnswer {
             "index": self.index, "side": self.side, "text": self.text, "spans": self.spans.as_deref().map(pairs),
             "tokens": self.tokens, "offsets": pairs(&self.places), "wrong": self.wrong,
         });
+        if let Some(given) = &self.given {
+            line["given"] = json!(given);
+        }
         for (name, column) in &self.columns {
             line[*name] = json!(column);
         }
@@ -79,6 +84,13 @@ impl CreditedAnswer {
     /// The text in pieces, each with the credit of one kind and whether it is wrong.
     pub fn pieces(&self, column: usize) -> Vec<Piece> {
         heat::pieces(&self.text, &self.places, &self.columns[column].1, self.wrong.as_deref())
+    }
+
+    /// Whether each of those pieces is given.
+    pub fn given_pieces(&self) -> Vec<bool> {
+        let is_given = |at: usize| self.given.as_ref().is_some_and(|given| given[at]);
+        let given: Vec<f64> = (0..self.places.len()).map(|at| f64::from(is_given(at))).collect();
+        heat::pieces(&self.text, &self.places, &given, None).iter().map(|piece| piece.value > 0.0).collect()
     }
 }
 
@@ -111,9 +123,10 @@ pub(super) fn credit(call: &Call<'_>) -> Result<TextCredit, Failure> {
     let reference = model::load_beside(&files, &reference, &values)?.frozen()?;
     let vocabulary = files.config.vocabulary as u32;
     let mdp = TokenMdp { vocabulary, eos: files.eos().to_vec(), max_length: tokenise.settings().max_length };
+    let tokenizer = &files.tokenizer()?.clone();
     let policy = &files.frozen()?;
-    let crediting =
-        Crediting { mdp: &mdp, policy, reference: &reference, reward: reward.as_ref(), tokenise: &tokenise, beta };
+    let (reward, tokenise) = (reward.as_ref(), &tokenise);
+    let crediting = Crediting { mdp: &mdp, policy, reference: &reference, reward, tokenise, tokenizer, beta };
     let answers = all(&crediting, &asked, call)?;
     let summary = summarise(&answers, values.run.seed());
     Ok(TextCredit { answers, summary })

@@ -2,16 +2,18 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use datasets::Tokenise;
+use datasets::{Example, Origin, PreferenceRecord, Tokenise};
 use mdp::token::{TokenMdp, TokenState};
 use mdp::{Episode, Mdp};
 use models::causal::CausalLm;
+use models::formats::ModelTokenizer;
 use policies::Policy;
 
 use super::answers::{CreditRecord, RecordAnswer};
 use super::{CreditedAnswer, MEASURES};
 use crate::Failure;
 use crate::judge::reward::TextReward;
+use crate::text::places;
 
 /// The models that credit is computed with.
 pub(super) struct Crediting<'a> {
@@ -20,13 +22,64 @@ pub(super) struct Crediting<'a> {
     pub(super) reference: &'a CausalLm,
     pub(super) reward: Option<&'a TextReward>,
     pub(super) tokenise: &'a Tokenise,
+    pub(super) tokenizer: &'a ModelTokenizer,
     pub(super) beta: f64,
 }
 
 impl Crediting<'_> {
     /// The answers of a record with the credit of their tokens, by each kind in the order of [`MEASURES`].
     pub(super) fn credit(&self, index: usize, asked: &CreditRecord) -> Result<Vec<CreditedAnswer>, Failure> {
-        asked.answers.iter().map(|given| self.of_answer(index, asked, given)).collect()
+        let of = |(at, given): (usize, &RecordAnswer)| match &asked.chat {
+            Some(chat) => self.of_chat(index, (asked, chat), given, at),
+            None => self.of_answer(index, asked, given),
+        };
+        asked.answers.iter().enumerate().map(of).collect()
+    }
+
+    /// An answer of a conversation: its given tokens have no credit.
+    fn of_chat(
+        &self,
+        index: usize,
+        (asked, chat): (&CreditRecord, &PreferenceRecord),
+        given: &RecordAnswer,
+        at: usize,
+    ) -> Result<CreditedAnswer, Failure> {
+        if self.reward.is_some() {
+            return Err(Failure::usage("`credit.reward_model` is for plain texts, and these are conversations"));
+        }
+        let answer = chat.answers.texts()[at].clone();
+        let record = PreferenceRecord { answers: datasets::Answers::Demonstration(answer), ..chat.clone() };
+        let example = self.example(&asked.origin, &record, datasets::Truncation::KeepEnd)?;
+        let response = &example.responses[0];
+        let (text, places) = places(self.tokenizer, response)?;
+        let start = TokenState::new(Arc::clone(&example.prompt));
+        let mut columns = self.of_models(&start, response)?;
+        let characters: Vec<char> = text.chars().collect();
+        let words: Vec<Range<usize>> = places.iter().map(|place| trimmed(&characters, place)).collect();
+        columns.extend(of_places(&words));
+        let is_given: Vec<bool> = response.weights().iter().map(|weight| *weight == 0.0).collect();
+        for column in &mut columns {
+            column.iter_mut().zip(&is_given).filter(|(_, is_given)| **is_given).for_each(|(credit, _)| *credit = 0.0);
+        }
+        let columns = MEASURES.iter().map(|(name, _)| *name).zip(columns).collect();
+        let (origin, side, tokens) = (asked.origin.to_string(), given.side, response.to_vec());
+        let given = is_given.contains(&true).then_some(is_given);
+        Ok(CreditedAnswer { index, origin, side, text, spans: None, tokens, places, wrong: None, given, columns })
+    }
+
+    /// The tokens of a record.
+    fn example(
+        &self,
+        origin: &Origin,
+        record: &PreferenceRecord,
+        truncation: datasets::Truncation,
+    ) -> Result<Example, Failure> {
+        let truncation = self.tokenise.settings().truncation.unwrap_or(truncation);
+        self.tokenise.example(0, record, truncation)?.0.ok_or_else(|| {
+            let text = "the prompt alone is as long as the most that prompt and answer may have (`data.max_length`), or no \
+                        turn of the answer fits";
+            Failure::failed(format!("{origin}: {text}"))
+        })
     }
 
     fn of_answer(&self, index: usize, asked: &CreditRecord, given: &RecordAnswer) -> Result<CreditedAnswer, Failure> {
@@ -36,29 +89,35 @@ impl Crediting<'_> {
             asked.prompt.as_str().into(),
             datasets::Answers::Demonstration(given.text.as_str().into()),
         );
-        let truncation = self.tokenise.settings().truncation.unwrap_or(datasets::Truncation::KeepBoth);
-        let Some(example) = self.tokenise.example(0, &record, truncation)?.0 else {
-            let text = "the prompt alone is as long as the most that prompt and answer may have (`data.max_length`)";
-            return Err(Failure::failed(format!("{}: {text}", asked.origin)));
-        };
-        let tokens = example.responses.concat();
+        let example = self.example(&asked.origin, &record, datasets::Truncation::KeepBoth)?;
+        let tokens = example.responses[0].to_vec();
         let end = given.text.chars().count();
         // Behind the text there is its end token.
         let place = |at: usize| located.get(at).map_or(end..end, |token| token.span.clone());
         let places: Vec<Range<usize>> = (0..tokens.len()).map(place).collect();
         let start = TokenState::new(Arc::clone(&example.prompt));
         let mut columns = self.of_models(&start, &tokens)?;
-        columns.push((0..tokens.len()).map(|at| 0.0 - at as f64).collect());
         let characters: Vec<char> = given.text.chars().collect();
         let words: Vec<Range<usize>> = places.iter().map(|place| trimmed(&characters, place)).collect();
-        columns.push(words.iter().map(|word| 0.0 - word.len() as f64).collect());
+        columns.extend(of_places(&words));
         if let Some(reward) = self.reward {
             columns.push(of_reward(reward, asked, &given.text, &places)?);
         }
         let wrong = given.spans.as_ref().map(|spans| words.iter().map(|word| meets(word, spans)).collect());
         let (origin, side, text) = (asked.origin.to_string(), given.side, given.text.clone());
         let columns = MEASURES.iter().map(|(name, _)| *name).zip(columns).collect();
-        Ok(CreditedAnswer { index, origin, side, text, spans: given.spans.clone(), tokens, places, wrong, columns })
+        Ok(CreditedAnswer {
+            index,
+            origin,
+            side,
+            text,
+            spans: given.spans.clone(),
+            tokens,
+            places,
+            wrong,
+            given: None,
+            columns,
+        })
     }
 
     /// The kinds that models give: the implicit reward, its two parts, and each model alone.
@@ -82,6 +141,12 @@ impl Crediting<'_> {
         let bellman = ratio.iter().zip(&value).map(|(ratio, value)| ratio - value).collect();
         Ok(vec![ratio, bellman, value, policy, reference])
     }
+}
+
+/// The kinds that know only where a token stands and how long it is.
+fn of_places(words: &[Range<usize>]) -> [Vec<f64>; 2] {
+    let position = (0..words.len()).map(|at| 0.0 - at as f64).collect();
+    [position, words.iter().map(|word| 0.0 - word.len() as f64).collect()]
 }
 
 /// The reward model's value of the answer up to each token's end, less that up to the end before.

@@ -118,9 +118,10 @@ impl Examples for PairData<'_> {
                     format!("a request and its refined prompt have {n} tokens, more than `data.max_length` {most}");
                 return Err(text.into());
             }
-            responses.push(response);
+            responses.push(response.into());
         }
-        Ok(Example { index: index as u64, prompt, responses, kind: ExampleKind::Pair, preference: judged.preference })
+        let example = Example::new(index as u64, prompt, responses, ExampleKind::Pair);
+        Ok(Example { preference: judged.preference, ..example })
     }
 
     /// Marks sides whose text is the unrefined request, which the refiner did not write.

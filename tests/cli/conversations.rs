@@ -1,0 +1,100 @@
+//! Conversations of several turns: what is scored, and what trees become.
+use serde_json::{Value, json};
+
+use super::{MODEL, Scene};
+
+const TEMPLATE: &str = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}\n{% endfor %}\
+                        {% if add_generation_prompt %}<assistant>{{ start }}{% endif %}";
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A scene with the template, and the flags that go with it.
+fn scene() -> (Scene, String) {
+    let scene = Scene::new();
+    scene.write("chat.jinja", TEMPLATE);
+    (scene, format!("--model {MODEL} --chat-template chat.jinja --quiet"))
+}
+
+/// The numbers of an answer's scored tokens, and how many are given.
+fn scored(answer: &Value) -> (Vec<f64>, usize) {
+    let all = answer["log_probs"].as_array().unwrap();
+    let numbers: Vec<f64> = all.iter().filter_map(Value::as_f64).collect();
+    assert_eq!(all.len(), answer["tokens"].as_array().unwrap().len());
+    (numbers.clone(), all.len() - numbers.len())
+}
+
+fn assistant(content: &str) -> Value {
+    json!({"role": "assistant", "content": content})
+}
+
+#[test]
+fn a_turn_is_scored_behind_what_was_said_before_and_alone() {
+    let (scene, flags) = scene();
+    let user = |content: &str| json!({"role": "user", "content": content});
+    let talk = json!({"prompt": [user("one")], "rejected": [assistant("no")],
+        "chosen": [assistant("two"), user("three"), assistant("four")]});
+    let last = json!({"prompt": [user("one"), assistant("two"), user("three")], "chosen": [assistant("four")],
+        "rejected": [assistant("no")]});
+    scene.write("talks.jsonl", format!("{talk}\n{last}\n"));
+    let found = lines(&scene.done(&format!("score --data talks.jsonl {flags}")).out);
+    let ((talk, n_given), (alone, none_given)) = (scored(&found[0]["chosen"]), scored(&found[1]["chosen"]));
+    assert!(n_given > 10 && none_given == 0 && talk.len() > alone.len(), "{found:?}");
+    let end = &talk[talk.len() - alone.len()..];
+    assert!(end.iter().zip(&alone).all(|(a, b)| (a - b).abs() < 1e-5), "{end:?} {alone:?}");
+    assert!(found[0]["chosen"]["weights"].is_array() && found[1]["chosen"]["weights"].is_null());
+    let shown = scene.done(&format!("inspect {MODEL} --chat-template chat.jinja --data talks.jsonl --show 1")).out;
+    assert!(shown.contains("[given] ") && shown.contains("tokens given in answers"), "{shown}");
+}
+
+#[test]
+fn a_forest_has_the_numbers_of_its_pairs() {
+    let (scene, flags) = scene();
+    let reply = |text: &str, rank: u32, replies: Value| json!({"text": text, "role": "assistant", "rank": rank, "replies": replies});
+    let more =
+        json!({"text": "and", "role": "prompter", "replies": [reply("c", 0, json!([])), reply("d", 1, json!([]))]});
+    let tree = json!({"prompt": {"text": "hi", "role": "prompter", "replies": [
+        reply("b", 1, json!([])), reply("a", 0, json!([more])),
+    ]}});
+    scene.write("tree.jsonl", format!("{tree}\n"));
+    let score = |pairs: &str| lines(&scene.done(&format!("score --data tree.jsonl --tree-pairs {pairs} {flags}")).out);
+    let (pairs, forest) = (score("all"), score("forest"));
+    assert_eq!((pairs.len(), forest.len(), &forest[0]["comparisons"]), (2, 1, &json!([[0, 1], [2, 3]])));
+    let sides = pairs.iter().flat_map(|pair| [&pair["chosen"], &pair["rejected"]]);
+    for (side, answer) in sides.zip(forest[0]["answers"].as_array().unwrap()) {
+        let (side, answer) = (scored(side).0, scored(answer).0);
+        assert_eq!(side.len(), answer.len());
+        assert!(side.iter().zip(&answer).all(|(a, b)| (a - b).abs() < 1e-5), "{side:?} {answer:?}");
+    }
+    let train = format!(
+        "train --data tree.jsonl --eval-share 0 --batch-size 1 --micro-batch-size 1 --max-steps 1 --warmup-steps 0 --n-samples 0 {flags}"
+    );
+    scene.done(&format!("{train} --tree-pairs forest --out trees"));
+    scene.refused(
+        &format!("{train} --tree-pairs forest --objective kto --out other"),
+        1,
+        &["whole conversation trees"],
+    );
+}
+
+#[test]
+fn template_arguments_come_from_flags_tables_and_records() {
+    let (scene, flags) = scene();
+    let record = |more: Value| {
+        let mut record = json!({"prompt": [{"role": "user", "content": "q"}], "completion": [assistant("a")]});
+        record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        format!("{record}\n")
+    };
+    scene.write("data.jsonl", record(json!({})) + &record(json!({"chat_template_kwargs": {"start": "own"}})));
+    scene.write("c.toml", "[template]\nstart = \"x y\"\n");
+    let prompts = |more: &str| -> Vec<usize> {
+        let found = lines(&scene.done(&format!("score --data data.jsonl {flags} {more}")).out);
+        found.iter().map(|line| line["prompt_tokens"].as_array().unwrap().len()).collect()
+    };
+    let (none, flag, table) = (prompts(""), prompts("--template start=no"), prompts("--config c.toml"));
+    assert!(none[0] < flag[0] && none[0] < table[0], "{none:?} {flag:?} {table:?}");
+    assert_eq!((none[1], flag[1]), (none[1], none[1]));
+    scene.refused(&format!("score --data data.jsonl {flags} --template stop=1"), 2, &["does not read `stop`"]);
+    scene.refused(&format!("score --data data.jsonl {flags} --template start"), 2, &["takes name=value"]);
+}
