@@ -11,6 +11,7 @@
 //! | [`objectives`] | losses of numbers: DPO and its family, ranked lists, demonstrations |
 //! | [`train`] | the loop: [`train::Training`], sources of examples, run folders, TensorBoard |
 //! | [`report`] | pages and plots: [`report::compare`] of runs, [`report::page`] and [`report::plot`] for pages of one's own |
+//! | [`eval`] | judges behind an API, and what judgements say: win rates, at equal length, agreement |
 //! | [`datasets`] | records, chats, images, pair folders; embedded problems with oracles |
 //! | [`models`] | language models, UNets, text encoders, autoencoders, and the files of Hugging Face and GGUF |
 //! | [`engine`] | tensors: kernels, layers with gradients, optimisers, adapters |
@@ -23,4 +24,4 @@
 //!   `02_language_model`, `03_denoiser` and `04_refiner_and_generator` are such programs.
 //! - **A problem of your own**: three functions of [`mdp::Mdp`] (example `05_your_own_mdp`; `06_video` is a hybrid).
 //! - **A loss of your own**: [`objectives::Link`] of a margin, or [`objectives::Objective`] of all numbers.
-pub use {datasets, engine, mdp, models, objectives, policies, recipes, report, search, train};
+pub use {datasets, engine, eval, mdp, models, objectives, policies, recipes, report, search, train};

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::source_files::{is_of_name, modules_of, product_code, root, sources};
 
 /// Which of our crates each may know. A crate that is not listed fails the test, so a new room is drawn in here first.
-pub(crate) const MAY_KNOW: [(&str, &[&str]); 16] = [
+pub(crate) const MAY_KNOW: [(&str, &[&str]); 17] = [
     ("mdp", &[]),
     ("objectives", &["mdp"]),
     ("engine", &["mdp"]),
@@ -21,7 +21,11 @@ pub(crate) const MAY_KNOW: [(&str, &[&str]); 16] = [
     ("train", &["mdp", "objectives", "policies", "datasets"]),
     ("report", &[]),
     ("label", &["mdp", "objectives", "datasets"]),
-    ("recipes", &["mdp", "objectives", "engine", "policies", "search", "models", "datasets", "train", "report"]),
+    ("eval", &["mdp", "datasets", "train"]),
+    (
+        "recipes",
+        &["mdp", "objectives", "engine", "policies", "search", "models", "datasets", "train", "report", "eval"],
+    ),
     (
         "reproduce",
         &["mdp", "objectives", "engine", "policies", "search", "models", "datasets", "train", "report", "recipes"],
@@ -41,6 +45,7 @@ pub(crate) const MAY_KNOW: [(&str, &[&str]); 16] = [
             "train",
             "report",
             "label",
+            "eval",
             "recipes",
             "bins",
         ],
@@ -152,14 +157,14 @@ fn locked() -> BTreeMap<String, BTreeSet<String>> {
 
 /// Every package that one of our crates is built from (optional and build dependencies of others counted in).
 fn reach(name: &str) -> BTreeSet<String> {
-    reach_around(name, None)
+    reach_around(name, &[])
 }
 
-/// The same, without what comes in through one of our crates alone.
-fn reach_around(name: &str, shut: Option<&str>) -> BTreeSet<String> {
+/// The same, without what comes in through some of our crates alone.
+fn reach_around(name: &str, shut: &[&str]) -> BTreeSet<String> {
     let (mut ours, locked) = (dependencies(), locked());
-    if let Some(shut) = shut {
-        ours.insert(shut.to_owned(), BTreeSet::new());
+    for shut in shut {
+        ours.insert((*shut).to_owned(), BTreeSet::new());
     }
     let mut found = BTreeSet::new();
     let mut open = vec![name.to_owned()];
@@ -211,15 +216,25 @@ fn problems_and_objectives_know_no_tensor() {
 }
 
 #[test]
-fn only_the_label_page_listens_on_a_socket_and_nothing_goes_out() {
-    let elsewhere = reach_around("hybrid-dpo", Some("label"));
+fn only_the_label_page_listens_on_a_socket_and_only_judges_go_out() {
+    let elsewhere = reach_around("hybrid-dpo", &["label", "eval"]);
     assert!(!elsewhere.iter().any(|package| SOCKETS.contains(&&**package)), "{elsewhere:?}");
     assert!(elsewhere.contains("label") && reach("label").contains("tokio"), "the page is where it should be");
-    check_reach("hybrid-dpo", |package| CLIENTS.contains(&package));
+    assert!(elsewhere.contains("eval") && reach("eval").contains("ureq"), "the judges are where they should be");
+    let but_judges = reach_around("hybrid-dpo", &["eval"]);
+    assert!(!but_judges.iter().any(|package| CLIENTS.contains(&&**package)), "{but_judges:?}");
     for (name, _) in MAY_KNOW.into_iter().filter(|(name, _)| *name != "label") {
         check_source(name, &["TcpListener", "TcpStream", "UdpSocket", "UnixListener", "UnixStream"]);
     }
     check_source("label", &["TcpStream::connect", "UdpSocket"]);
+    // The client would read proxies from the environment.
+    let http = product_code(&fs::read_to_string(root().join("eval/src/http.rs")).unwrap());
+    assert!(http.contains(".proxy(proxy)"));
+}
+
+#[test]
+fn judges_know_no_model() {
+    check_reach("eval", |package| TENSORS.iter().any(|start| *start != "safetensors" && package.starts_with(start)));
 }
 
 #[test]

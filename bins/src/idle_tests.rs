@@ -1,4 +1,8 @@
 //! Checks the settings table against the program: every setting that the table says is read is read.
+#[allow(dead_code, reason = "other tests use the rest of it")]
+#[path = "../../eval/src/tests/server.rs"]
+mod server;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +13,8 @@ use recipes::Failure;
 use recipes::keys::{
     CREDIT, EVAL, EXPORT, INSPECT, JUDGE, LABEL, MERGE, REPORT, SAMPLE, SCORE, SEARCH, TRAIN, Verbs, all, idle,
 };
+
+use self::server::{Action, Server};
 
 /// A folder with the files that the command lines below name.
 struct Scene(tempfile::TempDir);
@@ -93,6 +99,8 @@ const MADE: &[&str] = &[
     "judge --pairs @shapes",
     "sample --mdp hybrid --limit-prompts 6 --sample-steps 2 --pairs @both",
     "judge --pairs @both",
+    "sample --limit-prompts 2 --max-length 96 --out @said1",
+    "sample --limit-prompts 2 --max-length 96 --temperature 0.5 --out @said2",
     "sample --mdp diffusion --model builtin:shapes --limit-prompts 6 --n 3 --sample-steps 3 --eta 1 --out @ways.jsonl \
      --save-trajectories @ways.safetensors",
 ];
@@ -193,6 +201,15 @@ const LINES: &[&str] = &[
     "inspect @texts",
     "inspect @latents.safetensors",
     "judge --pairs @short --judge %rewards/llama",
+    "judge --pairs @shapes --judge %rewards/clip --out @judged",
+    "judge --a @said1 --b @said2 --judge openai --endpoint SERVER --judge-model m",
+    "judge --pairs @texts --judge openai --endpoint SERVER --judge-model m --judge-both-orders",
+    "train --model builtin:tldr --data builtin:tldr --limit 4 --eval-examples 2 --judge-every 1 --judge-prompts 2 SHORT0",
+    "train --model builtin:tldr --data @pairs.jsonl --judge-every 1 --judge-prompts 2 --judge openai --endpoint SERVER \
+     --judge-model m SHORT",
+    "train --mdp diffusion --limit 4 --sample-steps 2 --eval-examples 2 --judge-every 1 --judge-prompts 2 SHORT0",
+    "train --mdp hybrid --limit 4 --sample-steps 2 --eval-examples 2 --compare=false --judge-every 1 --judge-prompts 2 SHORT0",
+    "train --rounds 1 --judge openai --endpoint SERVER --judge-model m ROUND",
     "label --pairs @nowhere",
     "credit --model builtin:tldr --reference builtin:tldr-untrained --data builtin:tldr --limit 2 --out @credit",
     "credit --mdp diffusion --model builtin:shapes --reference builtin:shapes --data builtin:shapes --limit 2 \
@@ -215,6 +232,7 @@ fn what_the_table_says_is_read_is_read() {
     for line in MADE {
         scene.run(line).unwrap_or_else(|failure| panic!("{line}: {failure}"));
     }
+    let server = Server::start(|_, _| Action::say("Preferred: A"));
     let mut unread: Vec<String> = Vec::new();
     let mut ever: BTreeSet<(Verbs, &str)> = BTreeSet::new();
     for (number, line) in LINES.iter().enumerate() {
@@ -222,7 +240,11 @@ fn what_the_table_says_is_read_is_read() {
         let short = SHORT.replace(" --eval-share 0.3", "");
         let arguments = format!(
             "{} {out}",
-            line.replace("SHORT0", &short).replace("SHORT", SHORT).replace("BARE", BARE).replace("ROUND", ROUND)
+            line.replace("SHORT0", &short)
+                .replace("SHORT", SHORT)
+                .replace("BARE", BARE)
+                .replace("ROUND", ROUND)
+                .replace("SERVER", &server.endpoint())
         );
         reads::take();
         let done = scene.run(&arguments);

@@ -97,9 +97,8 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Some(("search", sub)) => search(&asked(sub, SEARCH)?),
         Some(("inspect", sub)) => inspect::inspect(&asked(sub, INSPECT)?, sub.get_one::<PathBuf>("path").cloned()),
         Some(("judge", sub)) => {
-            let call = asked(sub, JUDGE)?;
-            let counts = recipes::judge(call.call())?;
-            console::result(&format!("{}: {counts}", call.values.label.pairs().unwrap_or_default()));
+            stop::listen("stopping after the questions under way")?;
+            console::result(&recipes::judge(asked(sub, JUDGE)?.call())?.to_string());
             Ok(ExitCode::SUCCESS)
         }
         Some(("label", sub)) => label::label(&asked(sub, LABEL)?),
@@ -245,7 +244,7 @@ fn command_with(given: Option<&ArgMatches>) -> Command {
                     .help("What to look at; data is read with the tokenizer of --model, or as --data with that of a model here"),
             ),
         )
-        .subcommand(verb("judge", JUDGE, "Compares the pairs of a folder by an oracle", JUDGE_HELP))
+        .subcommand(verb("judge", JUDGE, "Compares pairs, or files of samples, by a judge", JUDGE_HELP))
         .subcommand(verb("label", LABEL, "Serves a page where people compare pairs", LABEL_HELP))
         .subcommand(verb("credit", CREDIT, "Shows which decisions the reward is laid on", CREDIT_HELP))
         .subcommand(report::command(verb("report", REPORT, report::ABOUT, report::HELP)))
@@ -313,7 +312,7 @@ fn flag(key: &'static keys::Key) -> Arg {
         Kind::Text => arg.value_name(what(name)),
         Kind::List => arg.value_name("A,B"),
         Kind::Texts if name == "data" => arg.value_name("DATA[:WEIGHT]").action(ArgAction::Append),
-        Kind::Texts => arg.value_name("TEXT").action(ArgAction::Append),
+        Kind::Texts => arg.value_name(if name == "a" { "FILE" } else { "TEXT" }).action(ArgAction::Append),
         Kind::Switch => as_switch(arg),
         Kind::Choice(_) => arg.value_name("WORD"),
     }
@@ -336,9 +335,11 @@ fn what(name: &str) -> &'static str {
         "device" => "DEVICE",
         "pairs" | "reward-model" | "svg" => "DIR",
         "judge" => "JUDGE",
+        "endpoint" | "judge-proxy" => "URL",
+        "judge-fields" => "JSON",
         "host" => "ADDRESS",
         "token" => "TOKEN",
-        "labeller" => "NAME",
+        "labeller" | "judge-model" | "judge-key-variable" => "NAME",
         _ => "PATH",
     }
 }
@@ -357,7 +358,13 @@ const SEARCH_HELP: &str = "Examples:
   hybrid-dpo search --model runs/first --prompts prompts.txt --method best-of --width 16 --score implicit
   hybrid-dpo search --mdp diffusion --method smc --score implicit --model runs/second --out pictures.jsonl
   hybrid-dpo search --mdp hybrid --method refinements --prompts builtin:chimera --out pictures.jsonl";
-const JUDGE_HELP: &str = "Example, from pairs to a run:
+const JUDGE_HELP: &str = "Examples:
+  hybrid-dpo judge --a after.jsonl --b before.jsonl --judge openai --endpoint https://api.openai.com/v1 --judge-model gpt-4.1
+      two files that sample wrote for the same prompts; the key is in OPENAI_API_KEY, and no answer is asked for twice
+  hybrid-dpo judge --a one.jsonl --a other.jsonl --b data.jsonl --judge ./reward-model --out judged.json
+      two systems against the chosen answers of a data file, and the difference between them
+
+From pairs to a run:
   hybrid-dpo sample --mdp hybrid --prompts builtin:chimera --limit-prompts 64 --pairs pairs
   hybrid-dpo judge --pairs pairs
   hybrid-dpo train --mdp hybrid --refiner ./refiner --generator ./generator --data pairs";

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use datasets::TokenCache;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use recipes::amounts::{count, duration};
-use recipes::{Bar, PREFERENCE_PART, Reporter, SFT_PART, Trained};
+use recipes::{ApiKey, Bar, PREFERENCE_PART, Reporter, SFT_PART, Trained};
 use train::{Course, Evaluated, Monitor, Record};
 
 use crate::console::{notice, with_flags};
@@ -119,6 +119,11 @@ impl Reporter for Console {
 
     fn token_cache(&self) -> Option<TokenCache> {
         cache::tokens()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "only the command line reads the environment")]
+    fn key(&self, variable: &str) -> Option<ApiKey> {
+        ApiKey::new(&std::env::var(variable).ok()?)
     }
 
     fn bar(&self, what: &'static str, total: usize) -> Box<dyn Bar> {
@@ -300,6 +305,7 @@ fn of_evaluation(step: usize, evaluated: &Evaluated) -> String {
         ("chosen", "rewards/chosen"),
         ("rejected", "rewards/rejected"),
         ("KL(ref,policy)", "divergence"),
+        ("win rate", "win_rate"),
     ] {
         let Some(value) = evaluated.metrics.get(name) else { continue };
         if name == "rewards/accuracies" {

@@ -47,7 +47,7 @@
 //!
 //! let label = Label { pairs: path("pairs"), ..Label::default() };
 //! recipes::sample(Call::quiet(TokenSampling { label: label.clone(), ..sampling }))?;
-//! let counts = recipes::judge(Call::quiet(Judging { label, ..Judging::default() }))?;
+//! let counts = recipes::judge(Call::quiet(Judging { label, ..Judging::default() }))?.systems[0].counts;
 //! assert_eq!(counts.a + counts.b + counts.ties, 1);
 //! # Ok::<(), recipes::Failure>(())
 //! ```
@@ -82,7 +82,7 @@
 //!     label: label.clone(),
 //!     ..DiffusionSampling::default()
 //! }))?;
-//! let counts = recipes::judge(Call::quiet(Judging { label, ..Judging::default() }))?;
+//! let counts = recipes::judge(Call::quiet(Judging { label, ..Judging::default() }))?.systems[0].counts;
 //! assert_eq!(counts.a + counts.b + counts.ties, 8);
 //!
 //! let data = Data { data: path("pairs").into(), eval_share: 0.0, ..Data::default() };
@@ -143,7 +143,7 @@
 //!     label: label.clone(),
 //!     ..HybridSampling::default()
 //! }))?;
-//! let counts = recipes::judge(Call::quiet(Judging { label, ..Judging::default() }))?;
+//! let counts = recipes::judge(Call::quiet(Judging { label, ..Judging::default() }))?.systems[0].counts;
 //! assert_eq!(counts.a + counts.b + counts.ties, 2);
 //! # Ok::<(), recipes::Failure>(())
 //! ```
@@ -189,6 +189,8 @@ mod train;
 mod trained;
 mod trajectories;
 
+/// The key of a server that judges.
+pub use ::eval::ApiKey;
 /// Colours of credit: the scale of a heat map, and the pieces of its text.
 pub use ::report::heat;
 
@@ -204,7 +206,7 @@ pub use self::eval::{Evaluation, Measurement, eval, summarise};
 pub use self::export::{ExportedModel, ExportedPart, export, merge};
 pub use self::failure::Failure;
 pub use self::inspect::{DataAudit, Description, ShownAnswer, ShownRecord, ShownRun, inspect};
-pub use self::judge::{JudgeCounts, judge};
+pub use self::judge::{JudgeCounts, JudgeReport, JudgeUsage, SystemDifference, SystemReport, judge};
 pub use self::objective::{PREFERENCE_PART, SFT_PART};
 pub use self::report::report;
 pub use self::reporter::{Bar, QUIET, Quiet, Reporter};

@@ -24,7 +24,7 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
 }
 
 /// Replaces a model's chat templates by the one in a file; what is written of the model has it too.
-fn set_template(files: &mut ModelFiles, path: &Path) -> Result<(), Failure> {
+pub(crate) fn set_template(files: &mut ModelFiles, path: &Path) -> Result<(), Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
     let name = files.path.display().to_string();
     let Some(tokenizer) = &mut files.tokenizer else {

@@ -10,7 +10,7 @@ use crate::settings::{Field, Values, at};
 use crate::sources::divide;
 
 /// Settings that name files or folders to read.
-const READ: [&Field; 19] = [
+const READ: [&Field; 21] = [
     &at::model::model,
     &at::model::reference,
     &at::model::scheduler,
@@ -29,11 +29,13 @@ const READ: [&Field; 19] = [
     &at::hybrid::refiner_reference,
     &at::hybrid::generator_reference,
     &at::judge::judge,
+    &at::judge::template,
+    &at::judge::ca,
     &at::credit::reward_model,
 ];
 
 /// Settings that name files to write, which may not exist yet.
-const WRITTEN: [&Field; 3] = [&at::run::out, &at::train::reference_cache, &at::data::latent_cache];
+const WRITTEN: [&Field; 4] = [&at::run::out, &at::train::reference_cache, &at::data::latent_cache, &at::judge::cache];
 
 /// The folder in which a run was started, by its place and the `run.out` of its settings; `None` if they do not tell it.
 pub(crate) fn started_in(run: &Path, out: &Path) -> Option<PathBuf> {

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::train::{Monitor, Silent};
 use datasets::TokenCache;
+use eval::ApiKey;
 
 use crate::Trained;
 
@@ -21,6 +22,11 @@ pub trait Reporter {
 
     /// Where tokens of large data are kept for the next start; nowhere by default.
     fn token_cache(&self) -> Option<TokenCache> {
+        None
+    }
+
+    /// The key of a server from an environment variable, for judges; none by default. It is never shown or written.
+    fn key(&self, _variable: &str) -> Option<ApiKey> {
         None
     }
 

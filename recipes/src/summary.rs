@@ -32,7 +32,7 @@ pub(crate) fn oracle_win_rate(
 }
 
 /// The metrics in a run's table, with their labels.
-const SHOWN: [(&str, &str); 9] = [
+const SHOWN: [(&str, &str); 10] = [
     ("loss", "loss"),
     ("its preference part", PREFERENCE_PART),
     ("its SFT part", SFT_PART),
@@ -42,6 +42,7 @@ const SHOWN: [(&str, &str); 9] = [
     ("rejected reward", "rewards/rejected"),
     ("KL(reference, policy) per token", "divergence"),
     ("entropy per token", "entropy"),
+    ("win rate over the start, judged", "win_rate"),
 ];
 
 /// Whether no comparison has a better side, as before the first step: an accuracy of 0 would say something else.

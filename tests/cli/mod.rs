@@ -21,6 +21,7 @@ mod image_training;
 mod images;
 mod inspect;
 mod instructions;
+mod judging;
 mod label;
 mod lasting;
 mod mixing;

@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use crate::{Record, TrainError};
 
+/// The metric of comparisons with the start, which some evaluations have.
+const WIN_RATE: &str = "win_rate";
+
 /// Tracks a metric of the evaluations after the first step: which was the best, and how many came since.
 ///
 /// Its state is read back from the run's own records, so a resumed run agrees with one that was never stopped.
@@ -58,6 +61,10 @@ impl Best {
     pub(crate) fn judge(&mut self, record: &Record) -> Result<BestStatus, TrainError> {
         let Some(metric) = &self.metric else { return Ok(BestStatus::Uncounted) };
         let Some(value) = record.value(metric) else {
+            // Not every evaluation has it.
+            if metric == WIN_RATE {
+                return Ok(BestStatus::Uncounted);
+            }
             let known = record.values.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
             return Err(TrainError::NoMetric { name: metric.clone(), known });
         };

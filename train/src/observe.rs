@@ -88,11 +88,15 @@ pub struct Hooks<'a, M: Mdp, L> {
     /// Generates samples for inspection.
     #[expect(clippy::type_complexity, reason = "a closure in a box has no shorter name")]
     pub sample: Option<Box<dyn Fn(&L) -> Result<Box<dyn Samples>, PolicyError> + 'a>>,
+    /// Compares the policy after so many steps with the policy of the start, and returns metrics such as `win_rate`; after step
+    /// 0 it keeps what the start does, and returns none. How often it is called is for [`Settings::judge_every`](crate::Settings).
+    #[expect(clippy::type_complexity, reason = "a closure in a box has no shorter name")]
+    pub judge: Option<Box<dyn Fn(&L, usize) -> Result<Vec<(&'static str, f64)>, PolicyError> + 'a>>,
 }
 
 impl<M: Mdp, L> Default for Hooks<'_, M, L> {
     fn default() -> Self {
-        Self { diagnose: None, sample: None }
+        Self { diagnose: None, sample: None, judge: None }
     }
 }
 
@@ -101,6 +105,7 @@ impl<M: Mdp, L> std::fmt::Debug for Hooks<'_, M, L> {
         f.debug_struct("Hooks")
             .field("diagnose", &self.diagnose.is_some())
             .field("sample", &self.sample.is_some())
+            .field("judge", &self.judge.is_some())
             .finish()
     }
 }

@@ -9,7 +9,7 @@ use crate::best::{Best, BestStatus};
 use crate::evaluate::{EvalSettings, Examination};
 use crate::saving::Saving;
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
-use crate::tensorboard::EventFile;
+use crate::tensorboard::{EventFile, begins_at};
 use crate::training::batch;
 use crate::{
     Course, Ending, Evaluated, Hooks, MetricsFile, Monitor, Observers, Position, Record, ReferenceCache, RunFolder,
@@ -97,7 +97,8 @@ where
         }
         run.take_step(learner, schedule)?;
         let step = run.position.step;
-        let is_evaluated = settings.eval_every > 0 && step % settings.eval_every == 0 || step == total;
+        let is_regular = settings.eval_every > 0 && step % settings.eval_every == 0;
+        let is_evaluated = is_regular || step == total || run.is_judged();
         if is_evaluated {
             last = run.evaluate(learner)?;
         }
@@ -128,11 +129,6 @@ fn events<M: Mdp, S: Source<Mdp = M>>(
         events.hyperparameters(&problem.hyperparameters, metrics)?;
     }
     Ok(events)
-}
-
-/// The first step whose events are new: a checkpoint's own step was logged before it was saved.
-fn begins_at(step: usize) -> usize {
-    if step == 0 { 0 } else { step + 1 }
 }
 
 /// Whether the last evaluations have been no better than an earlier one, as many as the settings allow.
@@ -272,6 +268,7 @@ where
     fn evaluate(&mut self, learner: &L) -> Result<Option<Evaluated>, TrainError> {
         let Some(data) = self.problem.held_out.filter(|data| !data.is_empty() && self.settings.eval_examples > 0)
         else {
+            self.judge_alone(learner)?;
             self.sample(learner)?;
             return Ok(None);
         };
@@ -285,7 +282,8 @@ where
         self.monitor.evaluating(self.position.step, data.len().min(look.examples));
         let (mdp, objective, hooks) = (self.problem.mdp, self.problem.objective, self.hooks);
         let examination = Examination { mdp, learner, objective, data, hooks, look };
-        let evaluated = examination.run(&mut self.held_out_reference, &mut |scored| self.monitor.scored(scored))?;
+        let mut evaluated = examination.run(&mut self.held_out_reference, &mut |scored| self.monitor.scored(scored))?;
+        evaluated.metrics.extend(self.judged(learner)?);
         let metrics = evaluated.metrics.iter().map(|(name, value)| ((*name).to_owned(), *value));
         let measures = evaluated.measures.means().map(|(name, value)| (name.to_owned(), value));
         let counts_tokens = data.n_tokens(&Slice::new([])).is_some();
@@ -306,6 +304,31 @@ where
             self.folder.export_best(learner, &record)?;
         }
         Ok(Some(evaluated))
+    }
+
+    /// Whether the policy is compared with the start now: also before the first step, which keeps what the start does.
+    fn is_judged(&self) -> bool {
+        let (step, every) = (self.position.step, self.settings.judge_every);
+        let is_last = step == self.settings.total_steps(self.problem.data.len());
+        every > 0 && self.hooks.judge.is_some() && (step % every == 0 || is_last)
+    }
+
+    /// The metrics of the comparison with the start; none where it is not due.
+    fn judged(&self, learner: &L) -> Result<Vec<(&'static str, f64)>, TrainError> {
+        let Some(judge) = self.hooks.judge.as_ref().filter(|_| self.is_judged()) else { return Ok(Vec::new()) };
+        let step = self.position.step;
+        judge(learner, step).map_err(|source| TrainError::of_policy(step, source))
+    }
+
+    /// Records the comparison with the start where nothing else is evaluated.
+    fn judge_alone(&mut self, learner: &L) -> Result<(), TrainError> {
+        let values: Vec<(String, f64)> =
+            self.judged(learner)?.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        if values.is_empty() {
+            return Ok(());
+        }
+        let record = Record { split: "eval", step: self.position.step, examples: self.position.examples, values };
+        if self.recorded == Some(self.position.step) { self.metrics.write(&record) } else { self.write(&record) }
     }
 
     /// Takes up an evaluation that an earlier process has made and shown, without showing it twice.
@@ -373,15 +396,5 @@ where
             examples_per_second: self.examples as f64 / seconds,
             size_per_second: self.size as f64 / seconds,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_of_the_checkpoints_own_step_stay() {
-        assert_eq!([0, 1, 30].map(begins_at), [0, 2, 31]);
     }
 }

@@ -23,6 +23,9 @@ pub struct Settings {
     pub max_gradient_norm: Option<f64>,
     /// Steps between evaluations, besides the first and last; 0: only first and last.
     pub eval_every: usize,
+    /// Steps between comparisons of the policy with its start by [`Hooks::judge`](crate::Hooks::judge), besides the last step;
+    /// such a step is evaluated too. 0: none.
+    pub judge_every: usize,
     /// Number of held-out examples in an evaluation; 0: no evaluation.
     pub eval_examples: usize,
     /// Steps between checkpoints; 0: only at the end and when stopped. `None`: at evaluations, and when
@@ -75,6 +78,7 @@ impl Settings {
         decay: Decay::Constant,
         max_gradient_norm: Some(Self::MAX_GRADIENT_NORM),
         eval_every: 0,
+        judge_every: 0,
         eval_examples: 256,
         save_every: None,
         save_seconds: 600.0,
@@ -170,6 +174,7 @@ mod tests {
             decay: Decay::Constant,
             max_gradient_norm: None,
             eval_every: 0,
+            judge_every: 0,
             eval_examples: 0,
             save_every: None,
             save_seconds: 600.0,

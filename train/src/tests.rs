@@ -38,6 +38,7 @@ fn settings() -> Settings {
         decay: Decay::Linear,
         max_gradient_norm: Some(1.0),
         eval_every: 2,
+        judge_every: 0,
         eval_examples: 5,
         save_every: Some(2),
         save_seconds: 600.0,

@@ -45,6 +45,14 @@ impl Kappa {
     }
 }
 
+impl Agreement {
+    /// The agreement of two labellers, from their choices of the pairs that both judged; `None` without a pair.
+    pub fn between(choices: impl IntoIterator<Item = (LabelChoice, LabelChoice)>) -> Option<Self> {
+        let named = |(first, second)| BTreeMap::from([("first".to_owned(), first), ("second".to_owned(), second)]);
+        of(choices.into_iter().map(named))
+    }
+}
+
 /// The counted answers.
 const ANSWERS: [LabelChoice; 3] = [LabelChoice::A, LabelChoice::B, LabelChoice::Tie];
 

@@ -252,6 +252,14 @@ impl Judgements {
         self.standing.iter().filter_map(preference).collect()
     }
 
+    /// The agreement of two labellers over the pairs that both judged; `None` if there are none.
+    pub fn agreement_of(&self, first: &str, second: &str) -> Option<Agreement> {
+        let judged =
+            |index: &usize, labeller| self.choice(*index, labeller).filter(|choice| *choice != LabelChoice::Skip);
+        let both = self.standing.keys().filter_map(|index| Some((judged(index, first)?, judged(index, second)?)));
+        Agreement::between(both)
+    }
+
     /// The agreement of labellers; `None` if no pair was judged by two.
     pub fn agreement(&self) -> Option<Agreement> {
         let judged = |of_pair: &BTreeMap<String, Standing>| {

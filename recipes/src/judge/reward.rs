@@ -9,7 +9,8 @@ use models::clip::ClipScore;
 use models::formats;
 use serde_json::Map;
 
-use crate::{Failure, Reporter, text};
+use crate::settings::Values;
+use crate::{Failure, Reporter, model, text};
 
 /// A trained reward model.
 pub(super) enum JudgeReward {
@@ -31,8 +32,8 @@ impl JudgeReward {
     }
 
     /// Loads the model; it must score pairs of this kind.
-    pub(super) fn load(name: &str, modality: Modality, device: &str) -> Result<Self, Failure> {
-        let device = engine::device::parse(device).map_err(|e| Failure::usage(e.to_string()))?;
+    pub(super) fn load(name: &str, modality: Modality, values: &Values) -> Result<Self, Failure> {
+        let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
         let path = Path::new(name);
         let is_of_texts = formats::is_reward(path);
         if is_of_texts != (modality == Modality::Token) {
@@ -43,7 +44,7 @@ impl JudgeReward {
         if !is_of_texts {
             return Ok(Self::Pictures(Box::new(formats::load_clip_score(path, &device)?)));
         }
-        Ok(Self::Texts(Box::new(TextReward::load(name, &device)?)))
+        Ok(Self::Texts(Box::new(TextReward::load(name, &device, values.data.chat_template())?)))
     }
 
     /// Reports the number of requests that a picture judge truncates.
@@ -68,9 +69,12 @@ impl JudgeReward {
 }
 
 impl TextReward {
-    /// Loads the folder of a reward model.
-    pub(crate) fn load(name: &str, device: &Device) -> Result<Self, Failure> {
-        let files = formats::load_reward(Path::new(name), device)?;
+    /// Loads the folder of a reward model; a file's chat template takes the place of its own.
+    pub(crate) fn load(name: &str, device: &Device, chat_template: Option<&str>) -> Result<Self, Failure> {
+        let mut files = formats::load_reward(Path::new(name), device)?;
+        if let Some(path) = chat_template {
+            model::set_template(&mut files, Path::new(path))?;
+        }
         let tokenise = text::plain_tokenise_of(files.tokenizer()?)?;
         let model = RewardModel::new(files.config, files.tensors)?;
         Ok(Self { model, tokenise, name: name.to_owned() })

@@ -7,9 +7,9 @@
 use crate::settings::{Modality, at};
 
 use super::requirements::Data::{Embedded, Files, Pairs};
-use super::requirements::Requirement::{AnyGiven, DataFrom, NotGiven, OneOf, Predicate, WordPredicate};
+use super::requirements::Requirement::{AnyGiven, DataFrom, NoneOf, NotGiven, OneOf, Predicate, WordPredicate};
 use super::requirements::{ANY, Condition, HYBRID, TOKEN};
-use super::{ALL, CREDIT, DATA, EXPORTS, INSPECT, Key, SAMPLE, SEARCH, TRAIN, key};
+use super::{ALL, CREDIT, DATA, EXPORTS, INSPECT, JUDGE, Key, SAMPLE, SEARCH, TRAIN, key};
 
 /// `inspect` reads texts where there are some.
 const INSPECTS_DATA: Condition = Condition(INSPECT, ANY, DataFrom(&[Embedded, Files, Pairs]));
@@ -104,9 +104,8 @@ pub(super) const KEYS: &[Key] = &[
         ANY,
         Predicate(|here| here.loads, "is for what loads a model, and nothing is loaded here"),
     )]),
-    key(&at::data::chat_template, ALL | EXPORTS | SEARCH | CREDIT).only(Modality::Token).when(&[Condition(
-        INSPECT,
-        ANY,
-        Predicate(|here| here.loads, "is for what loads a model, and nothing is loaded here"),
-    )]),
+    key(&at::data::chat_template, ALL | EXPORTS | SEARCH | CREDIT | JUDGE).only(Modality::Token).when(&[
+        Condition(INSPECT, ANY, Predicate(|here| here.loads, "is for what loads a model, and nothing is loaded here")),
+        Condition(JUDGE, ANY, NoneOf(&at::judge::judge, &["oracle", "people", "openai"])),
+    ]),
 ];

@@ -10,8 +10,10 @@ use objectives::{Comparison, Objective};
 use policies::{Persist as _, Policy};
 
 use super::Task;
+use super::judged::{Answers, DrawnPicture};
 use super::trainer::{self, Learned, Lessons, Problem, TrainerResult, with_reference};
 use crate::denoiser::{self, Loaded};
+use crate::embedded::WinRate;
 use crate::images::{self, ImageData};
 use crate::judged_pairs::is_pair_folder;
 use crate::objective::AnyObjective;
@@ -189,7 +191,24 @@ impl Setup {
         lessons: Lessons<'_, S>,
     ) -> Result<Trained, Failure> {
         let sampler = PictureSampler::new(&task.call, &self.loaded, &self.data)?;
-        trainer::run(&mut task, &Drawing { setup: self, sampler }, &mut learner, lessons)
+        let judged = self.judged_captions(&task.call.values)?;
+        trainer::run(&mut task, &Drawing { setup: self, sampler, judged }, &mut learner, lessons)
+    }
+
+    /// The captions on which the policy is compared with the start, if it is.
+    fn judged_captions(&self, values: &Values) -> Result<Vec<String>, Failure> {
+        if values.judge.every() == 0 {
+            return Ok(Vec::new());
+        }
+        let n = values.judge.prompts();
+        let captions: Vec<String> = match self.data.problem {
+            Some(problem) => WinRate::prompts(problem, values.run.seed(), n as u64),
+            None => self.data.watched_captions(n).collect(),
+        };
+        if captions.is_empty() {
+            return Err(Failure::usage("`judge.every` asks for pictures of captions, and this data has none"));
+        }
+        Ok(captions)
     }
 
     /// The suggested next verb: sampling if the model can make pictures, else scoring.
@@ -213,6 +232,8 @@ impl Setup {
 struct Drawing<'a> {
     setup: &'a Setup,
     sampler: PictureSampler<'a>,
+    /// Captions on which the policy is compared with the start.
+    judged: Vec<String>,
 }
 
 impl Problem for Drawing<'_> {
@@ -230,8 +251,26 @@ impl Problem for Drawing<'_> {
         };
         Hooks {
             diagnose: None,
+            judge: None,
             sample: self.sampler.wants_samples().then(|| -> Box<dyn Fn(&Denoiser) -> _> { Box::new(sample) }),
         }
+    }
+
+    fn answers(&self, learner: &Denoiser) -> Result<Answers, Failure> {
+        let averaged = learner.averaged()?;
+        let learner = averaged.as_ref().unwrap_or(learner);
+        let captions = &self.setup.data.captions;
+        let conditions =
+            self.judged.iter().map(|caption| captions.condition(caption)).collect::<Result<Vec<_>, _>>()?;
+        let made = self.sampler.draw(learner, &conditions, "judged")?;
+        let pictures = self.sampler.decode(learner, &made)?;
+        let drawn = self.judged.iter().zip(made.iter().zip(pictures)).map(|(caption, (made, picture))| DrawnPicture {
+            request: caption.clone(),
+            refined: None,
+            picture,
+            latent: made.image().to_vec(),
+        });
+        Ok(Answers::Pictures(learner.shape(), drawn.collect()))
     }
 
     fn judge<S: Source<Mdp = ImageMdp>>(&self, learned: &Learned<'_, Self, S>) -> Result<TrainerResult, Failure> {

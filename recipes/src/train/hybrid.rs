@@ -7,14 +7,16 @@ use ::train::hybrid::HybridSource;
 use ::train::pictures::{Picture, Pictures};
 use ::train::token::{FromExample, TokenSource};
 use ::train::{CacheKey, Ending, Hooks, RunFolder, RunSummary, Samples, Source};
+use datasets::pairs::Refined;
 use models::causal::CausalLm;
 use models::denoiser::Denoiser;
 use objectives::Objective;
 use policies::{Pair, Persist as _, Policy, TrainedHalf};
 
 use super::Task;
+use super::judged::{Answers, DrawnPicture};
 use super::trainer::{self, Learned, Lessons, Problem, TrainerResult};
-use crate::embedded::usual;
+use crate::embedded::{WinRate, usual};
 use crate::hybrid::data::{self, Completing, HybridData, PairData};
 use crate::hybrid::eval::{HybridJudge, HybridSampler, JudgedPicture, Request};
 use crate::hybrid::{Files, Frozen, Models, NAMES, PromptedMdp, general_presets, halves_of_run, weights};
@@ -203,6 +205,19 @@ impl<'a> Setup<'a> {
         })
     }
 
+    /// The requests on which the policy is compared with the start, if it is.
+    fn judged_requests(&self, task: &Task<'_>) -> Result<Vec<String>, Failure> {
+        let (values, seed) = (&task.call.values, task.settings.seed);
+        if values.judge.every() == 0 {
+            return Ok(Vec::new());
+        }
+        let n = values.judge.prompts();
+        match self.data.problem {
+            Some(problem) => Ok(WinRate::prompts(problem, seed, n as u64)),
+            None => self.data.held_out.as_ref().unwrap_or(&self.data.train).requests(n, seed),
+        }
+    }
+
     fn run<F: FromExample + FromImages>(
         &self,
         mut task: Task<'_>,
@@ -219,7 +234,8 @@ impl<'a> Setup<'a> {
         let mut learner = self.learner(&task, learns(values.hybrid.update()))?;
         let requests = self.data.held_out.as_ref().unwrap_or(&self.data.train);
         let requests = requests.requests(values.train.n_samples(), task.settings.seed)?;
-        let drawing = Drawing { setup: self, sampler, requests, truncated: self.mdp.handoff.truncated() };
+        let judged = self.judged_requests(&task)?;
+        let drawing = Drawing { setup: self, sampler, requests, judged, truncated: self.mdp.handoff.truncated() };
         let lessons = Lessons { mdp: self.mdp, data: &data, held_out: held_out.as_ref(), objective, key };
         trainer::run(&mut task, &drawing, &mut learner, lessons)
     }
@@ -230,6 +246,8 @@ struct Drawing<'a> {
     setup: &'a Setup<'a>,
     sampler: HybridSampler<'a>,
     requests: Vec<String>,
+    /// Requests on which the policy is compared with the start.
+    judged: Vec<String>,
     /// The number of refined prompts that the text encoder truncated before the run.
     truncated: usize,
 }
@@ -244,6 +262,21 @@ impl Problem for Drawing<'_> {
 
     fn hooks(&self) -> Hooks<'_, PromptedMdp, Models> {
         hooks(&self.sampler, &self.requests)
+    }
+
+    fn answers(&self, learner: &Models) -> Result<Answers, Failure> {
+        let averages = (learner.outer.averaged()?, learner.inner.averaged()?);
+        let refiner = averages.0.as_ref().unwrap_or(&learner.outer);
+        let generator = averages.1.as_ref().unwrap_or(&learner.inner);
+        let asked: Vec<Request> = self.judged.iter().zip(0..).map(|(text, i)| Request::number(text, i)).collect();
+        let made = self.sampler.generate(refiner, generator, &asked, "judged")?;
+        let drawn = made.into_iter().zip(&self.judged).map(|(made, request)| DrawnPicture {
+            request: request.clone(),
+            refined: Some(Refined { text: made.refined, tokens: made.tokens, is_null: false }),
+            picture: made.picture,
+            latent: made.latent.to_vec(),
+        });
+        Ok(Answers::Pictures(self.setup.files.shape, drawn.collect()))
     }
 
     /// Reports the number of refined prompts that the text encoder truncated during the run.
@@ -339,6 +372,7 @@ fn learns(update: Update) -> TrainedHalf {
 fn hooks<'a>(sampler: &'a HybridSampler<'a>, requests: &'a [String]) -> Hooks<'a, PromptedMdp, Models> {
     Hooks {
         diagnose: None,
+        judge: None,
         sample: (!requests.is_empty()).then(|| -> Box<dyn Fn(&Models) -> _> {
             Box::new(move |learner: &Models| {
                 let asked: Vec<Request> =

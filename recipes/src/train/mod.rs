@@ -2,6 +2,7 @@
 mod diffusion;
 mod hybrid;
 mod image_presets;
+mod judged;
 #[cfg(test)]
 mod judged_tests;
 mod own_part;
@@ -144,6 +145,7 @@ fn one(
     let mdp = call.values.run.mdp();
     let objective = if mdp == Modality::Hybrid { hybrid::objective(&call.values)? } else { choose(&call.values)? };
     let settings = settings(&call.values)?;
+    judged::StartComparison::check(&call.values)?;
     model::optimizer(&call.values)?;
     let (reporter, task) = (
         call.reporter,
@@ -250,6 +252,11 @@ fn keep(folder: &RunFolder, files: &[(&'static str, String)]) -> Result<(), Fail
 }
 
 fn settings(values: &Values) -> Result<Settings, Failure> {
+    if values.train.best_metric() == "win_rate" && values.judge.every() == 0 {
+        return Err(Failure::usage(
+            "`train.best_metric` win_rate goes with `judge.every`, which says how often it is measured",
+        ));
+    }
     let settings = Settings {
         seed: values.run.seed(),
         batch_size: values.train.batch_size(),
@@ -261,6 +268,7 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
         decay: values.optimizer.schedule(),
         max_gradient_norm: Some(values.optimizer.max_grad_norm()),
         eval_every: values.train.eval_every(),
+        judge_every: values.judge.every(),
         eval_examples: values.train.eval_examples(),
         save_every: values.train.save_every(),
         save_seconds: values.train.save_minutes() * 60.0,

@@ -13,6 +13,7 @@ use objectives::{Needs, Objective};
 use policies::{Persist, Policy};
 
 use super::Task;
+use super::judged::{Answers, JudgedPrompt, judged_prompts};
 use super::token_rewards::TokenRewards;
 use super::trainer::{self, Learned, Lessons, Problem, TrainerResult, with_reference};
 use crate::embedded::{EmbeddedTexts, WinRate, owner, usual};
@@ -92,6 +93,8 @@ struct Setup {
     is_compared: bool,
     /// Prompts of the samples that the run shows, and their seed.
     shown: (Vec<Vec<u32>>, u64),
+    /// Prompts on which the policy is compared with the start.
+    judged: Vec<JudgedPrompt>,
 }
 
 impl Setup {
@@ -110,6 +113,7 @@ impl Setup {
         dropout::note(&files.path, call.reporter);
         model::say_rounded(&files, &call.values, call.reporter);
         let stored = files.stored;
+        let judged = judged_prompts(call, &files, held_out.as_ref().filter(|data| !data.is_empty()).unwrap_or(&data))?;
         let mdp = TokenMdp {
             vocabulary: files.config.vocabulary as u32,
             eos: tokenizer.eos.clone(),
@@ -124,7 +128,7 @@ impl Setup {
         let (n, seed) = (call.values.train.n_samples(), task.settings.seed);
         let shown = (sample_prompts(held_out.as_ref().unwrap_or(&data), n, seed), seed);
         let is_compared = call.values.objective.name() != Loss::Sft;
-        let setup = Self { reference, tokenizer, data, held_out, mixed, mdp, is_compared, shown };
+        let setup = Self { reference, tokenizer, data, held_out, mixed, mdp, is_compared, shown, judged };
         Ok((setup, learner.with_diagnostics()))
     }
 
@@ -198,6 +202,7 @@ impl Problem for Setup {
     fn hooks(&self) -> Hooks<'_, TokenMdp, CausalLm> {
         let (prompts, seed) = (&self.shown.0, self.shown.1);
         Hooks {
+            judge: None,
             diagnose: self.is_compared.then(|| -> Box<dyn Fn(&CausalLm, &[_]) -> _> {
                 Box::new(|learner: &CausalLm, episodes: &[_]| {
                     learner.diagnosed_against(Arc::clone(&self.reference))?.score(&self.mdp, episodes)
@@ -212,6 +217,23 @@ impl Problem for Setup {
                 })
             }),
         }
+    }
+
+    fn answers(&self, learner: &CausalLm) -> Result<Answers, Failure> {
+        let averaged = learner.averaged()?;
+        let learner = averaged.as_ref().unwrap_or(learner);
+        let prompts: Vec<Vec<u32>> = self.judged.iter().map(|prompt| prompt.tokens.clone()).collect();
+        let sampling = GenerationConfig { eos: self.mdp.eos.clone(), ..GenerationConfig::default() };
+        let drawn = crate::sampling::draw(
+            learner,
+            &self.tokenizer,
+            &prompts,
+            &sampling,
+            self.mdp.max_length,
+            derived_seed(self.shown.1, "judged answers", 0),
+        )?;
+        let requests = self.judged.iter().map(|prompt| prompt.request.clone());
+        Ok(Answers::Texts(requests.zip(drawn.into_iter().map(|drawn| drawn.response)).collect()))
     }
 
     fn judge<S: Source<Mdp = TokenMdp>>(&self, learned: &Learned<'_, Self, S>) -> Result<TrainerResult, Failure> {

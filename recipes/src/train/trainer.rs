@@ -10,6 +10,7 @@ use models::ModelError;
 use objectives::{Needs, Objective};
 use policies::{Learner, Persist, Policy};
 
+use super::judged::{Answers, StartComparison};
 use super::{Purpose, Task, precompute, resume};
 use crate::embedded::JudgedPolicy;
 use crate::keys::{self, TRAIN};
@@ -32,6 +33,10 @@ pub(super) trait Problem {
 
     /// The additions to evaluations.
     fn hooks(&self) -> Hooks<'_, Self::Mdp, Self::Learner>;
+
+    /// Draws a policy's answer to each prompt on which it is compared with the start, from the same random streams whatever the
+    /// policy is.
+    fn answers(&self, learner: &Self::Learner) -> Result<Answers, Failure>;
 
     /// Reports what training came upon, also where it was stopped.
     fn report(&self, _reporter: &dyn Reporter) {}
@@ -95,15 +100,21 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
         Purpose::Train | Purpose::Round => task.say_start(training.examples())?,
     }
     task.describe(&training, learner)?;
-    let hooks = problem.hooks();
     let folder = task.folder()?;
     let _lock = folder.lock()?;
+    let comparison = StartComparison::of(task, &folder);
+    let mut hooks = problem.hooks();
+    if let Some(comparison) = &comparison {
+        hooks.judge = Some(Box::new(|learner, step| comparison.metrics(step, || problem.answers(learner))));
+    }
     let outcome = task.learn_in(&folder, &training, learner, &hooks)?;
     problem.report(task.call.reporter);
     if outcome.ending == Ending::Interrupted {
         return Ok(Trained::interrupted(&folder, outcome));
     }
-    let (training, hooks, outcome_so_far) = (&training, &hooks, &outcome);
+    // Other trainings for the comparison are none of the run's own policy against its start.
+    let plain = problem.hooks();
+    let (training, hooks, outcome_so_far) = (&training, &plain, &outcome);
     let learned = Learned { task, training, hooks, learner, outcome: outcome_so_far, folder: &folder };
     match problem.judge(&learned)? {
         TrainerResult::Stopped(other) => Ok(Trained::interrupted(&folder, *other)),

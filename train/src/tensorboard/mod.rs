@@ -253,6 +253,11 @@ impl Histogram {
     }
 }
 
+/// The first step whose events are new: a checkpoint's own step was logged before it was saved.
+pub(crate) fn begins_at(step: usize) -> usize {
+    if step == 0 { 0 } else { step + 1 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,5 +301,10 @@ mod tests {
         let first = EventFile::create(folder.path(), 0).unwrap();
         let second = EventFile::create(folder.path(), 0).unwrap();
         assert_ne!(first.path, second.path);
+    }
+
+    #[test]
+    fn events_of_the_checkpoints_own_step_stay() {
+        assert_eq!([0, 1, 30].map(begins_at), [0, 2, 31]);
     }
 }

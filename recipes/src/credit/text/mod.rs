@@ -139,7 +139,7 @@ fn reward_model(values: &crate::settings::Values) -> Result<Option<TextReward>, 
         return Err(Failure::usage(format!("`credit.reward_model` {text}, not `{name}`")));
     }
     let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
-    Ok(Some(TextReward::load(name, &device)?))
+    Ok(Some(TextReward::load(name, &device, None)?))
 }
 
 fn all(

@@ -102,7 +102,7 @@ impl Rounds<'_> {
             };
             if counts.a + counts.b == 0 {
                 let text = format!(
-                    "{}: every pair is a tie, so there is nothing to learn from; start again with more `rounds.pairs`, \
+                    "{}: no pair has a better side, so there is nothing to learn from; start again with more `rounds.pairs`, \
                      other `sample.prompts` or another `judge.judge`",
                     pairs.display()
                 );
@@ -236,11 +236,10 @@ impl Rounds<'_> {
     /// Counts the judge's choices in a pair folder; `None` if people have not judged any yet.
     fn judged_counts(&self, pairs: &Path, judge: &str) -> Result<Option<JudgeCounts>, Failure> {
         if judge != "people" {
-            let device = self.call.values.run.device();
-            return judge::judge_all(pairs, judge, device, self.call.reporter).map(Some);
+            return judge::counts_of(pairs, &self.call.values, self.call.reporter).map(Some);
         }
         let people_counts = people_counts(pairs)?;
-        if let Some(JudgeCounts { a, ties, b }) = people_counts {
+        if let Some(JudgeCounts { a, ties, b, .. }) = people_counts {
             let (n, of) = (a + ties + b, PairFolder::open(pairs)?.len());
             self.call.reporter.info(&format!("people have judged {n} of {of} pairs of {}", pairs.display()));
             if n < of {
@@ -319,7 +318,7 @@ fn people_counts(path: &Path) -> Result<Option<JudgeCounts>, Failure> {
         share if share < 0.5 => pairs::LabelChoice::B,
         _ => pairs::LabelChoice::Tie,
     });
-    Ok((!preferences.is_empty()).then(|| JudgeCounts::of(choices)))
+    Ok((!preferences.is_empty()).then(|| JudgeCounts::of(choices.map(Some))))
 }
 
 fn table(finished: &[RoundResult]) -> String {

@@ -10,7 +10,7 @@ use crate::{Failure, denoiser, model, search, text};
 
 /// Checks the settings before any work.
 pub(super) fn check(values: &Values) -> Result<(), Failure> {
-    judge::check(values.judge.judge())?;
+    judge::check(values)?;
     if values.rounds.pairs() == 0 {
         return Err(Failure::usage("`rounds.pairs` takes at least 1"));
     }
@@ -101,7 +101,7 @@ pub(super) fn fit(values: &mut Values) -> Result<(), Failure> {
             model::learner(files, values)?;
         }
     }
-    judge::check_for(values.judge.judge(), values.run.mdp(), values.run.device())?;
+    judge::check_for(&judge::without_template(values), values.run.mdp())?;
     super::super::settings(values)?;
     model::optimizer(values).map(drop)
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 use crate::Failure;
 use crate::hybrid::halves_of_run;
 use crate::settings::{
-    Data, Diffusion, Hybrid, Label, Modality, Model, Rounds, Run, Sample, Search, SearchMethod, SearchScore, Settings,
-    Train, Values,
+    Data, Diffusion, Hybrid, Judge, Label, Modality, Model, Rounds, Run, Sample, Search, SearchMethod, SearchScore,
+    Settings, Train, Values,
 };
 
 /// A policy, by the settings that name it: the model, or both halves of a hybrid.
@@ -113,6 +113,7 @@ impl RoundStep<'_> {
             search: Search { score: self.score, ..of.search },
             label: Label { pairs: name(self.pairs), ..of.label },
             rounds: Rounds { rounds: None, ..of.rounds },
+            judge: Judge { every: 0, ..of.judge },
             ..of
         }
     }
