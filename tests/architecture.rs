@@ -54,7 +54,7 @@ pub(crate) const MAY_KNOW: [(&str, &[&str]); 17] = [
 
 /// Which modules of `models` each of its modules may know, beside [`ModelError`](hybrid_dpo::models::ModelError). Each knows
 /// only those that stand before it, so there is no circle: files know models, and no model knows a file.
-const MODELS_MAY_KNOW: [(&str, &[&str]); 17] = [
+const MODELS_MAY_KNOW: [(&str, &[&str]); 18] = [
     ("error", &[]),
     ("weights_file", &[]),
     ("fields", &[]),
@@ -69,7 +69,11 @@ const MODELS_MAY_KNOW: [(&str, &[&str]); 17] = [
     ("denoiser", &["export", "network", "sampler", "unet"]),
     ("vae", &["fields", "tensors"]),
     ("clip", &["fields", "tensors", "input_limits"]),
-    ("formats", &["weights_file", "fields", "tensors", "export", "causal", "unet", "denoiser", "vae", "clip"]),
+    ("gaussian", &["fields", "tensors", "export", "network"]),
+    (
+        "formats",
+        &["weights_file", "fields", "tensors", "export", "causal", "unet", "denoiser", "vae", "clip", "gaussian"],
+    ),
     ("prompted", &["clip", "formats"]),
     ("codebook", &[]),
 ];
@@ -101,7 +105,7 @@ const LOOP: [&str; 22] = [
 ];
 
 /// The modules of `train` for kinds of problems.
-const PROBLEMS: [&str; 4] = ["token", "diffusion", "hybrid", "pictures"];
+const PROBLEMS: [&str; 5] = ["token", "diffusion", "hybrid", "control", "pictures"];
 
 /// All that the crates of pure numbers may depend on from outside.
 const PURE: [(&str, &[&str]); 4] = [

@@ -14,6 +14,7 @@
 //! - [`source`]: [`open`] and [`Dataset`], several of them [`Joined`]. [`holdout`]: the split into training and held-out examples.
 //! - [`Mixture`]: the shares of joined data in an epoch.
 //! - [`images`]: image preferences.
+//! - [`control`]: segments of continuous control, and numpy's files of them.
 //! - [`pairs`]: folders of generated pairs, and their judgements.
 //! - [`synthetic`]: problems with known answers, generated from a seed.
 //!
@@ -39,6 +40,7 @@ pub mod audit;
 mod big_integers;
 pub mod chat;
 mod column_map;
+pub mod control;
 mod disk_buffer;
 pub mod error;
 pub mod example;

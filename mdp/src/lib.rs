@@ -67,6 +67,7 @@
 //! [`soft_q`] are the ground truth of the tests.
 
 pub mod chance;
+pub mod control;
 pub mod diffusion;
 mod enumerable;
 mod episode;

@@ -2,7 +2,7 @@
 //!
 //! [`causal`] has language models and reward models; [`denoiser`] makes a policy of the denoising problem from a
 //! [`unet`] and a noise schedule, sampled by a [`sampler`] with the settings of a [`scheduler`]; [`clip`] and [`vae`]
-//! are the encoders around it. A model is made from a config and tensors and knows no file: [`formats`] reads and
+//! are the encoders around it. [`gaussian`] has networks of continuous control. A model is made from a config and tensors and knows no file: [`formats`] reads and
 //! writes those of Hugging Face, diffusers, PEFT and llama.cpp, and an [`Export`] is the exporter that a model keeps.
 //! [`Prompted`] and [`Codebook`] are hand-offs from a language model to a denoiser.
 pub mod causal;
@@ -13,6 +13,7 @@ mod error;
 mod export;
 mod fields;
 pub mod formats;
+pub mod gaussian;
 mod input_limits;
 mod network;
 mod prompted;

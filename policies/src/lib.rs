@@ -30,6 +30,7 @@
 //! for your own policy.
 mod cursor;
 mod error;
+pub mod gaussian;
 pub mod laws;
 mod pair;
 mod policy;
@@ -37,6 +38,7 @@ mod proposal;
 pub mod tabular;
 pub use cursor::{Cursor, Taking, act, act_until, one_each};
 pub use error::{BoxError, PolicyError};
+pub use gaussian::GaussianTable;
 pub use pair::{Pair, PairTape, TrainedHalf, act_in_turn};
 pub use policy::{Learner, Persist, Policy, Replay, VisitGradient};
 pub use proposal::Proposal;

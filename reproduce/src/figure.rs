@@ -14,6 +14,8 @@ pub enum Figure {
     Beams,
     /// Figure 3, left, and Section 5.3: rewards during training.
     Dynamics,
+    /// Figure 3, right, and Section 5.3: rewards during training in a general MDP.
+    Cpl,
     /// Appendix B: sampling schemes of denoising decisions.
     Diffusion,
     /// Figure 4 and Appendix D: a refiner and a generator as one policy.
@@ -24,8 +26,16 @@ pub enum Figure {
 
 impl Figure {
     /// All figures, in the paper's order.
-    pub const ALL: [Self; 7] =
-        [Self::Theory, Self::Credit, Self::Beams, Self::Dynamics, Self::Diffusion, Self::Hybrid, Self::Video];
+    pub const ALL: [Self; 8] = [
+        Self::Theory,
+        Self::Credit,
+        Self::Beams,
+        Self::Dynamics,
+        Self::Cpl,
+        Self::Diffusion,
+        Self::Hybrid,
+        Self::Video,
+    ];
 
     /// The word for it on a command line and in file names.
     pub fn word(self) -> &'static str {
@@ -34,6 +44,7 @@ impl Figure {
             Self::Credit => "credit",
             Self::Beams => "beams",
             Self::Dynamics => "dynamics",
+            Self::Cpl => "cpl",
             Self::Diffusion => "diffusion",
             Self::Hybrid => "hybrid",
             Self::Video => "video",
@@ -52,6 +63,7 @@ impl Figure {
             Self::Credit => "Figure 1, credit assignment",
             Self::Beams => "Figure 2, beam search",
             Self::Dynamics => "Figure 3 (left), rewards during training",
+            Self::Cpl => "Figure 3 (right), rewards during training in a general MDP",
             Self::Diffusion => "Appendix B, sampling schemes of diffusion",
             Self::Hybrid => "Figure 4 and Appendix D, a refiner and a generator",
             Self::Video => "Appendix D.1, latent codes and a decoder of clips",

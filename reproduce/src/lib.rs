@@ -23,10 +23,12 @@
 //! # Ok::<(), recipes::Failure>(())
 //! ```
 mod beams;
+mod cpl;
 mod credit;
 mod diffusion;
 mod dynamics;
 mod figure;
+mod fit;
 mod folder;
 mod hybrid;
 mod language;
@@ -88,6 +90,7 @@ fn measure(figure: Figure, setup: &Setup<'_>) -> Result<FigureResult> {
         Figure::Credit => credit::run(setup),
         Figure::Beams => beams::run(setup),
         Figure::Dynamics => dynamics::run(setup),
+        Figure::Cpl => cpl::run(setup),
         Figure::Diffusion => diffusion::run(setup),
         Figure::Hybrid => hybrid::run(setup),
         Figure::Video => video::run(setup),

@@ -102,6 +102,12 @@ pub(crate) struct Sizes {
     pub(crate) hybrid_steps: usize,
     /// Requests whose refinements are searched.
     pub(crate) requests: usize,
+    /// Recorded segments of continuous control, and pairs of them.
+    pub(crate) segments: [usize; 2],
+    /// Optimiser steps of a controller's behaviour cloning, and of its preferences, with 64 pairs each.
+    pub(crate) control_steps: [usize; 2],
+    /// Scenes that a controller acts in.
+    pub(crate) scenes: usize,
     /// Optimiser steps of the planner's and the decoder's demonstrations, and of both from preferences.
     pub(crate) video_steps: [usize; 3],
 }
@@ -122,6 +128,9 @@ const FULL: Sizes = Sizes {
     pictures: 128,
     hybrid_steps: 96,
     requests: 32,
+    segments: [6000, 12_000],
+    control_steps: [600, 1200],
+    scenes: 256,
     video_steps: [700, 1200, 256],
 };
 
@@ -141,6 +150,9 @@ const QUICK: Sizes = Sizes {
     pictures: 4,
     hybrid_steps: 2,
     requests: 2,
+    segments: [40, 40],
+    control_steps: [2, 2],
+    scenes: 4,
     video_steps: [4, 2, 2],
 };
 

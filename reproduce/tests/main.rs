@@ -53,6 +53,11 @@ fn dynamics_run() {
 }
 
 #[test]
+fn cpl_runs() {
+    measured(Figure::Cpl);
+}
+
+#[test]
 fn diffusion_runs() {
     measured(Figure::Diffusion);
 }

@@ -6,8 +6,8 @@
 //! one step.
 //!
 //! The loop knows no tokens and no images: a problem is a [`Source`] of [`Item`]s and a [`policies::Learner`].
-//! [`Training`] is the trainer for your own program; [`token`], [`diffusion`] and [`hybrid`] turn data of those kinds
-//! into sources.
+//! [`Training`] is the trainer for your own program; [`token`], [`diffusion`], [`hybrid`] and [`control`] turn data of those
+//! kinds into sources.
 //!
 //! # Examples
 //! A policy of six logits learns which of two actions is preferred.
@@ -33,6 +33,7 @@
 
 mod best;
 mod cache;
+pub mod control;
 pub mod diffusion;
 mod error;
 mod evaluate;

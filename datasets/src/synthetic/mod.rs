@@ -6,10 +6,12 @@
 //! * [`tldr`]: short posts, good and bad summaries, and an oracle that counts the facts of any summary.
 //! * [`shapes`]: coloured shapes with captions, and an oracle that reads a picture back.
 //! * [`chimera`]: requests for creatures, refined prompts that tell their parts, and pictures of them.
+//! * [`bins`]: segments of a gripper that fetches an object, scored by an oracle's advantage.
 //! * [`motion`]: requests for moving shapes, a latent code for every frame, and clips of eight frames.
 
 use std::cmp::Ordering;
 
+pub mod bins;
 pub mod chimera;
 mod draw;
 pub mod motion;

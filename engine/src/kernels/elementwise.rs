@@ -27,6 +27,9 @@ pub(crate) struct Silu;
 /// `x sigmoid(1.702 x)`.
 #[derive(Debug)]
 pub(crate) struct QuickGelu;
+/// `tanh(x)`, which is `2 sigmoid(2 x) - 1`.
+#[derive(Debug)]
+pub(crate) struct Tanh;
 /// `x`.
 #[derive(Debug)]
 pub(crate) struct Same;
@@ -95,6 +98,21 @@ impl Curve for QuickGelu {
         let steep = x * T::of(1.702);
         let gate = steep.sigmoid();
         (steep * gate).fused(T::one() - gate, gate)
+    }
+}
+
+impl Curve for Tanh {
+    const NAME: &'static str = "tanh";
+
+    #[inline(always)]
+    fn value<T: Real>(x: T) -> T {
+        (x + x).sigmoid().fused(T::of(2.), -T::one())
+    }
+
+    #[inline(always)]
+    fn slope<T: Real>(x: T) -> T {
+        let gate = (x + x).sigmoid();
+        T::of(4.) * gate * (T::one() - gate)
     }
 }
 

@@ -31,6 +31,11 @@ pub fn quick_gelu(x: &Tensor) -> Result<Tensor> {
     fused_or!(&[x], T => activation::<T, kernel::QuickGelu>(x), composed::quick_gelu(x))
 }
 
+/// The hyperbolic tangent.
+pub fn tanh(x: &Tensor) -> Result<Tensor> {
+    fused_or!(&[x], T => activation::<T, kernel::Tanh>(x), composed::tanh(x))
+}
+
 /// The gated linear unit with [`gelu`]: the first half of each row times [`gelu`] of the second.
 ///
 /// # Shapes

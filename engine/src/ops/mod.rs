@@ -27,7 +27,7 @@ pub use crate::layout::{Block, Forest, Heads, Pairing, QkvLayout, Segment};
 pub use attention::{forest_attention, forest_attention_packed};
 pub use cached::{CacheBlock, CachedSequence, cached_attention};
 pub use convolution::{Convolution, Padding, conv2d};
-pub use elementwise::{add, geglu, gelu, gelu_tanh, quick_gelu, silu, swiglu};
+pub use elementwise::{add, geglu, gelu, gelu_tanh, quick_gelu, silu, swiglu, tanh};
 pub use embedding::embedding;
 pub use full_attention::block_attention;
 pub use grid::Grid;

@@ -14,6 +14,7 @@ fn activations() {
     check_at(std::slice::from_ref(&x), &|x| super::gelu(&x[0]), &|x| composed::gelu(&x[0]));
     check_at(std::slice::from_ref(&x), &|x| super::gelu_tanh(&x[0]), &|x| composed::gelu_tanh(&x[0]));
     check_at(std::slice::from_ref(&x), &|x| super::silu(&x[0]), &|x| composed::silu(&x[0]));
+    check_at(std::slice::from_ref(&x), &|x| super::tanh(&x[0]), &|x| composed::tanh(&x[0]));
     let up = tensor(2, &[7, 19]);
     check_at(&[x, up], &|x| super::swiglu(&x[0], &x[1]), &|x| composed::swiglu(&x[0], &x[1]));
     check(&[&[5, 33], &[5, 33]], &|x| super::add(&x[0], &x[1]), &|x| composed::add(&x[0], &x[1]));

@@ -17,14 +17,14 @@ use models::formats::{load, load_unet};
 use models::unet::UNetConfig;
 use objectives::{Comparison, Demonstration, Objective, Sft};
 use policies::{Learner, Persist, Policy};
-use recipes::Failure;
 use serde::{Deserialize, Serialize};
 use train::token::TokenSource;
-use train::{CacheKey, Ending, Observers, Settings, Source, Training};
+use train::{Settings, Source};
 
 use self::clip_judge::ClipJudge;
 use self::learning::{EMA, Stage, WEIGHTS, objective, together};
 use self::wiring::{Drawings, NAMES, Pairs, Parts, Plans, Size, Video, draws};
+use crate::fit::Fit;
 use crate::result::{Claim, FigureResult, Rule, Table};
 use crate::statistics::Measured;
 use crate::{Figure, Result, Scale, Setup};
@@ -170,17 +170,8 @@ fn fit<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
     settings: &Settings,
     folder: &Path,
 ) -> Result<()> {
-    setup.reporter.info(&format!("run {}", folder.file_name().unwrap_or_default().display()));
-    let key = CacheKey { model: learner.fingerprint()?, data: format!("motion {} {}", settings.seed, data.len()) };
-    let training = Training::new(mdp, data, objective).settings(settings.clone()).key(key);
-    let training = match reference {
-        Some(reference) => training.reference(reference),
-        None => training,
-    };
-    let monitor = &mut *setup.reporter.monitor();
-    let observers = Observers { stop: Some(setup.reporter.stop()), ..Observers::monitor(monitor) };
-    let ended = training.watched(learner, folder, observers)?;
-    if ended.ending == Ending::Interrupted { Err(Failure::Interrupted) } else { Ok(()) }
+    let (settings, name) = (settings.clone(), format!("motion {} {}", settings.seed, data.len()));
+    Fit { mdp, data, held_out: None, reference, objective, settings, name }.run(setup, learner, folder)
 }
 
 impl Setup<'_> {

@@ -65,6 +65,11 @@ pub fn silu(x: &Tensor) -> Result<Tensor> {
     x.silu()
 }
 
+/// See [`super::tanh`].
+pub fn tanh(x: &Tensor) -> Result<Tensor> {
+    x.tanh()
+}
+
 /// See [`super::swiglu`].
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     gate.silu()? * up

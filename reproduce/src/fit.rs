@@ -1,0 +1,41 @@
+//! Training with a learner and a source of one's own, kept below the folder of results.
+use std::path::Path;
+
+use mdp::Mdp;
+use objectives::Objective;
+use policies::{Learner, Persist, Policy};
+use recipes::Failure;
+use train::{CacheKey, Ending, Observers, Settings, Source, Training};
+
+use crate::{Result, Setup};
+
+/// What is learned from and against.
+pub(crate) struct Fit<'a, M: Mdp, S: Source<Mdp = M>> {
+    pub(crate) mdp: &'a M,
+    pub(crate) data: &'a S,
+    pub(crate) held_out: Option<&'a S>,
+    pub(crate) reference: Option<&'a dyn Policy<M>>,
+    pub(crate) objective: &'a dyn Objective<Feedback = S::Feedback>,
+    pub(crate) settings: Settings,
+    /// The name of the data, for the run's key.
+    pub(crate) name: String,
+}
+
+impl<M: Mdp, S: Source<Mdp = M>> Fit<'_, M, S> {
+    /// Runs the training loop in a folder, or goes on where it was stopped.
+    pub(crate) fn run<L: Learner<M> + Persist>(self, setup: &Setup<'_>, learner: &mut L, folder: &Path) -> Result<()> {
+        setup.go_on()?;
+        setup.reporter.info(&format!("run {}", folder.file_name().unwrap_or_default().display()));
+        let key = CacheKey { model: learner.fingerprint()?, data: self.name };
+        let training = Training::new(self.mdp, self.data, self.objective).settings(self.settings).key(key);
+        let training = match self.reference {
+            Some(reference) => training.reference(reference),
+            None => training,
+        };
+        let training = training.held_out(self.held_out);
+        let monitor = &mut *setup.reporter.monitor();
+        let observers = Observers { stop: Some(setup.reporter.stop()), ..Observers::monitor(monitor) };
+        let ended = training.watched(learner, folder, observers)?;
+        if ended.ending == Ending::Interrupted { Err(Failure::Interrupted) } else { Ok(()) }
+    }
+}
