@@ -23,5 +23,6 @@
 //! - **A model and data of your own**: [`train::Training`] takes a problem, a source of examples and a loss. The examples
 //!   `02_language_model`, `03_denoiser` and `04_refiner_and_generator` are such programs.
 //! - **A problem of your own**: three functions of [`mdp::Mdp`] (example `05_your_own_mdp`; `06_video` is a hybrid).
+//! - **A world of your own**: tools, users, opponents that reply are one function of [`mdp::World`] (example `07_agent`).
 //! - **A loss of your own**: [`objectives::Link`] of a margin, or [`objectives::Objective`] of all numbers.
 pub use {datasets, engine, eval, mdp, models, objectives, policies, recipes, report, search, train};

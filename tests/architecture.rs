@@ -79,9 +79,10 @@ const MODELS_MAY_KNOW: [(&str, &[&str]); 18] = [
 ];
 
 /// The modules of `train` that are its loop, which knows no kind of problem.
-const LOOP: [&str; 22] = [
+const LOOP: [&str; 23] = [
     "best",
     "cache",
+    "demonstrations",
     "error",
     "evaluate",
     "evaluated",

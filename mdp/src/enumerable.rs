@@ -1,4 +1,4 @@
-use crate::{Episode, EpisodeOf, Mdp, MdpError};
+use crate::{EpisodeOf, Mdp, MdpError};
 
 /// A problem with finitely many actions, `0..n_actions()`, the same in every state (some may not be allowed).
 ///
@@ -29,7 +29,7 @@ pub fn all_episodes<M: Enumerable>(mdp: &M, start: &M::State, limit: usize) -> R
     let mut open = vec![(start.clone(), Vec::new())];
     while let Some((state, actions)) = open.pop() {
         if mdp.is_terminal(&state) {
-            found.push(Episode::whole(start.clone(), actions));
+            found.push(mdp.episode(start.clone(), actions));
         } else {
             for index in mdp.allowed(&state).into_iter().rev() {
                 let action = mdp.action(index);

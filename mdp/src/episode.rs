@@ -11,8 +11,8 @@ pub struct Piece<S, A> {
     pub weight: f64,
 }
 
-/// A trajectory, or the known parts of one: one piece for a response, several one-decision pieces for noise draws, one
-/// piece for each half of a hybrid.
+/// A trajectory, or the known parts of one: one piece for a response, one for each turn of a policy in a world that replies,
+/// several one-decision pieces for noise draws, one piece for each half of a hybrid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Episode<S, A> {
     /// The pieces; decisions are numbered consecutively over all of them.
@@ -26,6 +26,15 @@ impl<S, A> Episode<S, A> {
     /// An episode of one piece with weight 1.
     pub fn whole(start: S, actions: Vec<A>) -> Self {
         Self { pieces: vec![Piece { start, actions, weight: 1.0 }] }
+    }
+
+    /// The state after the last decision; `None` if there is no piece.
+    pub fn end<M: Mdp<State = S, Action = A>>(&self, mdp: &M) -> Option<S>
+    where
+        S: Clone,
+    {
+        let last = self.pieces.last()?;
+        Some(last.actions.iter().fold(last.start.clone(), |state, action| mdp.step(&state, action)))
     }
 
     /// Number of decisions.
@@ -60,6 +69,16 @@ mod tests {
         assert_eq!(hybrid.weights(), [0.5, 0.5, 2.0]);
         let both = weights(&[hybrid, Episode::whole(0, vec!['d'])]);
         assert_eq!(both.rows().collect::<Vec<_>>(), [&[0.5, 0.5, 2.0][..], &[1.0]]);
+    }
+
+    #[test]
+    fn an_episode_ends_after_its_last_decision() {
+        let mdp = crate::token::TokenMdp { vocabulary: 9, eos: vec![0], max_length: 9 };
+        let start = crate::token::TokenState::new([1]);
+        let end = Episode::whole(start.clone(), vec![2, 0]).end(&mdp);
+        assert_eq!(end.map(|state| state.response), Some(vec![2, 0]));
+        assert_eq!(Episode::whole(start.clone(), vec![]).end(&mdp), Some(start));
+        assert_eq!(Episode { pieces: vec![] }.end(&mdp), None);
     }
 
     #[test]

@@ -113,6 +113,12 @@ pub enum MdpError {
         /// The state, printed.
         state: String,
     },
+    /// Law: a world does not reply to its own reply.
+    #[error("the world replies to its own reply in {state}")]
+    RepliesToItself {
+        /// The state after the first reply, printed.
+        state: String,
+    },
     /// Law: `action` and `action_index` are inverse to each other.
     #[error("action {index} has the index {back} when asked for it")]
     Numbering {

@@ -13,7 +13,7 @@ use std::fmt::Debug;
 
 use rand::RngExt as _;
 
-use crate::{Enumerable, Episode, EpisodeOf, Mdp, MdpError, Rng};
+use crate::{Enumerable, Episode, EpisodeOf, InWorld, Mdp, MdpError, Rng, World};
 
 /// The size of a check by random walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +89,60 @@ where
         let allowed = mdp.allowed(state);
         (!allowed.is_empty()).then(|| mdp.action(allowed[rng.random_range(0..allowed.len())]))
     })
+}
+
+/// Checks a world on random episodes: it replies the same when asked twice, by actions that are allowed, and never to its own
+/// reply. The problem in the world must pass [`check`].
+///
+/// # Errors
+/// The first law found broken.
+pub fn check_world<M, W>(
+    in_world: &InWorld<M, W>,
+    contexts: &[M::Context],
+    walks: Walks,
+    rng: &mut Rng,
+    choose: impl Fn(&M::State, &mut Rng) -> Option<M::Action>,
+) -> Result<(), MdpError>
+where
+    M: Mdp,
+    W: World<M>,
+    M::State: PartialEq + Debug,
+    M::Action: PartialEq + Debug,
+{
+    for context in contexts {
+        for _ in 0..walks.n_episodes {
+            let mut state = replied(in_world, in_world.mdp.start(context))?;
+            let mut n_decisions = 0;
+            while !in_world.mdp.is_terminal(&state) {
+                if n_decisions == walks.max_decisions {
+                    return Err(MdpError::Endless { limit: walks.max_decisions });
+                }
+                let action = choose(&state, rng).ok_or_else(|| MdpError::Stuck { state: format!("{state:?}") })?;
+                state = replied(in_world, follow(&in_world.mdp, &state, &action)?)?;
+                n_decisions += 1;
+            }
+        }
+    }
+    check(in_world, contexts, walks, rng, choose)
+}
+
+/// Takes the steps of a world's reply, if there is one.
+fn replied<M, W>(in_world: &InWorld<M, W>, mut state: M::State) -> Result<M::State, MdpError>
+where
+    M: Mdp,
+    W: World<M>,
+    M::State: PartialEq + Debug,
+    M::Action: PartialEq + Debug,
+{
+    let reply = in_world.reply(&state);
+    same("reply", &state, &reply, &in_world.reply(&state))?;
+    for action in &reply {
+        state = follow(&in_world.mdp, &state, action)?;
+    }
+    if !reply.is_empty() && !in_world.reply(&state).is_empty() {
+        return Err(MdpError::RepliesToItself { state: format!("{state:?}") });
+    }
+    Ok(state)
 }
 
 /// Checks that an episode is possible: every action is allowed in its state, and none follows a terminal state.

@@ -62,7 +62,7 @@
 //!
 //! # Where to go next
 //! [`token::TokenMdp`] is the language model's problem, [`diffusion::DenoisingMdp`] the denoiser's, [`hybrid::Hybrid`]
-//! two problems in a row. [`Steps`] carries one
+//! two problems in a row, [`world`] a problem whose environment replies. [`Steps`] carries one
 //! number for each decision, which is all that the crates for policies and for losses exchange. [`Finite`] and
 //! [`soft_q`] are the ground truth of the tests.
 
@@ -79,6 +79,7 @@ pub mod laws;
 pub mod soft_q;
 mod steps;
 pub mod token;
+pub mod world;
 
 pub use enumerable::{Enumerable, all_episodes};
 pub use episode::{Episode, EpisodeOf, Piece, weights};
@@ -86,6 +87,7 @@ pub use error::MdpError;
 pub use explored::{Explored, explore};
 pub use finite::{Finite, FiniteState, Table};
 pub use steps::{Channels, Steps};
+pub use world::{InWorld, World};
 
 /// The one generator type; it is always passed in, and seeded by the caller.
 pub type Rng = rand_chacha::ChaCha8Rng;
@@ -115,6 +117,11 @@ pub trait Mdp {
     /// Whether `action` may be taken in `state`.
     fn allows(&self, _state: &Self::State, _action: &Self::Action) -> bool {
         true
+    }
+
+    /// The episode of decisions from a start: one piece, or one for each turn in a [`World`] that replies.
+    fn episode(&self, start: Self::State, actions: Vec<Self::Action>) -> Episode<Self::State, Self::Action> {
+        Episode::whole(start, actions)
     }
 }
 

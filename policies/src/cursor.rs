@@ -1,6 +1,6 @@
 //! Acting step by step over a batch of states, with caches for the policy's next step.
 
-use mdp::{Episode, EpisodeOf, Mdp, Rng};
+use mdp::{EpisodeOf, Mdp, Rng};
 
 use crate::{PolicyError, Proposal};
 
@@ -73,6 +73,38 @@ pub trait Cursor<M: Mdp> {
     /// # Errors
     /// The number of actions differs from the number of rows; an error of the policy.
     fn advance(&mut self, actions: &[M::Action]) -> Result<(), PolicyError>;
+
+    /// Takes given actions in each row, none or several: the reply of a world, which the policy did not choose.
+    ///
+    /// Unless it is overridden, every row is opened again at its state afterwards. Override it where rows can keep what they
+    /// cached.
+    ///
+    /// # Errors
+    /// The number of lists differs from the number of rows; an error of the policy.
+    fn follow(&mut self, given: &[Vec<M::Action>]) -> Result<(), PolicyError> {
+        one_each("lists of given actions", self.states().len(), given.len())?;
+        let mut live: Vec<usize> = (0..given.len()).collect();
+        let (mut rows, mut states) = (Vec::with_capacity(given.len()), Vec::with_capacity(given.len()));
+        // All rows of a cursor advance together, so those that have come to their end leave.
+        for place in 0.. {
+            let (stay, leave): (Vec<usize>, Vec<usize>) =
+                (0..live.len()).partition(|&row| given[live[row]].len() > place);
+            rows.extend(leave.iter().map(|&row| live[row]));
+            states.extend(leave.iter().map(|&row| self.states()[row].clone()));
+            self.select(&stay);
+            live = stay.iter().map(|&row| live[row]).collect();
+            if live.is_empty() {
+                break;
+            }
+            let actions: Vec<M::Action> = live.iter().map(|&row| given[row][place].clone()).collect();
+            self.advance(&actions)?;
+        }
+        self.extend(&states)?;
+        let mut order = vec![0; rows.len()];
+        rows.iter().enumerate().for_each(|(at, &row)| order[row] = at);
+        self.select(&order);
+        Ok(())
+    }
 
     /// Replaces row i by the old row `rows[i]`: a row that is not named is dropped, one named twice branches.
     ///
@@ -191,5 +223,5 @@ pub fn act_until<'c, M: Mdp>(
             live = stays.iter().map(|&row| live[row]).collect();
         }
     }
-    Ok(starts.into_iter().zip(actions).map(|(start, actions)| Episode::whole(start, actions)).collect())
+    Ok(starts.into_iter().zip(actions).map(|(start, actions)| mdp.episode(start, actions)).collect())
 }

@@ -25,9 +25,10 @@
 //! ```
 //!
 //! # Where to go next
-//! [`Policy`], [`Learner`] and [`Persist`] are the traits, a [`Cursor`] acts step by step, [`Pair`] combines two policies to
-//! one of a hybrid problem, [`tabular`] has a policy small enough to follow by hand. [`laws`] is the first test to write
+//! [`Policy`], [`Learner`] and [`Persist`] are the traits, a [`Cursor`] acts step by step, [`Agent`] acts in a world that
+//! replies, [`Pair`] combines two policies to one of a hybrid problem, [`tabular`] has a policy small enough to follow by hand. [`laws`] is the first test to write
 //! for your own policy.
+mod agent;
 mod cursor;
 mod error;
 pub mod gaussian;
@@ -36,6 +37,7 @@ mod pair;
 mod policy;
 mod proposal;
 pub mod tabular;
+pub use agent::Agent;
 pub use cursor::{Cursor, Taking, act, act_until, one_each};
 pub use error::{BoxError, PolicyError};
 pub use gaussian::GaussianTable;

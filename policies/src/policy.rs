@@ -135,6 +135,14 @@ impl<M: Mdp, P: Policy<M> + ?Sized> Cursor<M> for Replay<'_, M, P> {
         Ok(())
     }
 
+    fn follow(&mut self, given: &[Vec<M::Action>]) -> Result<(), PolicyError> {
+        one_each("lists of given actions", self.states.len(), given.len())?;
+        for (state, given) in self.states.iter_mut().zip(given) {
+            *state = given.iter().fold(state.clone(), |state, action| self.mdp.step(&state, action));
+        }
+        Ok(())
+    }
+
     fn select(&mut self, rows: &[usize]) {
         self.states = rows.iter().map(|&row| self.states[row].clone()).collect();
     }

@@ -22,11 +22,15 @@ pub enum Figure {
     Hybrid,
     /// Appendix D.1: latent codes and a decoder of clips.
     Video,
+    /// Sections 5.2 and 6: reasoning from checked answers, and verifiers.
+    Verifier,
+    /// Section 6: agents that learn from whole trajectories.
+    Agents,
 }
 
 impl Figure {
     /// All figures, in the paper's order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Theory,
         Self::Credit,
         Self::Beams,
@@ -35,6 +39,8 @@ impl Figure {
         Self::Diffusion,
         Self::Hybrid,
         Self::Video,
+        Self::Verifier,
+        Self::Agents,
     ];
 
     /// The word for it on a command line and in file names.
@@ -48,6 +54,8 @@ impl Figure {
             Self::Diffusion => "diffusion",
             Self::Hybrid => "hybrid",
             Self::Video => "video",
+            Self::Verifier => "verifier",
+            Self::Agents => "agents",
         }
     }
 
@@ -67,6 +75,8 @@ impl Figure {
             Self::Diffusion => "Appendix B, sampling schemes of diffusion",
             Self::Hybrid => "Figure 4 and Appendix D, a refiner and a generator",
             Self::Video => "Appendix D.1, latent codes and a decoder of clips",
+            Self::Verifier => "Sections 5.2 and 6, reasoning and verifiers",
+            Self::Agents => "Section 6, agents",
         }
     }
 }

@@ -39,3 +39,20 @@ impl<M: Mdp, S: Source<Mdp = M>> Fit<'_, M, S> {
         if ended.ending == Ending::Interrupted { Err(Failure::Interrupted) } else { Ok(()) }
     }
 }
+
+/// A problem, its data and the reference.
+pub(crate) type Learned<'a, M, S> = (&'a M, &'a S, Option<&'a dyn Policy<M>>);
+
+/// Runs the training loop without held-out data, as [`Fit::run`].
+pub(crate) fn fit<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
+    setup: &Setup<'_>,
+    (mdp, data, reference): Learned<'_, M, S>,
+    objective: &dyn Objective<Feedback = S::Feedback>,
+    learner: &mut L,
+    settings: &Settings,
+    folder: &Path,
+) -> Result<()> {
+    let folder_name = folder.file_name().unwrap_or_default().display().to_string();
+    let (settings, name) = (settings.clone(), format!("{folder_name} {} {}", settings.seed, data.len()));
+    Fit { mdp, data, held_out: None, reference, objective, settings, name }.run(setup, learner, folder)
+}

@@ -22,6 +22,7 @@
 //! assert!(setup.out.join("index.html").is_file());
 //! # Ok::<(), recipes::Failure>(())
 //! ```
+mod agents;
 mod beams;
 mod cpl;
 mod credit;
@@ -36,8 +37,10 @@ mod page;
 mod result;
 mod runs;
 mod setup;
+mod small;
 mod statistics;
 mod theory;
+mod verifier;
 mod video;
 
 use std::path::PathBuf;
@@ -94,6 +97,8 @@ fn measure(figure: Figure, setup: &Setup<'_>) -> Result<FigureResult> {
         Figure::Diffusion => diffusion::run(setup),
         Figure::Hybrid => hybrid::run(setup),
         Figure::Video => video::run(setup),
+        Figure::Verifier => verifier::run(setup),
+        Figure::Agents => agents::run(setup),
     }?;
     folder::write(setup, &result)?;
     Ok(result)

@@ -110,6 +110,23 @@ pub(crate) struct Sizes {
     pub(crate) scenes: usize,
     /// Optimiser steps of the planner's and the decoder's demonstrations, and of both from preferences.
     pub(crate) video_steps: [usize; 3],
+    /// The figure of verifiers.
+    pub(crate) reasoning: TrialSizes,
+    /// The figure of agents.
+    pub(crate) agents: TrialSizes,
+}
+
+/// The numbers of a figure whose policies learn from their own tries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TrialSizes {
+    /// Optimiser steps of the base, with 32 demonstrations each.
+    pub(crate) base_steps: usize,
+    /// Problems that are tried, and how often each.
+    pub(crate) tried: [u64; 2],
+    /// Optimiser steps of imitation and of DPO, with 32 examples each.
+    pub(crate) steps: [usize; 2],
+    /// Test problems.
+    pub(crate) tests: u64,
 }
 
 const FULL: Sizes = Sizes {
@@ -132,6 +149,8 @@ const FULL: Sizes = Sizes {
     control_steps: [600, 1200],
     scenes: 256,
     video_steps: [700, 1200, 256],
+    reasoning: TrialSizes { base_steps: 1000, tried: [1024, 8], steps: [64, 128], tests: 512 },
+    agents: TrialSizes { base_steps: 600, tried: [1024, 4], steps: [64, 64], tests: 512 },
 };
 
 const QUICK: Sizes = Sizes {
@@ -154,6 +173,8 @@ const QUICK: Sizes = Sizes {
     control_steps: [2, 2],
     scenes: 4,
     video_steps: [4, 2, 2],
+    reasoning: TrialSizes { base_steps: 2, tried: [4, 2], steps: [2, 2], tests: 2 },
+    agents: TrialSizes { base_steps: 2, tried: [4, 2], steps: [2, 2], tests: 2 },
 };
 
 impl Setup<'_> {

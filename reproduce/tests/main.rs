@@ -73,6 +73,16 @@ fn video_runs() {
 }
 
 #[test]
+fn verifier_runs() {
+    measured(Figure::Verifier);
+}
+
+#[test]
+fn agents_run() {
+    measured(Figure::Agents);
+}
+
+#[test]
 fn a_folder_of_other_settings_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");

@@ -3,7 +3,7 @@ use mdp::{Episode, Mdp};
 /// An episode that a search found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found<S, A> {
-    /// The start and the actions, in one piece.
+    /// The start and the actions: in one piece, or in one for each turn in a world that replies.
     pub episode: Episode<S, A>,
     /// The ranking key: the sum of gains, which a beam divides by the length to the power of the penalty.
     pub score: f64,

@@ -18,6 +18,9 @@
 //! | [`Rerank`] | another method's rows, ranked by another score |
 //! | [`Refinements`] | a method's rows to the hand-off of a hybrid problem, and another's below each |
 //!
+//! A problem in a world that replies (`mdp::InWorld`, with `policies::Agent`) is searched like any other: the replies of tools and
+//! users are part of the states, so that they are neither candidates nor in any score.
+//!
 //! Likelihood search on an optimal policy is reward search (Rafailov et al. 2024, "From r to Q*", Eq. 12 and 13), so a
 //! beam over a policy trained on preferences searches its implicit reward, and a wide beam over-optimises it. The cost
 //! is therefore counted in policy evaluations and reported with the result ([`Spent`]); a budget bounds it.

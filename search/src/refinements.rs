@@ -34,7 +34,7 @@ impl<A: Mdp, B: Mdp, H: Handoff<A, B>> Method<Hybrid<A, B, H>> for Refinements<'
         let (budgets, rooms) = (budgets.clone(), budgets);
         let outer = Task { search: to_hand_off, starts, longest, budgets, rngs: &mut *rngs, watch: &mut *watch };
         let mut outcomes = self.outer.search(outer)?;
-        let mut refined = Refined::of(&search, &mut outcomes, longest, &rooms, rngs);
+        let mut refined = Refined::of(&search, &mut outcomes, (starts, longest), &rooms, rngs);
         let inner = Task {
             search,
             starts: &refined.states,
@@ -70,7 +70,7 @@ impl<M: Mdp> Refined<M> {
     fn of(
         search: &Search<'_, M>,
         outcomes: &mut [OutcomeOf<M>],
-        longest: &[usize],
+        (starts, longest): (&[M::State], &[usize]),
         budgets: &[usize],
         rngs: &mut [Rng],
     ) -> Self {
@@ -81,8 +81,7 @@ impl<M: Mdp> Refined<M> {
             let room = if budgets[start] == usize::MAX { usize::MAX } else { room / outcome.found.len().max(1) };
             for mut found in std::mem::take(&mut outcome.found) {
                 let n_left = longest[start].saturating_sub(found.length());
-                let piece = &found.episode.pieces[0];
-                let state = piece.actions.iter().fold(piece.start.clone(), |state, a| search.mdp.step(&state, a));
+                let state = found.episode.end(search.mdp).unwrap_or_else(|| starts[start].clone());
                 let is_whole = n_left == 0 || search.mdp.is_terminal(&state);
                 if room == 0 || is_whole || !found.is_finished {
                     found.is_finished &= is_whole;

@@ -1,9 +1,9 @@
 use mdp::chance::fork;
-use mdp::{Episode, Mdp, Rng};
+use mdp::{Mdp, Rng};
 use policies::{Cursor, Proposal};
 
 use crate::error::{Result, SearchError, count};
-use crate::found::{Found, Outcome, OutcomeOf};
+use crate::found::{Found, FoundOf, Outcome, OutcomeOf};
 use crate::score::Scorer;
 use crate::task::{Progress, Search, Task, Watch};
 
@@ -335,7 +335,7 @@ impl<'a, M: Mdp> Rows<'a, M> {
         let mut outcomes: Vec<OutcomeOf<M>> = self.spent.iter().map(|&spent| Outcome::new(Vec::new(), spent)).collect();
         for row in ended {
             let start = row.start;
-            outcomes[start].found.push(found(&self.starts[start], row));
+            outcomes[start].found.push(found(self.search.mdp, &self.starts[start], row));
         }
         outcomes
     }
@@ -363,8 +363,8 @@ fn candidates_of<A>(row: &Row<A>, proposals: Vec<Proposal<A>>, gains: Vec<f64>) 
 }
 
 /// A row that is over, as an episode from its start.
-fn found<S: Clone, A>(start: &S, row: Row<A>) -> Found<S, A> {
+fn found<M: Mdp>(mdp: &M, start: &M::State, row: Row<M::Action>) -> FoundOf<M> {
     let Row { actions, log_probs, gains, score, is_over, .. } = row;
-    let episode = Episode::whole(start.clone(), actions);
+    let episode = mdp.episode(start.clone(), actions);
     Found { episode, score, log_probs, gains, weight: 1.0, is_finished: is_over }
 }

@@ -34,6 +34,7 @@
 mod best;
 mod cache;
 pub mod control;
+mod demonstrations;
 pub mod diffusion;
 mod error;
 mod evaluate;
@@ -63,6 +64,7 @@ mod trial;
 
 pub use best::is_better_lower;
 pub use cache::{CacheKey, ReferenceCache};
+pub use demonstrations::Demonstrations;
 pub use error::TrainError;
 pub use evaluate::evaluate;
 pub use evaluated::Evaluated;

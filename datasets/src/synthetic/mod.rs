@@ -8,12 +8,16 @@
 //! * [`chimera`]: requests for creatures, refined prompts that tell their parts, and pictures of them.
 //! * [`bins`]: segments of a gripper that fetches an object, scored by an oracle's advantage.
 //! * [`motion`]: requests for moving shapes, a latent code for every frame, and clips of eight frames.
+//! * [`arithmetic`]: sums that are worked step by step, and an oracle that finds the first wrong step.
+//! * [`lookup`]: questions that a policy answers by looking things up in registers, the world of an agent.
 
 use std::cmp::Ordering;
 
+pub mod arithmetic;
 pub mod bins;
 pub mod chimera;
 mod draw;
+pub mod lookup;
 pub mod motion;
 mod pattern;
 pub mod shapes;

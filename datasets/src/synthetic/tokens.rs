@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 /// The token that ends a response; its id is 0.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
+/// The id of the first word: the end of the text and every byte come first.
+pub(super) const FIRST_WORD: u32 = 1 + 256;
+
 /// A byte-level tokenizer without merges, as the text of a `tokenizer.json`.
 ///
 /// `pattern` splits a text into candidate tokens; every character must be part of a match. Each of `words`, written

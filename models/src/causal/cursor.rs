@@ -207,6 +207,18 @@ impl Cursor<TokenMdp> for TokenCursor<'_> {
         Ok(())
     }
 
+    fn follow(&mut self, given: &[Vec<u32>]) -> Result<(), PolicyError> {
+        one_each("lists of given actions", self.rows.len(), given.len())?;
+        for ((row, state), given) in self.rows.iter_mut().zip(&mut self.states).zip(given) {
+            self.model.limits().check_tokens(given, format_args!("the given actions"))?;
+            if !given.is_empty() {
+                state.response.extend(given);
+                row.logits = None;
+            }
+        }
+        Ok(())
+    }
+
     fn select(&mut self, rows: &[usize]) {
         let mut left = vec![0; self.rows.len()];
         for &row in rows {

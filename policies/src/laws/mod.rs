@@ -16,7 +16,7 @@ pub use self::broken::BrokenLaw;
 use self::broken::{compare, count, finite, gradient, near};
 pub use self::channels::random_slopes;
 use self::channels::{joined, linear, scaled, sliced};
-use crate::{BoxError, Learner, Policy};
+use crate::{BoxError, Cursor, Learner, Policy};
 
 /// Checks a policy on episodes that it rolls out from `starts`, and returns them.
 ///
@@ -79,7 +79,7 @@ where
     compare(law, &scores, &joined(&apart), tolerance)
 }
 
-/// Checks that a cursor that was advanced, branched and reordered gives the log-probabilities of a new cursor at the
+/// Checks that a cursor that was advanced, branched, reordered and followed given actions gives the log-probabilities of a new cursor at the
 /// same states, that rows keep their places, and that several actions of a row are scored as each alone.
 ///
 /// # Errors
@@ -127,9 +127,33 @@ where
         let law = "a cursor is one opened at its states";
         compare(law, &Steps::from_iter([ours]).into(), &Steps::from_iter([fresh]).into(), tolerance)?;
         candidates::check(cursor.as_mut(), seed, tolerance)?;
-        cursor.advance(&actions)?;
+        if step == 2 {
+            follow(mdp, cursor.as_mut(), &actions)?;
+        } else {
+            cursor.advance(&actions)?;
+        }
     }
     Ok(())
+}
+
+/// Gives every second row its action, and the others none.
+fn follow<M: Mdp<State: PartialEq>>(
+    mdp: &M,
+    cursor: &mut dyn Cursor<M>,
+    actions: &[M::Action],
+) -> Result<(), BoxError> {
+    let given: Vec<Vec<M::Action>> =
+        actions.iter().enumerate().map(|(row, action)| vec![action.clone(); row % 2]).collect();
+    let rows = cursor.states().iter().zip(&given);
+    let after = |(state, given): (&M::State, &Vec<M::Action>)| {
+        given.first().map_or_else(|| state.clone(), |action| mdp.step(state, action))
+    };
+    let expected: Vec<M::State> = rows.map(after).collect();
+    cursor.follow(&given)?;
+    if cursor.states() == expected {
+        return Ok(());
+    }
+    Err(BrokenLaw::Count { function: "follow", expected: expected.len(), got: cursor.states().len() }.into())
 }
 
 /// Checks the proposals of an enumerable policy: allowed, sorted best first, with the log-probabilities of `score` and

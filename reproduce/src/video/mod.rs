@@ -7,24 +7,21 @@ mod learning;
 #[path = "../../../examples/06_video/wiring.rs"]
 mod wiring;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use candle_core::Device;
 use datasets::synthetic::motion::{MotionProblem, Split};
-use mdp::Mdp;
 use models::causal::CausalConfig;
 use models::formats::{load, load_unet};
 use models::unet::UNetConfig;
-use objectives::{Comparison, Demonstration, Objective, Sft};
-use policies::{Learner, Persist, Policy};
+use objectives::{Comparison, Demonstration, Sft};
 use serde::{Deserialize, Serialize};
 use train::token::TokenSource;
-use train::{Settings, Source};
 
 use self::clip_judge::ClipJudge;
 use self::learning::{EMA, Stage, WEIGHTS, objective, together};
 use self::wiring::{Drawings, NAMES, Pairs, Parts, Plans, Size, Video, draws};
-use crate::fit::Fit;
+use crate::fit::fit;
 use crate::result::{Claim, FigureResult, Rule, Table};
 use crate::statistics::Measured;
 use crate::{Figure, Result, Scale, Setup};
@@ -156,22 +153,6 @@ fn decoder(setup: &Setup<'_>, video: &Video) -> Result<Parts<UNetConfig>> {
     }
     let files = load_unet(&folder.join("model"), &Device::Cpu)?;
     Ok((files.config, files.tensors))
-}
-
-/// A problem, its data and the reference.
-type Learned<'a, M, S> = (&'a M, &'a S, Option<&'a dyn Policy<M>>);
-
-/// Runs the training loop in a folder of its own, or goes on where it was stopped.
-fn fit<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
-    setup: &Setup<'_>,
-    (mdp, data, reference): Learned<'_, M, S>,
-    objective: &dyn Objective<Feedback = S::Feedback>,
-    learner: &mut L,
-    settings: &Settings,
-    folder: &Path,
-) -> Result<()> {
-    let (settings, name) = (settings.clone(), format!("motion {} {}", settings.seed, data.len()));
-    Fit { mdp, data, held_out: None, reference, objective, settings, name }.run(setup, learner, folder)
 }
 
 impl Setup<'_> {

@@ -11,6 +11,7 @@ mod refusals;
 mod samples;
 mod scores;
 mod trees;
+mod worlds;
 
 use mdp::{Enumerable, EpisodeOf, Mdp, Rng, all_episodes};
 use policies::{Policy, Tabular};

@@ -29,8 +29,7 @@ pub fn tokenizer_json() -> String {
 
 /// The token id of a code. Codes have consecutive ids in index order, at the end of the vocabulary.
 pub fn code_token(code: &Code) -> u32 {
-    // The end of the text and every byte come first.
-    (1 + 256 + HEADINGS.len() + WORDS.len() + code.index()) as u32
+    tokens::FIRST_WORD + (HEADINGS.len() + WORDS.len() + code.index()) as u32
 }
 
 /// The planner's prompt for a request.

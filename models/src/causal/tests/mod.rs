@@ -6,6 +6,7 @@ mod forests;
 mod gradients;
 mod sampling;
 mod storage;
+mod worlds;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
