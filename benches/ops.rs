@@ -7,8 +7,8 @@
 use candle_core::{Device, Result, Tensor, Var};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hybrid_dpo::engine::ops::{
-    self, Block, Convolution, Forest, Grid, Heads, NormActivation, Padding, Pairing, QkvLayout, Rope, RopeScaling,
-    VocabularyQuery, WeightLayout, composed,
+    self, AttentionForm, Block, Convolution, Forest, Grid, Heads, LogitForm, NormActivation, Padding, Pairing,
+    QkvLayout, Rope, RopeScaling, VocabularyQuery, WeightLayout, composed,
 };
 use std::hint::black_box;
 use std::sync::Arc;
@@ -86,7 +86,13 @@ fn log_probabilities(criterion: &mut Criterion) {
         let (hidden, matrix) = (var(&[n, WIDTH], 1.), var(&[VOCABULARY, WIDTH], 0.05));
         let rows: Vec<u32> = (0..n as u32).collect();
         let targets: Vec<u32> = (0..n as u32).map(|i| i * 31 % VOCABULARY as u32).collect();
-        let query = VocabularyQuery { rows: &rows, targets: &targets, reference: None, diagnostics: false };
+        let query = VocabularyQuery {
+            rows: &rows,
+            targets: &targets,
+            reference: None,
+            forms: [LogitForm::PLAIN; 2],
+            diagnostics: false,
+        };
         compare(
             criterion,
             &format!("log-prob/{n}x{WIDTH}x{VOCABULARY}"),
@@ -100,13 +106,13 @@ fn log_probabilities(criterion: &mut Criterion) {
 fn attention(criterion: &mut Criterion) {
     let forest = forest();
     let n = forest.n_rows();
-    let (qkv, rope) = (var(&[n, 3 * WIDTH], 1.), Rope::new(10_000., 16, Pairing::Halves, RopeScaling::None));
+    let (qkv, rope) = (var(&[n, 3 * WIDTH], 1.), Rope::new(10_000., 16, Pairing::Halves, &RopeScaling::None));
     compare(
         criterion,
         &format!("attention/4x(350+2x40)x{WIDTH}"),
         None,
-        &|| ops::forest_attention_packed(&qkv, HEADS, QkvLayout::PerHead, &forest),
-        &|| composed::forest_attention_packed(&qkv, HEADS, QkvLayout::PerHead, &forest),
+        &|| ops::forest_attention_packed(&qkv, HEADS, AttentionForm::default(), QkvLayout::PerHead, &forest),
+        &|| composed::forest_attention_packed(&qkv, HEADS, AttentionForm::default(), QkvLayout::PerHead, &forest),
     );
     let positions = forest.positions();
     compare(

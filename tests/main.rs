@@ -5,6 +5,7 @@ mod causal_golden;
 mod circles;
 #[cfg(feature = "cli")]
 mod cli;
+mod families_golden;
 mod formats;
 mod hybrid;
 mod micro_batches;

@@ -83,7 +83,7 @@ fn load_as_it_is(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
 pub(crate) fn say_ignored(files: &ModelFiles, reporter: &dyn Reporter) {
     let ignored = files.config.ignored_settings();
     if !ignored.is_empty() {
-        let (path, model) = (files.path.display(), files.config.architecture.model_type());
+        let (path, model) = (files.path.display(), files.config.family.model_type());
         reporter.info(&format!(
             "{path}: no settings of a {model} model, ignored as by transformers: {}",
             ignored.join(", ")

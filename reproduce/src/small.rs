@@ -189,7 +189,8 @@ impl Setup<'_> {
             if data.is_empty() {
                 return Ok(false);
             }
-            let (reference, settings) = (start.clone().frozen()?, Settings { beta: preferring.beta, ..lesson.settings() });
+            let (reference, settings) =
+                (start.clone().frozen()?, Settings { beta: preferring.beta, ..lesson.settings() });
             let objective = preferring.objective()?;
             fit(self, (mdp, &data, Some(&reference)), &objective, &mut learner(start)?, &settings, folder)?;
             Ok(true)

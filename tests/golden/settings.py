@@ -15,7 +15,8 @@ from pathlib import Path
 
 import peft
 from gguf.constants import Keys
-from transformers import GenerationConfig, GPT2Config, GPTNeoXConfig, LlamaConfig, Qwen2Config
+import transformers
+from transformers import GenerationConfig
 
 OUT = Path(__file__).parent / "settings" / "settings.json"
 
@@ -34,7 +35,11 @@ def gguf_keys(group):
     return keys
 
 
-classes = {config.__name__: declared(config) for config in (LlamaConfig, Qwen2Config, GPTNeoXConfig, GPT2Config)}
+FAMILIES = (
+    "Llama", "Qwen2", "GPTNeoX", "GPT2", "Qwen3", "Mistral", "Ministral", "SmolLM3", "Gemma", "Gemma2", "Gemma3Text",
+    "Granite", "Olmo2", "Olmo3", "Phi3",
+)
+classes = {f"{family}Config": declared(getattr(transformers, f"{family}Config")) for family in FAMILIES}
 classes["GenerationConfig"] = sorted(set(vars(GenerationConfig())) | set(GenerationConfig._get_default_generation_params()))
 classes["LoraConfig"] = sorted(field.name for field in dataclasses.fields(peft.LoraConfig))
 classes["gguf"] = sorted(set(gguf_keys(Keys)))

@@ -66,8 +66,9 @@ CONFIGS = [
     ("llama", {"rotary_pct": 0.5, "rotary_emb_base": 50}, SAME),
     ("llama", {"rope_parameters": {**LINEAR, "rope_theta": 500.0}, "partial_rotary_factor": 0.5}, "partial_rotary_factor"),
     ("llama", {"rope_parameters": {"full_attention": {**LINEAR, "rope_theta": 500.0}}}, "full_attention"),
-    ("llama", {"rope_parameters": {"rope_type": "yarn", "factor": 2.0, "rope_theta": 500.0}}, "yarn"),
-    ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 500.0}}, "dynamic"),
+    ("llama", {"rope_parameters": {"rope_type": "yarn", "factor": 2.0, "rope_theta": 500.0}}, SAME),
+    ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 500.0}}, SAME),
+    ("llama", {"rope_parameters": {"rope_type": "axial", "rope_theta": 500.0}}, "axial"),
     ("llama", {"sliding_window": 4, "attn_logit_softcapping": 1.0, "query_pre_attn_scalar": 3}, SAME),
     ("llama", {"layer_types": ["sliding_attention"] * 3, "sliding_window": 4, "use_sliding_window": True}, SAME),
     ("llama", {"logit_scale": 2.0, "embedding_multiplier": 3.0, "use_qk_norm": True, "clip_qkv": 0.1}, SAME),
@@ -84,8 +85,8 @@ CONFIGS = [
     ("qwen2", {**WINDOWS, "sliding_window": None, "max_window_layers": 0, "layer_types": None}, SAME),
     ("qwen2", {**WINDOWS, "sliding_window": 128, "max_window_layers": 0, "layer_types": None}, SAME),
     ("qwen2", {"use_sliding_window": False, "sliding_window": 4, "max_window_layers": 0, "layer_types": None}, SAME),
-    ("qwen2", {**WINDOWS, "max_window_layers": 1, "layer_types": None}, "sliding_window"),
-    ("qwen2", {**WINDOWS, "layer_types": ["full_attention"] * 2 + ["sliding_attention"]}, "sliding_window"),
+    ("qwen2", {**WINDOWS, "max_window_layers": 1, "layer_types": None}, SAME),
+    ("qwen2", {**WINDOWS, "layer_types": ["full_attention"] * 2 + ["sliding_attention"]}, SAME),
     ("gpt-neox", {"rope_parameters": {**DEFAULT, "partial_rotary_factor": 0.4}}, SAME),  # 3 of 8 coordinates
     ("gpt-neox", {"rope_parameters": {**DEFAULT, "partial_rotary_factor": 0.9}}, SAME),  # 7 of 8
     ("gpt-neox", {"rope_parameters": None, "rotary_pct": 0.7, "rotary_emb_base": 300}, SAME),

@@ -119,7 +119,7 @@ impl Source for SegmentPairs<'_> {
     fn item(&self, index: usize) -> Result<Item<Recorded, Comparison>, BoxError> {
         let pair = self.pairs.get(index).ok_or_else(|| format!("there is no pair {index}"))?;
         let episodes = vec![episode(self.segments, pair.first), episode(self.segments, pair.second)];
-        let feedback = vec![Comparison { first: 0, second: 1, preference: pair.preference }];
+        let feedback = vec![Comparison { preference: pair.preference, ..Comparison::new(0, 1) }];
         Ok(Item { episodes, feedback, size: 2 * self.segments.length() })
     }
 

@@ -5,8 +5,9 @@
 
 use super::Real;
 use super::rows::{maximum, sum_of};
+use super::soft_cap::soft_cap;
 use super::vectors::{Vectorised, accumulate};
-use crate::layout::Heads;
+use crate::layout::{AttentionForm, Heads};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -81,13 +82,16 @@ impl BlockLayout {
 pub(crate) struct Cache<'a> {
     pub(crate) blocks: Vec<&'a [f32]>,
     pub(crate) n_tokens: usize,
+    /// The first token in the query's window.
+    pub(crate) first: usize,
 }
 
 impl<'a> Cache<'a> {
-    /// A block and how many of its tokens are the sequence's.
+    /// A block and how many of its tokens are the sequence's; none where the window sees none of them.
     fn block(&self, index: usize) -> Option<(&'a [f32], usize)> {
         let n_before = index * BLOCK;
-        (n_before < self.n_tokens).then(|| (self.blocks[index], BLOCK.min(self.n_tokens - n_before)))
+        (n_before < self.n_tokens && n_before + BLOCK > self.first)
+            .then(|| (self.blocks[index], BLOCK.min(self.n_tokens - n_before)))
     }
 
     /// Blocks of equal places are the same.
@@ -99,14 +103,14 @@ impl<'a> Cache<'a> {
 /// One query per sequence over that sequence's keys and values; queries `[sequences, query heads * size]`.
 ///
 /// A number does not depend on the other sequences, nor on which of them have blocks in common, to the bit.
-pub(crate) fn attention(queries: &[f32], heads: Heads, caches: &[Cache<'_>]) -> Vec<f32> {
+pub(crate) fn attention(queries: &[f32], heads: Heads, form: AttentionForm, caches: &[Cache<'_>]) -> Vec<f32> {
     let mut order: Vec<usize> = (0..caches.len()).collect();
     order.sort_by(|&a, &b| caches[a].places().cmp(caches[b].places()));
     let pieces: Vec<(&[usize], usize)> =
         order.chunks(PIECE).flat_map(|rows| (0..heads.key_value).map(move |head| (rows, head))).collect();
     let attended: Vec<Vec<f32>> = pieces
         .par_iter()
-        .map(|&(rows, key_head)| Arch::new().dispatch(Piece { queries, heads, caches, rows, key_head }))
+        .map(|&(rows, key_head)| Arch::new().dispatch(Piece { queries, heads, form, caches, rows, key_head }))
         .collect();
     let mut output = vec![0.; queries.len()];
     let (group, padded) = (heads.query / heads.key_value, heads.size.next_multiple_of(BLOCK));
@@ -123,6 +127,7 @@ pub(crate) fn attention(queries: &[f32], heads: Heads, caches: &[Cache<'_>]) -> 
 struct Piece<'a> {
     queries: &'a [f32],
     heads: Heads,
+    form: AttentionForm,
     caches: &'a [Cache<'a>],
     rows: &'a [usize],
     key_head: usize,
@@ -202,12 +207,22 @@ impl Piece<'_> {
     #[inline(always)]
     fn normalise(&self, scores: &mut [f32], width: usize) {
         let group = self.group();
-        let scale = 1. / (self.heads.size as f32).sqrt();
+        let scale = self.form.scale.map_or_else(|| 1. / (self.heads.size as f32).sqrt(), |scale| scale as f32);
+        // Bounded scores are scaled already.
+        let rest = if self.form.cap.is_some() { 1. } else { scale };
         for (query, scores) in scores.chunks_exact_mut(width.max(1)).enumerate() {
-            let scores = &mut scores[..self.caches[self.rows[query / group]].n_tokens];
+            let cache = &self.caches[self.rows[query / group]];
+            let (outside, scores) = scores[..cache.n_tokens].split_at_mut(cache.first);
+            outside.fill(0.);
+            if let Some(cap) = self.form.cap {
+                for score in &mut *scores {
+                    *score *= scale;
+                }
+                soft_cap(scores, cap);
+            }
             let largest = maximum(scores);
             for score in &mut *scores {
-                *score = (scale * (*score - largest)).exponential();
+                *score = (rest * (*score - largest)).exponential();
             }
             let share = 1.
                 / sum_of(

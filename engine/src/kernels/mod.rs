@@ -18,6 +18,7 @@ pub(crate) mod pixels;
 pub(crate) mod rope;
 pub(crate) mod rows;
 mod scalar;
+mod soft_cap;
 pub(crate) mod upsample;
 mod vectors;
 pub(crate) mod vocabulary;

@@ -30,6 +30,12 @@ pub(crate) trait Real: WithDType + Neg<Output = Self> {
         Self::one() / (Self::one() + (-self).exponential())
     }
 
+    /// The hyperbolic tangent, to the rounding of 1.
+    #[inline(always)]
+    fn hyperbolic_tangent(self) -> Self {
+        Self::of(2.) * (self + self).sigmoid() - Self::one()
+    }
+
     /// The standard normal distribution function at `self`, and the density.
     #[inline(always)]
     fn normal(self) -> (Self, Self) {

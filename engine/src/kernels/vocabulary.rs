@@ -7,10 +7,15 @@ use super::Real;
 use super::gemm::{Into, Threads, View, ViewMut, multiply};
 use super::parallel::simd;
 use super::rows::{maximum, sum_of, sum_of_pairs};
+use super::soft_cap::{cap_slopes, soft_cap};
+use crate::layout::LogitForm;
 use rayon::prelude::*;
 
 /// Logits in a tile: 4 MB of `f32`, which stay in the cache between the product and its use.
 const TILE: usize = 1 << 20;
+
+/// Logits that a thread bounds at once.
+const CAPPED: usize = 1 << 14;
 
 /// Terms that are summed in the kernel's own precision before they go to `f64`.
 const BLOCK: usize = 512;
@@ -24,6 +29,7 @@ pub(crate) struct LogitOperands<'a, T> {
     pub(crate) hidden: &'a [T],
     pub(crate) matrix: &'a [T],
     pub(crate) width: usize,
+    pub(crate) form: LogitForm,
 }
 
 /// The operands of a scoring pass.
@@ -69,8 +75,20 @@ impl<T: Real> LogitOperands<'_, T> {
     /// Logits of tokens `start..end`, `[n, end - start]`.
     fn logits(self, tile: &mut [T], n: usize, start: usize, end: usize) {
         let hidden = View::new(self.hidden, n, self.width);
-        let words = self.words(start, end);
-        multiply(ViewMut::new(tile, n, end - start), Into::Replace, T::one(), hidden, words.t(), Threads::All);
+        let (words, scale) = (self.words(start, end), T::of(self.form.scale));
+        multiply(ViewMut::new(tile, n, end - start), Into::Replace, scale, hidden, words.t(), Threads::All);
+        if let Some(cap) = self.form.cap {
+            tile.par_chunks_mut(CAPPED).for_each(|tile| soft_cap(tile, cap));
+        }
+    }
+
+    /// The slopes of the soft bound at a tile of bounded logits; none without a cap.
+    fn bends(&self, bends: &mut Vec<T>, tile: &[T]) {
+        bends.clear();
+        if let Some(cap) = self.form.cap {
+            bends.extend_from_slice(tile);
+            bends.par_chunks_mut(CAPPED).for_each(|bends| cap_slopes(bends, cap));
+        }
     }
 
     fn words(&self, start: usize, end: usize) -> View<'_, T> {
@@ -174,12 +192,14 @@ impl<T: Real> Scoring<'_, T> {
     /// of [`Scoring::forward`]'s columns.
     ///
     /// The gradient of the log-probability for logit `v` is `[v is the target] - p(v)`, that of the divergence is
-    /// `p(v) - r(v)`, p and r being the policy's and the reference's probabilities.
+    /// `p(v) - r(v)`, p and r being the policy's and the reference's probabilities; the soft bound's slope multiplies both.
     pub(crate) fn backward(&self, gradient: &[T], normalisers: &Normalisers, wants_matrix: bool) -> (Vec<T>, Vec<T>) {
         let (n, inner) = (self.targets.len(), self.policy.width);
         let mut to_hidden = vec![T::zero(); n * inner];
         let mut to_matrix = vec![T::zero(); if wants_matrix { self.vocabulary * inner } else { 0 }];
+        let (scale, mut bends) = (T::of(self.policy.form.scale), Vec::new());
         self.for_tiles(|start, policy, reference, width| {
+            self.policy.bends(&mut bends, policy);
             policy.par_chunks_mut(width).enumerate().with_min_len(4).for_each(|(row, x)| {
                 let (likelihood, divergence) = (gradient[COLUMNS * row], gradient[COLUMNS * row + 1]);
                 let normaliser = split::<T>(normalisers.policy[row]);
@@ -197,14 +217,16 @@ impl<T: Real> Scoring<'_, T> {
                 if let Some(logit) = target.and_then(|index| x.get_mut(index)) {
                     *logit += likelihood;
                 }
+                let bends = bends.get(row * width..(row + 1) * width).unwrap_or_default();
+                x.iter_mut().zip(bends).for_each(|(x, &bend)| *x *= bend);
             });
             let slopes = View::new(policy, n, width);
             let words = self.policy.words(start, start + width);
-            multiply(ViewMut::new(&mut to_hidden, n, inner), Into::Add, T::one(), slopes, words, Threads::All);
+            multiply(ViewMut::new(&mut to_hidden, n, inner), Into::Add, scale, slopes, words, Threads::All);
             if wants_matrix {
                 let hidden = View::new(self.policy.hidden, n, inner);
                 let words = ViewMut::new(&mut to_matrix[start * inner..(start + width) * inner], width, inner);
-                multiply(words, Into::Replace, T::one(), slopes.t(), hidden, Threads::All);
+                multiply(words, Into::Replace, scale, slopes.t(), hidden, Threads::All);
             }
         });
         (to_hidden, to_matrix)

@@ -1,9 +1,11 @@
 //! The layout of rows and heads, which kernels and operations share.
 
 mod forest;
+mod forms;
 mod heads;
 
 pub use forest::{Forest, Segment};
+pub use forms::{AttentionForm, LogitForm};
 pub use heads::{Heads, QkvLayout};
 use std::ops::Range;
 

@@ -2,7 +2,7 @@
 
 use super::fused::{Backward, Fused, Gradient, Input, Saved, ternary, unary};
 use super::slices::fused_or;
-use super::{Block, Forest, Heads, QkvLayout, composed};
+use super::{AttentionForm, Block, Forest, Heads, QkvLayout, composed};
 use crate::kernels::Real;
 use crate::kernels::attention::{Attention, Columns, Normalisers, Operand, Plan, Target};
 use crate::kernels::gemm::Shared;
@@ -11,17 +11,24 @@ use std::array;
 use std::sync::Arc;
 
 /// Scaled dot-product attention in which each token sees itself, earlier tokens of its segment and all tokens of the
-/// segment's ancestors; the scale is `1 / sqrt(size)`.
+/// segment's ancestors, or the last of these in a window.
 ///
 /// # Shapes
 ///
 /// `q` and the result `[T, query * size]`, `k` and `v` `[T, key_value * size]`, T = `forest.n_rows()`.
-pub fn forest_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, forest: &Arc<Forest>) -> Result<Tensor> {
+pub fn forest_attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: Heads,
+    form: AttentionForm,
+    forest: &Arc<Forest>,
+) -> Result<Tensor> {
     heads.check(forest, q, k, v)?;
     fused_or!(
         &[q, k, v],
-        T => ternary(Op::<T>::new(heads, None, Plan::of_forest(forest)), q, k, v),
-        composed::forest_attention(q, k, v, heads, forest)
+        T => ternary(Op::<T>::new(heads, form, None, Plan::of_forest(forest, form.window)), q, k, v),
+        composed::forest_attention(q, k, v, heads, form, forest)
     )
 }
 
@@ -30,14 +37,20 @@ pub fn forest_attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, forest
 /// # Shapes
 ///
 /// `qkv` `[T, (query + 2 key_value) * size]`, result `[T, query * size]`.
-pub fn forest_attention_packed(qkv: &Tensor, heads: Heads, layout: QkvLayout, forest: &Arc<Forest>) -> Result<Tensor> {
+pub fn forest_attention_packed(
+    qkv: &Tensor,
+    heads: Heads,
+    form: AttentionForm,
+    layout: QkvLayout,
+    forest: &Arc<Forest>,
+) -> Result<Tensor> {
     heads.check_packed(forest.n_rows(), qkv, layout)?;
     heads.check_groups()?;
     forest.check()?;
     fused_or!(
         &[qkv],
-        T => unary(Op::<T>::new(heads, Some(layout), Plan::of_forest(forest)), qkv),
-        composed::forest_attention_packed(qkv, heads, layout, forest)
+        T => unary(Op::<T>::new(heads, form, Some(layout), Plan::of_forest(forest, form.window)), qkv),
+        composed::forest_attention_packed(qkv, heads, form, layout, forest)
     )
 }
 
@@ -49,11 +62,12 @@ pub(super) fn attend_blocks<T: Real>(
     heads: Heads,
     blocks: &[Block],
 ) -> Result<Tensor> {
-    ternary(Op::<T>::new(heads, None, Plan::of_blocks(blocks)), q, k, v)
+    ternary(Op::<T>::new(heads, AttentionForm::default(), None, Plan::of_blocks(blocks)), q, k, v)
 }
 
 struct Op<T> {
     heads: Heads,
+    form: AttentionForm,
     /// `None` for three separate tensors.
     packed: Option<QkvLayout>,
     plan: Plan,
@@ -61,8 +75,8 @@ struct Op<T> {
 }
 
 impl<T: Real> Op<T> {
-    fn new(heads: Heads, packed: Option<QkvLayout>, plan: Plan) -> Self {
-        Self { heads, packed, plan, normalisers: Saved::new() }
+    fn new(heads: Heads, form: AttentionForm, packed: Option<QkvLayout>, plan: Plan) -> Self {
+        Self { heads, form, packed, plan, normalisers: Saved::new() }
     }
 
     /// Columns of queries, keys and values.
@@ -85,7 +99,8 @@ impl<T: Real> Op<T> {
     fn attention<'a, const N: usize>(&'a self, inputs: [Input<'a, T>; N]) -> Attention<'a, T> {
         let columns = self.columns();
         let operand = |which: usize| Operand { data: inputs[which.min(N - 1)].data, columns: columns[which] };
-        Attention { queries: operand(0), keys: operand(1), values: operand(2), heads: self.heads, plan: &self.plan }
+        let [queries, keys, values] = [0, 1, 2].map(operand);
+        Attention { queries, keys, values, heads: self.heads, form: self.form, plan: &self.plan }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Attention over what sequences have read, kept in blocks that they may share.
 
 use super::slices::read;
-use super::{Heads, composed};
+use super::{AttentionForm, Heads, composed};
 use crate::kernels::cached::{self, BLOCK, BlockLayout, Cache};
 use candle_core::{DType, Result, Tensor, bail};
 use std::sync::Arc;
@@ -74,7 +74,13 @@ impl CachedSequence<'_> {
 /// # Shapes
 ///
 /// `q` and the result `[B, query * size]` in `f32`, one cache per row.
-pub fn cached_attention(q: &Tensor, heads: Heads, layer: usize, caches: &[CachedSequence<'_>]) -> Result<Tensor> {
+pub fn cached_attention(
+    q: &Tensor,
+    heads: Heads,
+    form: AttentionForm,
+    layer: usize,
+    caches: &[CachedSequence<'_>],
+) -> Result<Tensor> {
     heads.check_groups()?;
     if q.dims() != [caches.len(), heads.query * heads.size] {
         bail!("attention over {} caches and {heads:?} got queries {:?}", caches.len(), q.dims());
@@ -86,7 +92,7 @@ pub fn cached_attention(q: &Tensor, heads: Heads, layer: usize, caches: &[Cached
         }
     }
     if !q.device().is_cpu() || q.dtype() != DType::F32 {
-        return composed::cached_attention(q, heads, layer, caches);
+        return composed::cached_attention(q, heads, form, layer, caches);
     }
     let q = q.contiguous()?;
     let caches: Vec<Cache<'_>> = caches
@@ -94,9 +100,10 @@ pub fn cached_attention(q: &Tensor, heads: Heads, layer: usize, caches: &[Cached
         .map(|cache| Cache {
             blocks: cache.blocks.iter().map(|block| block.layer(layer)).collect(),
             n_tokens: cache.n_tokens,
+            first: cache.n_tokens.saturating_sub(form.window.unwrap_or(usize::MAX)),
         })
         .collect();
-    Tensor::from_vec(cached::attention(&read(&q)?, heads, &caches), q.dims(), q.device())
+    Tensor::from_vec(cached::attention(&read(&q)?, heads, form, &caches), q.dims(), q.device())
 }
 
 #[cfg(test)]
@@ -107,6 +114,8 @@ mod tests {
     use candle_core::Device;
 
     const LAYER: usize = 1;
+    /// All switches on; the window ends within a block.
+    const FORM: AttentionForm = AttentionForm { scale: Some(0.4), cap: Some(1.5), window: Some(21) };
 
     fn numbers(x: &Tensor) -> Vec<f32> {
         x.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
@@ -132,12 +141,12 @@ mod tests {
     }
 
     /// Sequences of these lengths, each a chain of its own.
-    fn check(heads: Heads, lengths: &[usize]) {
+    fn check(heads: Heads, form: AttentionForm, lengths: &[usize]) {
         let n: usize = lengths.iter().sum();
         let single = |seed, heads: usize, size| tensor(seed, &[n, heads * size]).to_dtype(DType::F32).unwrap();
         let (q, k) = (single(1, heads.query, heads.size), single(2, heads.key_value, heads.size));
         let v = single(3, heads.key_value, heads.size);
-        let whole = forest_attention(&q, &k, &v, heads, &Arc::new(Forest::chains(lengths))).unwrap();
+        let whole = forest_attention(&q, &k, &v, heads, form, &Arc::new(Forest::chains(lengths))).unwrap();
         let (mut caches, mut last, mut start) = (Vec::new(), Vec::new(), 0);
         for length in lengths {
             let mut blocks = Vec::new();
@@ -151,16 +160,18 @@ mod tests {
         let last = Tensor::new(last, &Device::Cpu).unwrap();
         let q = q.index_select(&last, 0).unwrap();
         let expected = whole.index_select(&last, 0).unwrap();
-        close(&cached_attention(&q, heads, LAYER, &caches).unwrap(), &expected);
-        close(&composed::cached_attention(&q, heads, LAYER, &caches).unwrap(), &expected);
+        close(&cached_attention(&q, heads, form, LAYER, &caches).unwrap(), &expected);
+        close(&composed::cached_attention(&q, heads, form, LAYER, &caches).unwrap(), &expected);
     }
 
     #[test]
     fn a_cache_gives_the_last_row_of_the_whole_sequence() {
-        check(Heads { query: 4, key_value: 2, size: 40 }, &[6, 7]);
-        check(Heads { query: 1, key_value: 1, size: 1 }, &[1]);
-        check(Heads { query: 3, key_value: 3, size: 16 }, &[16, 17, 33, 1, 5, 48]);
-        check(Heads { query: 6, key_value: 1, size: 5 }, &[20; 19]);
+        for form in [AttentionForm::default(), FORM] {
+            check(Heads { query: 4, key_value: 2, size: 40 }, form, &[6, 7]);
+            check(Heads { query: 1, key_value: 1, size: 1 }, form, &[1]);
+            check(Heads { query: 3, key_value: 3, size: 16 }, form, &[16, 17, 33, 1, 5, 48, 70, 37]);
+            check(Heads { query: 6, key_value: 1, size: 5 }, form, &[40; 19]);
+        }
     }
 
     #[test]
@@ -180,11 +191,11 @@ mod tests {
         let q = tensor(1, &[sequences.len(), 36]).to_dtype(DType::F32).unwrap();
         let views: Vec<CachedSequence<'_>> =
             sequences.iter().map(|(blocks, n)| CachedSequence { blocks, n_tokens: *n }).collect();
-        let together = cached_attention(&q, heads, LAYER, &views).unwrap();
+        let together = cached_attention(&q, heads, FORM, LAYER, &views).unwrap();
         for (row, (blocks, n_tokens)) in sequences.iter().enumerate() {
             let copied: Vec<Arc<CacheBlock>> = blocks.iter().map(|block| Arc::new((**block).clone())).collect();
             let own = [CachedSequence { blocks: &copied, n_tokens: *n_tokens }];
-            let alone = cached_attention(&q.narrow(0, row, 1).unwrap(), heads, LAYER, &own).unwrap();
+            let alone = cached_attention(&q.narrow(0, row, 1).unwrap(), heads, FORM, LAYER, &own).unwrap();
             assert_eq!(numbers(&alone), numbers(&together.narrow(0, row, 1).unwrap()), "sequence {row}");
         }
     }
@@ -195,11 +206,18 @@ mod tests {
         let (blocks, q) =
             ([Arc::new(CacheBlock::new(heads, 1))], Tensor::zeros((1, 8), DType::F32, &Device::Cpu).unwrap());
         let refused = |heads, layer, n_tokens| {
-            cached_attention(&q, heads, layer, &[CachedSequence { blocks: &blocks, n_tokens }]).is_err()
+            cached_attention(
+                &q,
+                heads,
+                AttentionForm::default(),
+                layer,
+                &[CachedSequence { blocks: &blocks, n_tokens }],
+            )
+            .is_err()
         };
         assert!(!refused(heads, 0, 16));
         assert!(refused(heads, 0, 0) && refused(heads, 0, 17) && refused(heads, 1, 3));
         assert!(refused(Heads { key_value: 1, ..heads }, 0, 3));
-        assert!(cached_attention(&q, heads, 0, &[]).is_err());
+        assert!(cached_attention(&q, heads, AttentionForm::default(), 0, &[]).is_err());
     }
 }

@@ -23,7 +23,7 @@ mod upsample;
 mod variable_gradients;
 mod vocabulary;
 
-pub use crate::layout::{Block, Forest, Heads, Pairing, QkvLayout, Segment};
+pub use crate::layout::{AttentionForm, Block, Forest, Heads, LogitForm, Pairing, QkvLayout, Segment};
 pub use attention::{forest_attention, forest_attention_packed};
 pub use cached::{CacheBlock, CachedSequence, cached_attention};
 pub use convolution::{Convolution, Padding, conv2d};

@@ -10,7 +10,7 @@ use std::f64::consts::TAU;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The scaling of the frequencies for contexts longer than the trained one.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
     /// No scaling.
     None,
@@ -30,6 +30,32 @@ pub enum RopeScaling {
         /// The context length of pre-training.
         original_context: f64,
     },
+    /// YaRN: frequencies of few rotations over the context divided by `factor`, those of many kept, a linear blend between.
+    ///
+    /// # References
+    ///
+    /// Peng et al., *YaRN: Efficient Context Window Extension of Large Language Models* (2023).
+    Yarn {
+        /// The scaling factor of the low frequencies.
+        factor: f64,
+        /// Rotations over the original context from which on a frequency is kept.
+        fast: f64,
+        /// Rotations up to which a frequency is scaled in full.
+        slow: f64,
+        /// The context length of pre-training.
+        original_context: f64,
+        /// Whether the ends of the blend are rounded to whole pairs.
+        rounded: bool,
+    },
+    /// LongRoPE: each frequency divided by its own factor.
+    ///
+    /// # References
+    ///
+    /// Ding et al., *LongRoPE: Extending LLM Context Window Beyond 2 Million Tokens* (2024).
+    Divided {
+        /// The divisors, one for each pair.
+        factors: Vec<f64>,
+    },
 }
 
 /// Angles of a rotary embedding: coordinate pair `i` of `rotated / 2` rotates by `position * base^(-2 i / width)`.
@@ -47,6 +73,8 @@ pub struct Rope {
     /// The pairing of the coordinates.
     pub pairing: Pairing,
     frequencies: Vec<f64>,
+    /// The factor of cosines and sines.
+    magnitude: f64,
     turns: Arc<Mutex<Turns>>,
 }
 
@@ -59,10 +87,16 @@ struct Turns {
 
 impl Rope {
     /// Frequencies for `width` coordinates; `base` is usually 10,000.
-    pub fn new(base: f64, width: usize, pairing: Pairing, scaling: RopeScaling) -> Self {
+    pub fn new(base: f64, width: usize, pairing: Pairing, scaling: &RopeScaling) -> Self {
         let frequency = |i: usize| base.powf(-2. * i as f64 / width as f64);
-        let frequencies = (0..width.div_ceil(2)).map(|i| scaling.apply(frequency(i))).collect();
-        Self { rotated: width.next_multiple_of(2), pairing, frequencies, turns: Arc::default() }
+        let frequencies = (0..width.div_ceil(2)).map(|i| scaling.apply(frequency(i), i, base, width)).collect();
+        Self { rotated: width.next_multiple_of(2), pairing, frequencies, magnitude: 1., turns: Arc::default() }
+    }
+
+    /// Multiplies rotated coordinates by a factor, which YaRN and LongRoPE do to sharpen attention over long contexts.
+    #[must_use]
+    pub fn with_magnitude(self, magnitude: f64) -> Self {
+        Self { magnitude, turns: Arc::default(), ..self }
     }
 
     /// Radians per position of each coordinate pair.
@@ -73,7 +107,7 @@ impl Rope {
     /// Cosines and sines, `[positions, rotated / 2]` each.
     pub(crate) fn table(&self, positions: &[u32]) -> (Vec<f64>, Vec<f64>) {
         let angles = positions.iter().flat_map(|&p| self.frequencies.iter().map(move |f| f64::from(p) * f));
-        angles.map(|angle| (angle.cos(), angle.sin())).unzip()
+        angles.map(|angle| (angle.cos() * self.magnitude, angle.sin() * self.magnitude)).unzip()
     }
 
     /// [`Rope::table`] of positions `0..n`, computed once.
@@ -98,8 +132,9 @@ impl Rope {
 }
 
 impl RopeScaling {
-    fn apply(self, frequency: f64) -> f64 {
-        match self {
+    /// The scaled frequency of pair `i` of an embedding of this base and width.
+    fn apply(&self, frequency: f64, i: usize, base: f64, width: usize) -> f64 {
+        match *self {
             Self::None => frequency,
             Self::Linear { factor } => frequency / factor,
             Self::Llama3 { factor, low_frequency, high_frequency, original_context } => {
@@ -107,6 +142,17 @@ impl RopeScaling {
                 let kept = ((turns - low_frequency) / (high_frequency - low_frequency)).clamp(0., 1.);
                 frequency * (kept + (1. - kept) / factor)
             }
+            Self::Yarn { factor, fast, slow, original_context, rounded } => {
+                // The pair that rotates so often over the original context.
+                let pair = |turns: f64| width as f64 * (original_context / (turns * TAU)).ln() / (2. * base.ln());
+                let (low, high) =
+                    if rounded { (pair(fast).floor(), pair(slow).ceil()) } else { (pair(fast), pair(slow)) };
+                let (low, high) = (low.max(0.), high.min(width as f64 - 1.));
+                let width_of_blend = if low == high { 1e-3 } else { high - low };
+                let scaled = ((i as f64 - low) / width_of_blend).clamp(0., 1.);
+                frequency * (scaled / factor + (1. - scaled))
+            }
+            Self::Divided { ref factors } => frequency / factors.get(i).copied().unwrap_or(1.),
         }
     }
 }

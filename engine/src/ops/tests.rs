@@ -2,7 +2,8 @@
 
 use super::checks::{check, check_at, tensor};
 use super::{
-    Forest, Heads, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery, WeightLayout, composed, forest_attention,
+    AttentionForm, Forest, Heads, LogitForm, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery, WeightLayout,
+    composed, forest_attention,
 };
 use candle_core::{DType, Device, Tensor, Var};
 use std::sync::Arc;
@@ -71,6 +72,7 @@ fn embeddings() {
 
 fn ropes() -> impl Iterator<Item = Rope> {
     let llama3 = RopeScaling::Llama3 { factor: 8., low_frequency: 1., high_frequency: 4., original_context: 50. };
+    let yarn = RopeScaling::Yarn { factor: 4., fast: 32., slow: 1., original_context: 50., rounded: true };
     [
         (4, Pairing::Halves, RopeScaling::None),
         (8, Pairing::Halves, RopeScaling::Linear { factor: 2. }),
@@ -78,9 +80,11 @@ fn ropes() -> impl Iterator<Item = Rope> {
         (8, Pairing::Interleaved, llama3),
         // Three coordinates rotate as two pairs.
         (3, Pairing::Halves, RopeScaling::None),
+        (8, Pairing::Halves, yarn),
+        (4, Pairing::Halves, RopeScaling::Divided { factors: vec![1., 2.5] }),
     ]
     .into_iter()
-    .map(|(width, pairing, scaling)| Rope::new(10_000., width, pairing, scaling))
+    .map(|(width, pairing, scaling)| Rope::new(10_000., width, pairing, &scaling).with_magnitude(1.1))
 }
 
 #[test]
@@ -105,7 +109,7 @@ fn rotary_embeddings() {
 #[test]
 fn rotary_embedding_of_a_unit_vector() {
     // One pair, frequency 1: (1, 0) at position 2 rotates to (cos 2, sin 2).
-    let rope = Rope::new(10_000., 2, Pairing::Halves, RopeScaling::None);
+    let rope = Rope::new(10_000., 2, Pairing::Halves, &RopeScaling::None);
     let turned = super::rope(&Tensor::new(&[[1f64, 0.]], &Device::Cpu).unwrap(), &[2], 1, 2, &rope).unwrap();
     let turned = turned.to_vec2::<f64>().unwrap();
     assert!((turned[0][0] + 0.416_146_836_547).abs() < 1e-12 && (turned[0][1] - 0.909_297_426_826).abs() < 1e-12);
@@ -113,10 +117,25 @@ fn rotary_embedding_of_a_unit_vector() {
 
 #[test]
 fn an_odd_width_turns_one_coordinate_more() {
-    let rope = Rope::new(10_000., 3, Pairing::Halves, RopeScaling::None);
+    let rope = Rope::new(10_000., 3, Pairing::Halves, &RopeScaling::None);
     // 10000^(-2/3) = 0.0021544
     assert_eq!((rope.rotated, rope.frequencies().len(), rope.frequencies()[0]), (4, 2, 1.));
     assert!((rope.frequencies()[1] - 0.002_154_434_69).abs() < 1e-12);
+}
+
+#[test]
+fn yarn_keeps_fast_pairs_and_divides_slow_ones() {
+    // Base 10, width 8, context 1000: pair(turns) = 8 log10(1000 / (2 pi turns)) / 2, so 32 turns are at 2.79 and one turn
+    // at 8.81, of which 7 is the last coordinate. Rounded, the blend goes from 2 to 7: pair 3 is scaled by a fifth.
+    let of = |rounded| RopeScaling::Yarn { factor: 5., fast: 32., slow: 1., original_context: 1000., rounded };
+    let shares = |rounded| {
+        let rope = Rope::new(10., 8, Pairing::Halves, &of(rounded));
+        let plain = Rope::new(10., 8, Pairing::Halves, &RopeScaling::None);
+        rope.frequencies().iter().zip(plain.frequencies()).map(|(a, b)| a / b).collect::<Vec<f64>>()
+    };
+    let close = |found: Vec<f64>, expected: [f64; 4]| found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-3);
+    assert!(close(shares(true), [1., 1., 1., 0.84]), "{:?}", shares(true));
+    assert!(close(shares(false), [1., 1., 1., 0.9595]), "{:?}", shares(false));
 }
 
 /// Two trees: a prompt with two answers, one of which branches again, and a chain longer than a block of queries.
@@ -135,35 +154,47 @@ fn forest() -> Arc<Forest> {
 fn attention() {
     let forest = forest();
     let n = forest.n_rows();
-    for (query, key_value) in [(2, 2), (4, 2), (3, 1)] {
+    let plain = AttentionForm::default();
+    let forms = [
+        plain,
+        AttentionForm { window: Some(7), ..plain },
+        // Scores that reach the bend of a cap; a window longer than a block of queries.
+        AttentionForm { scale: Some(1.5), cap: Some(1.), window: Some(66) },
+    ];
+    for ((query, key_value), form) in [((2, 2), forms[0]), ((4, 2), forms[1]), ((3, 1), forms[2]), ((2, 1), forms[0])] {
         let heads = Heads { query, key_value, size: 5 };
         check(
             &[&[n, query * 5], &[n, key_value * 5], &[n, key_value * 5]],
-            &|x| forest_attention(&x[0], &x[1], &x[2], heads, &forest),
-            &|x| composed::forest_attention(&x[0], &x[1], &x[2], heads, &forest),
+            &|x| forest_attention(&x[0], &x[1], &x[2], heads, form, &forest),
+            &|x| composed::forest_attention(&x[0], &x[1], &x[2], heads, form, &forest),
         );
         check(
             &[&[n, (query + 2 * key_value) * 5]],
-            &|x| super::forest_attention_packed(&x[0], heads, QkvLayout::Blocks, &forest),
-            &|x| composed::forest_attention_packed(&x[0], heads, QkvLayout::Blocks, &forest),
+            &|x| super::forest_attention_packed(&x[0], heads, form, QkvLayout::Blocks, &forest),
+            &|x| composed::forest_attention_packed(&x[0], heads, form, QkvLayout::Blocks, &forest),
         );
     }
-    let heads = Heads { query: 3, key_value: 3, size: 4 };
-    check(&[&[n, 36]], &|x| super::forest_attention_packed(&x[0], heads, QkvLayout::PerHead, &forest), &|x| {
-        composed::forest_attention_packed(&x[0], heads, QkvLayout::PerHead, &forest)
+    let (heads, form) = (Heads { query: 3, key_value: 3, size: 4 }, forms[1]);
+    check(&[&[n, 36]], &|x| super::forest_attention_packed(&x[0], heads, form, QkvLayout::PerHead, &forest), &|x| {
+        composed::forest_attention_packed(&x[0], heads, form, QkvLayout::PerHead, &forest)
     });
 }
 
 #[test]
 fn a_branch_attends_as_its_own_sequence() {
+    a_branch_attends_alike(AttentionForm::default());
+    a_branch_attends_alike(AttentionForm { window: Some(5), ..AttentionForm::default() });
+}
+
+fn a_branch_attends_alike(form: AttentionForm) {
     let heads = Heads { query: 2, key_value: 1, size: 4 };
     let (q, k, v) = (tensor(1, &[92, 8]), tensor(2, &[92, 4]), tensor(3, &[92, 4]));
-    let packed = forest_attention(&q, &k, &v, heads, &forest()).unwrap();
+    let packed = forest_attention(&q, &k, &v, heads, form, &forest()).unwrap();
     // Prompt, answer and the answer's branch, without the rest of the forest.
     let rows: Vec<u32> = (0..13).chain(88..91).collect();
     let rows = Tensor::new(rows, &Device::Cpu).unwrap();
     let [q, k, v] = [q, k, v].map(|x| x.index_select(&rows, 0).unwrap());
-    let alone = forest_attention(&q, &k, &v, heads, &Arc::new(Forest::chains(&[16]))).unwrap();
+    let alone = forest_attention(&q, &k, &v, heads, form, &Arc::new(Forest::chains(&[16]))).unwrap();
     let difference = (packed.index_select(&rows, 0).unwrap() - alone).unwrap().abs().unwrap();
     assert!(difference.max_all().unwrap().to_scalar::<f64>().unwrap() < 1e-12);
 }
@@ -176,8 +207,17 @@ fn token_log_probabilities() {
     let (other_hidden, other_matrix) = (tensor(3, &[5, 9]), tensor(4, &[300, 9]));
     let others: Vec<_> =
         [DType::F32, DType::F64].map(|t| (other_hidden.to_dtype(t).unwrap(), other_matrix.to_dtype(t).unwrap())).into();
-    for (with_reference, diagnostics) in [(false, false), (false, true), (true, false), (true, true)] {
+    let plain = LogitForm::PLAIN;
+    let bounded = [LogitForm { scale: 0.5, cap: Some(2.) }, LogitForm { scale: 2., cap: Some(3.) }];
+    for (with_reference, diagnostics, forms) in [
+        (false, false, [plain; 2]),
+        (false, true, bounded),
+        (true, false, [plain; 2]),
+        (true, true, [plain; 2]),
+        (true, true, bounded),
+    ] {
         let query = |dtype| VocabularyQuery {
+            forms,
             rows: &rows,
             targets: &targets,
             reference: with_reference.then(|| &others[usize::from(dtype == DType::F64)]).map(|(h, m)| (h, m)),
@@ -202,8 +242,13 @@ fn log_probabilities_stay_finite_and_exact_at_large_logits() {
     // Logits 0 and 1000: the second token has log-probability -e^-1000 = 0, the first -1000.
     let hidden = Tensor::new(&[[1f32]], &Device::Cpu).unwrap();
     let matrix = Tensor::new(&[[0f32], [1000.]], &Device::Cpu).unwrap();
-    let query =
-        VocabularyQuery { rows: &[0, 0], targets: &[0, 1], reference: Some((&hidden, &matrix)), diagnostics: true };
+    let query = VocabularyQuery {
+        rows: &[0, 0],
+        targets: &[0, 1],
+        reference: Some((&hidden, &matrix)),
+        forms: [LogitForm::PLAIN; 2],
+        diagnostics: true,
+    };
     let matrix = Var::from_tensor(&matrix).unwrap();
     let result = super::vocabulary_log_prob(&hidden, &matrix, query).unwrap();
     assert_eq!(result.to_vec2::<f32>().unwrap(), [[-1000., 0., 0., 500., 0.], [0., 0., 0., 500., 1.]]);
@@ -230,7 +275,13 @@ fn gradients_of_a_variable_used_by_several_ops_are_summed() {
 fn bad_numbers_and_bad_shapes_show() {
     let hidden = Tensor::new(&[[f32::NAN, 1.], [1., 1.]], &Device::Cpu).unwrap();
     let matrix = tensor(1, &[5, 2]).to_dtype(DType::F32).unwrap();
-    let query = |rows, targets| VocabularyQuery { rows, targets, reference: None, diagnostics: false };
+    let query = |rows, targets| VocabularyQuery {
+        rows,
+        targets,
+        reference: None,
+        forms: [LogitForm::PLAIN; 2],
+        diagnostics: false,
+    };
     let result = super::vocabulary_log_prob(&hidden, &matrix, query(&[0, 1], &[1, 1])).unwrap();
     let result = result.to_vec2::<f32>().unwrap();
     assert!(result[0][0].is_nan() && result[1][0].is_finite());

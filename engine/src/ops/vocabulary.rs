@@ -1,8 +1,8 @@
 //! Log-probabilities of given tokens without materialising all logits.
 
-use super::composed;
 use super::fused::{Backward, Fused, Gradient, Input, Saved, binary};
 use super::slices::{fused_or, read};
+use super::{LogitForm, composed};
 use crate::kernels::vocabulary::{COLUMNS, LogitOperands, Normalisers, Scoring};
 use crate::kernels::{Real, rows};
 use candle_core::{Result, Shape, Tensor, bail};
@@ -16,6 +16,8 @@ pub struct VocabularyQuery<'a> {
     pub targets: &'a [u32],
     /// Hidden states `[T, width']` and vocabulary matrix `[V, width']` of a reference model.
     pub reference: Option<(&'a Tensor, &'a Tensor)>,
+    /// The forms of the policy's and of the reference's logits.
+    pub forms: [LogitForm; 2],
     /// Whether to compute the diagnostics, which have no gradient: the columns from the entropy on.
     pub diagnostics: bool,
 }
@@ -51,7 +53,8 @@ impl VocabularyQuery<'_> {
 /// The number of columns that [`vocabulary_log_prob`] gives for each target.
 pub const VOCABULARY_NUMBERS: usize = COLUMNS;
 
-/// Log-probability of each target under `softmax(hidden[row] matrix^T)`, in nats.
+/// Log-probability of each target under `softmax(hidden[row] matrix^T)`, in nats; [`LogitForm`] scales and bounds the
+/// products.
 ///
 /// # Shapes
 ///
@@ -78,12 +81,13 @@ fn apply<T: Real>(hidden: &Tensor, matrix: &Tensor, query: VocabularyQuery<'_>) 
         Some((hidden, matrix)) => {
             let width = hidden.dim(1)?;
             let scored = rows::gather::<T>(&read(&hidden.contiguous()?)?, width, query.rows);
-            Some(Reference { scored, matrix: matrix.detach().contiguous()?, width })
+            Some(Reference { scored, matrix: matrix.detach().contiguous()?, width, form: query.forms[1] })
         }
         None => None,
     };
     let (rows, targets) = (query.rows.to_vec(), query.targets.to_vec());
-    let op = LogProb { rows, targets, reference, diagnostics: query.diagnostics, normalisers: Saved::new() };
+    let (form, diagnostics) = (query.forms[0], query.diagnostics);
+    let op = LogProb { rows, targets, reference, form, diagnostics, normalisers: Saved::new() };
     binary::<T, _, _>(op, hidden, matrix)
 }
 
@@ -92,12 +96,14 @@ struct Reference<T> {
     scored: Vec<T>,
     matrix: Tensor,
     width: usize,
+    form: LogitForm,
 }
 
 struct LogProb<T> {
     rows: Vec<u32>,
     targets: Vec<u32>,
     reference: Option<Reference<T>>,
+    form: LogitForm,
     diagnostics: bool,
     normalisers: Saved<Normalisers>,
 }
@@ -107,7 +113,10 @@ impl<T: Real> LogProb<T> {
     fn with<R>(&self, policy: LogitOperands<'_, T>, action: impl FnOnce(Scoring<'_, T>) -> R) -> Result<R> {
         let matrix = self.reference.as_ref().map(|r| read(&r.matrix)).transpose()?;
         let reference = self.reference.as_ref().zip(matrix.as_ref());
-        let reference = reference.map(|(r, matrix)| LogitOperands { hidden: &r.scored[..], matrix, width: r.width });
+        let reference = reference.map(|(r, matrix)| {
+            let Reference { scored, width, form, .. } = r;
+            LogitOperands { hidden: &scored[..], matrix, width: *width, form: *form }
+        });
         let vocabulary = policy.matrix.len() / policy.width.max(1);
         Ok(action(Scoring { policy, reference, targets: &self.targets, vocabulary, diagnostics: self.diagnostics }))
     }
@@ -123,7 +132,7 @@ impl<T: Real> Fused<T, 2> for LogProb<T> {
     fn forward(&self, [hidden, matrix]: [Input<'_, T>; 2]) -> Result<Vec<T>> {
         let width = hidden.dims[1];
         let scored = rows::gather(hidden.data, width, &self.rows);
-        let policy = LogitOperands { hidden: &scored, matrix: matrix.data, width };
+        let policy = LogitOperands { hidden: &scored, matrix: matrix.data, width, form: self.form };
         let (columns, normalisers) = self.with(policy, |scoring| scoring.forward())?;
         self.normalisers.set(normalisers);
         Ok(columns)
@@ -134,7 +143,7 @@ impl<T: Real> Fused<T, 2> for LogProb<T> {
         let (n_rows, width) = (hidden.dims[0], hidden.dims[1]);
         let normalisers = self.normalisers.get()?;
         let scored = rows::gather(hidden.data, width, &self.rows);
-        let policy = LogitOperands { hidden: &scored, matrix: matrix.data, width };
+        let policy = LogitOperands { hidden: &scored, matrix: matrix.data, width, form: self.form };
         let (to_scored, to_matrix) =
             self.with(policy, |scoring| scoring.backward(pass.gradient, normalisers, pass.requires_grad[1]))?;
         let to_hidden = pass.if_required(0, || rows::scatter_add(&to_scored, width, &self.rows, n_rows));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 use engine::EngineError;
-use engine::ops::{CacheBlock, CachedSequence, Forest, Heads, QkvLayout, cached_attention};
+use engine::ops::{AttentionForm, CacheBlock, CachedSequence, Forest, Heads, QkvLayout, cached_attention};
 use rayon::prelude::*;
 
 use super::decoder::{Attend, Decoder, DecoderInput, Pass, Projection};
@@ -99,7 +99,13 @@ struct Rows<'a>(Vec<&'a mut Cached>);
 
 /// One new token of every sequence.
 impl Attend for Rows<'_> {
-    fn attend(&mut self, layer: usize, heads: Heads, projection: Projection) -> Result<Tensor, EngineError> {
+    fn attend(
+        &mut self,
+        layer: usize,
+        heads: Heads,
+        form: AttentionForm,
+        projection: Projection,
+    ) -> Result<Tensor, EngineError> {
         let [queries, keys, values] = split(projection, heads)?;
         let (keys, values) = (flat(&keys)?, flat(&values)?);
         let width = heads.key_value * heads.size;
@@ -107,7 +113,7 @@ impl Attend for Rows<'_> {
         rows.for_each(|(row, (keys, values))| row.write(layer, keys, values));
         let caches: Vec<CachedSequence<'_>> =
             self.0.iter().map(|row| CachedSequence { blocks: &row.blocks, n_tokens: row.n_tokens }).collect();
-        let attended = cached_attention(&queries.to_dtype(DType::F32)?.contiguous()?, heads, layer, &caches)?;
+        let attended = cached_attention(&queries.to_dtype(DType::F32)?.contiguous()?, heads, form, layer, &caches)?;
         Ok(attended.to_dtype(queries.dtype())?)
     }
 }
@@ -133,10 +139,16 @@ impl Recorder {
 }
 
 impl Attend for Recorder {
-    fn attend(&mut self, layer: usize, heads: Heads, projection: Projection) -> Result<Tensor, EngineError> {
+    fn attend(
+        &mut self,
+        layer: usize,
+        heads: Heads,
+        form: AttentionForm,
+        projection: Projection,
+    ) -> Result<Tensor, EngineError> {
         let [queries, keys, values] = split(projection, heads)?;
         self.layers.push((flat(&keys)?, flat(&values)?));
-        (&self.forest).attend(layer, heads, Projection::Split([queries, keys, values]))
+        (&self.forest).attend(layer, heads, form, Projection::Split([queries, keys, values]))
     }
 }
 

@@ -1,44 +1,11 @@
 //! The configuration of a causal language model.
 
+use engine::ops::{AttentionForm, LogitForm};
 use serde_json::Value;
 
+use super::family::{Family, TensorNames};
 use super::rotary::Rotary;
 use crate::ModelError;
-
-/// The supported decoder architectures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Architecture {
-    /// GPT-NeoX (Pythia): LayerNorm, partial rotary embedding, one packed projection for queries, keys and values.
-    GptNeoX,
-    /// GPT-2: LayerNorm, learned positions, weights stored `[in, out]`.
-    Gpt2,
-    /// Llama: RMSNorm, rotary embedding, grouped heads, gated MLP.
-    Llama,
-    /// Qwen2: Llama with biases on queries, keys and values.
-    Qwen2,
-}
-
-impl Architecture {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::GptNeoX, Self::Gpt2, Self::Llama, Self::Qwen2];
-
-    /// The `model_type` of `config.json`.
-    pub fn model_type(self) -> &'static str {
-        match self {
-            Self::GptNeoX => "gpt_neox",
-            Self::Gpt2 => "gpt2",
-            Self::Llama => "llama",
-            Self::Qwen2 => "qwen2",
-        }
-    }
-
-    pub(super) fn from_model_type(found: &str) -> Result<Self, ModelError> {
-        Self::ALL.into_iter().find(|architecture| architecture.model_type() == found).ok_or_else(|| {
-            let supported = Self::ALL.map(Self::model_type).join(", ");
-            ModelError::Architecture { found: found.to_owned(), supported }
-        })
-    }
-}
 
 /// The activation function of an MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,21 +34,90 @@ impl Activation {
     }
 }
 
-/// The validated shape of a causal language model, in terms common to all architectures.
+/// The positions that a block's queries and keys carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerPositions {
+    /// None, or those learned with the embedding.
+    Unrotated,
+    /// The model's rotary embedding.
+    Rotary,
+    /// The rotary embedding of sliding layers.
+    Local,
+}
+
+/// What differs from block to block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// The number of last tokens that attention sees, the token itself included; `None` for all.
+    pub window: Option<usize>,
+    /// The positions of queries and keys.
+    pub positions: LayerPositions,
+}
+
+impl Layer {
+    /// A block that sees all tokens, with the model's rotary embedding.
+    pub const FULL: Self = Self { window: None, positions: LayerPositions::Rotary };
+    /// One without a rotary embedding.
+    pub const UNROTATED: Self = Self { window: None, positions: LayerPositions::Unrotated };
+}
+
+/// The blocks of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layers {
+    /// All alike.
+    Alike(Layer),
+    /// One by one.
+    Listed(Vec<Layer>),
+}
+
+impl Layers {
+    /// A block by its index.
+    pub fn at(&self, index: usize) -> Layer {
+        match self {
+            Self::Alike(layer) => *layer,
+            Self::Listed(layers) => layers.get(index).copied().unwrap_or(Layer::FULL),
+        }
+    }
+}
+
+/// The constant factors and soft bounds of a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scales {
+    /// The factor of embedded tokens.
+    pub embedding: f64,
+    /// The factor of what attention and MLP add to the residual stream.
+    pub residual: f64,
+    /// The factor of the products of queries and keys; `None` for one over the root of the head's size.
+    pub attention: Option<f64>,
+    /// The soft bound of attention's scores.
+    pub attention_cap: Option<f64>,
+    /// The form of the logits.
+    pub logits: LogitForm,
+}
+
+impl Scales {
+    /// No factors and no bounds.
+    pub const PLAIN: Self =
+        Self { embedding: 1.0, residual: 1.0, attention: None, attention_cap: None, logits: LogitForm::PLAIN };
+}
+
+/// The validated shape of a causal language model, in terms common to all families.
 ///
 /// It is read from the contents of a Hugging Face `config.json`, in the spellings of transformers 4 and 5, with
 /// transformers' defaults. Sizes have no defaults: a config without them is an error.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in config.json")]
 pub struct CausalConfig {
-    /// The architecture.
-    pub architecture: Architecture,
+    /// The family.
+    pub family: &'static Family,
     /// Rows of the embedding.
     pub vocabulary: usize,
     /// Width of the residual stream.
     pub width: usize,
     /// Number of blocks.
     pub n_layers: usize,
+    /// What differs from block to block.
+    pub layers: Layers,
     /// Number of query heads.
     pub n_query_heads: usize,
     /// Number of key and value heads; divides the query heads.
@@ -108,6 +144,10 @@ pub struct CausalConfig {
     pub mlp_bias: bool,
     /// The rotary embedding; `None` for learned positions.
     pub rotary: Option<Rotary>,
+    /// The rotary embedding of sliding layers, where they have their own.
+    pub local_rotary: Option<Rotary>,
+    /// Constant factors and soft bounds.
+    pub scales: Scales,
     /// The token that begins a text.
     pub bos: Option<u32>,
     /// The tokens that end a text.
@@ -122,13 +162,20 @@ impl CausalConfig {
         format!("{:?}", Self { source: Value::Null, ..self.clone() })
     }
 
-    /// The architecture's prefix of every tensor but the head: `gpt_neox.`, `transformer.` or `model.`.
+    /// The family's prefix of every tensor but the head: `gpt_neox.`, `transformer.` or `model.`.
     pub fn prefix(&self) -> &'static str {
-        match self.architecture {
-            Architecture::GptNeoX => "gpt_neox.",
-            Architecture::Gpt2 => "transformer.",
-            Architecture::Llama | Architecture::Qwen2 => "model.",
-        }
+        self.family.names.prefix
+    }
+
+    /// The names of its tensors.
+    pub(crate) fn names(&self) -> &'static TensorNames {
+        &self.family.names
+    }
+
+    /// The form of a block's attention.
+    pub(super) fn attention_form(&self, layer: usize) -> AttentionForm {
+        let window = self.layers.at(layer).window;
+        AttentionForm { scale: self.scales.attention, cap: self.scales.attention_cap, window }
     }
 
     pub(super) fn check_heads(&self) -> Result<(), ModelError> {
@@ -137,7 +184,7 @@ impl CausalConfig {
             let reason = format!("{key_value} key and value heads cannot be shared by {query} query heads");
             return Err(ModelError::config("num_key_value_heads", reason));
         }
-        self.rotary.map_or(Ok(()), |rotary| rotary.check(self.head_size))
+        [&self.rotary, &self.local_rotary].into_iter().flatten().try_for_each(|rotary| rotary.check(self.head_size))
     }
 
     /// Sets the vocabulary size, in the source too.

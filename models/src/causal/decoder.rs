@@ -1,17 +1,18 @@
-//! One decoder for all architectures: the config says which norm, which projections, which residual.
+//! One decoder for all families: the config says which norms, which projections, which residual, which span of each layer.
 
 use engine::EngineError;
 use engine::ops::{
-    self, Forest, Heads, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery, WeightLayout, vocabulary_log_prob,
+    self, AttentionForm, Forest, Heads, QkvLayout, Rope, VocabularyQuery, WeightLayout, vocabulary_log_prob,
 };
 
 use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use super::config::{Activation, CausalConfig};
+use super::config::{Activation, CausalConfig, LayerPositions};
+use super::family::{Gate, HeadNorm, NormKind, Packing};
 use super::names::BlockNames;
-use super::rotary::{Rotary, RotaryScaling};
+use super::rotary::Rotary;
 use crate::network::{Layers, Network, Weights};
 
 pub(super) use crate::network::Pass;
@@ -23,6 +24,8 @@ pub(crate) struct Decoder {
     pub(super) weights: Weights,
     names: Vec<BlockNames>,
     rope: Option<Rope>,
+    /// That of sliding layers, where they have their own.
+    local_rope: Option<Rope>,
 }
 
 /// Queries, keys and values, positions already in them.
@@ -37,15 +40,27 @@ pub(super) enum Projection {
 /// The attention between the tokens of a pass.
 pub(super) trait Attend {
     /// The attention of one layer, `[T, query * size]`.
-    fn attend(&mut self, layer: usize, heads: Heads, projection: Projection) -> Result<Tensor, EngineError>;
+    fn attend(
+        &mut self,
+        layer: usize,
+        heads: Heads,
+        form: AttentionForm,
+        projection: Projection,
+    ) -> Result<Tensor, EngineError>;
 }
 
 /// Tokens of a forest of prefixes.
 impl Attend for &Arc<Forest> {
-    fn attend(&mut self, _layer: usize, heads: Heads, projection: Projection) -> Result<Tensor, EngineError> {
+    fn attend(
+        &mut self,
+        _layer: usize,
+        heads: Heads,
+        form: AttentionForm,
+        projection: Projection,
+    ) -> Result<Tensor, EngineError> {
         Ok(match projection {
-            Projection::Packed(packed, layout) => ops::forest_attention_packed(&packed, heads, layout, self)?,
-            Projection::Split([q, k, v]) => ops::forest_attention(&q, &k, &v, heads, self)?,
+            Projection::Packed(packed, layout) => ops::forest_attention_packed(&packed, heads, form, layout, self)?,
+            Projection::Split([q, k, v]) => ops::forest_attention(&q, &k, &v, heads, form, self)?,
         })
     }
 }
@@ -62,8 +77,9 @@ pub(super) struct DecoderInput<'a> {
 impl Decoder {
     pub(super) fn new(config: CausalConfig, weights: Weights) -> Self {
         let names = (0..config.n_layers).map(|layer| config.block_names(layer)).collect();
-        let rope = config.rotary.map(rope_of);
-        Self { config, weights, names, rope }
+        let [rope, local_rope] =
+            [&config.rotary, &config.local_rotary].map(|rotary| rotary.as_ref().map(Rotary::angles));
+        Self { config, weights, names, rope, local_rope }
     }
 
     pub(super) fn heads(&self) -> Heads {
@@ -89,7 +105,7 @@ impl Decoder {
     pub(super) fn embed(&self, reading: DecoderInput<'_>, pass: Pass) -> Result<Tensor, EngineError> {
         let layers = self.layers(pass);
         let table = layers.tensor(&self.config.embedding_name())?;
-        let x = ops::embedding(reading.tokens, &table)?;
+        let x = scaled(ops::embedding(reading.tokens, &table)?, self.config.scales.embedding)?;
         match self.config.positions_name() {
             None => Ok(x),
             Some(name) => Ok(ops::add(&x, &ops::embedding(reading.positions, &layers.tensor(&name)?)?)?),
@@ -107,24 +123,26 @@ impl Decoder {
         attend: &mut dyn Attend,
         pass: Pass,
     ) -> Result<Tensor, EngineError> {
-        let names = &self.names[layer];
-        let read = self.norm(x, &names.attention_norm, pass)?;
-        let projection = self.project(&read, names, reading.positions, pass)?;
-        let mut attended = attend.attend(layer, self.heads(), projection)?;
+        let (names, residual) = (&self.names[layer], self.config.scales.residual);
+        let read = self.norm(x, names.attention_norm.as_deref(), pass)?;
+        let projection = self.project(layer, &read, reading.positions, pass)?;
+        let mut attended = attend.attend(layer, self.heads(), self.config.attention_form(layer), projection)?;
         let mut x = x.clone();
         if let (true, Some(rows)) = (layer + 1 == self.config.n_layers, reading.rows) {
             (x, attended) = (ops::embedding(rows, &x)?, ops::embedding(rows, &attended)?);
         }
         let attended = self.layers(pass).linear(&attended, &names.attention_output)?;
-        let after = ops::add(&x, &attended)?;
+        let attended = self.norm(&attended, names.after_attention.as_deref(), pass)?;
+        let after = ops::add(&x, &scaled(attended, residual)?)?;
         let read = if self.config.parallel_residual { &x } else { &after };
-        let read = self.norm(read, &names.mlp_norm, pass)?;
-        Ok(ops::add(&after, &self.mlp(&read, names, pass)?)?)
+        let read = self.norm(read, names.mlp_norm.as_deref(), pass)?;
+        let inner = self.norm(&self.mlp(&read, names, pass)?, names.after_mlp.as_deref(), pass)?;
+        Ok(ops::add(&after, &scaled(inner, residual)?)?)
     }
 
     /// The norm after the last block.
     pub(super) fn last_norm(&self, x: &Tensor, pass: Pass) -> Result<Tensor, EngineError> {
-        self.norm(x, &self.config.final_norm_name(), pass)
+        self.norm(x, Some(&self.config.final_norm_name()), pass)
     }
 
     /// The matrix that turns hidden states into logits, `[vocabulary, width]`.
@@ -137,7 +155,13 @@ impl Decoder {
 
     /// Logits of hidden states, `[rows, vocabulary]`; for the few rows that are drawn from.
     pub(super) fn logits(&self, hidden: &Tensor, pass: Pass) -> Result<Tensor, EngineError> {
-        Ok(ops::linear(hidden, &self.vocabulary_matrix(pass)?, None, WeightLayout::OutIn)?)
+        let logits = ops::linear(hidden, &self.vocabulary_matrix(pass)?, None, WeightLayout::OutIn)?;
+        let form = self.config.scales.logits;
+        let logits = scaled(logits, form.scale)?;
+        match form.cap {
+            None => Ok(logits),
+            Some(cap) => Ok(((logits / cap)?.tanh()? * cap)?),
+        }
     }
 
     /// The numbers of each query, `[N, VOCABULARY_NUMBERS]`: see [`vocabulary_log_prob`].
@@ -154,12 +178,26 @@ impl Decoder {
         Layers { weights: &self.weights, pass, layout: self.layout() }
     }
 
-    fn norm(&self, x: &Tensor, name: &str, pass: Pass) -> Result<Tensor, EngineError> {
+    /// Applies a norm to each row; without a name, the rows as they are.
+    fn norm(&self, x: &Tensor, name: Option<&str>, pass: Pass) -> Result<Tensor, EngineError> {
+        let Some(name) = name else { return Ok(x.clone()) };
         let (layers, epsilon) = (self.layers(pass), self.config.norm_epsilon);
-        if self.config.has_layer_norm() {
-            layers.layer_norm(x, name, epsilon)
-        } else {
-            layers.rms_norm(x, name, epsilon)
+        match self.config.family.norm {
+            NormKind::Layer => layers.layer_norm(x, name, epsilon),
+            NormKind::Rms => layers.rms_norm(x, name, epsilon),
+            NormKind::RmsPlusOne => Ok(ops::rms_norm(x, &(layers.tensor(&format!("{name}.weight"))? + 1.0)?, epsilon)?),
+        }
+    }
+
+    /// Applies the norm of queries or keys.
+    fn head_norm(&self, x: &Tensor, name: Option<&str>, pass: Pass) -> Result<Tensor, EngineError> {
+        match self.config.family.head_norm {
+            HeadNorm::PerHead if name.is_some() => {
+                let (dims, size) = (x.dims2()?, self.config.head_size);
+                let heads = x.reshape((dims.0 * dims.1 / size, size))?;
+                Ok(self.norm(&heads, name, pass)?.reshape(dims)?)
+            }
+            HeadNorm::PerHead | HeadNorm::Whole => self.norm(x, name, pass),
         }
     }
 
@@ -168,42 +206,55 @@ impl Decoder {
         if self.config.is_transposed() { WeightLayout::InOut } else { WeightLayout::OutIn }
     }
 
-    fn project(
-        &self,
-        x: &Tensor,
-        names: &BlockNames,
-        positions: &[u32],
-        pass: Pass,
-    ) -> Result<Projection, EngineError> {
-        let (heads, layers) = (self.heads(), self.layers(pass));
-        let Some(rope) = &self.rope else {
-            return Ok(Projection::Packed(layers.linear(x, &names.qkv[0])?, QkvLayout::Blocks));
-        };
+    /// The rotary embedding of a layer.
+    fn rope(&self, layer: usize) -> Option<&Rope> {
+        match self.config.layers.at(layer).positions {
+            LayerPositions::Unrotated => None,
+            LayerPositions::Rotary => self.rope.as_ref(),
+            LayerPositions::Local => self.local_rope.as_ref(),
+        }
+    }
+
+    fn project(&self, layer: usize, x: &Tensor, positions: &[u32], pass: Pass) -> Result<Projection, EngineError> {
+        let (heads, layers, names) = (self.heads(), self.layers(pass), &self.names[layer]);
         if let [packed] = names.qkv.as_slice() {
+            let layout = match self.config.family.packing {
+                Packing::PerHead => QkvLayout::PerHead,
+                Packing::Blocks => QkvLayout::Blocks,
+            };
             let packed = layers.linear(x, packed)?;
-            let packed = ops::rope_packed(&packed, positions, heads, QkvLayout::PerHead, rope)?;
-            return Ok(Projection::Packed(packed, QkvLayout::PerHead));
+            let packed = match self.rope(layer) {
+                None => packed,
+                Some(rope) => ops::rope_packed(&packed, positions, heads, layout, rope)?,
+            };
+            return Ok(Projection::Packed(packed, layout));
         }
         let [q, k, v] = [0, 1, 2].map(|part| layers.linear(x, &names.qkv[part]));
-        let q = ops::rope(&q?, positions, heads.query, heads.size, rope)?;
-        let k = ops::rope(&k?, positions, heads.key_value, heads.size, rope)?;
+        let q = self.head_norm(&q?, names.query_norm.as_deref(), pass)?;
+        let k = self.head_norm(&k?, names.key_norm.as_deref(), pass)?;
+        let Some(rope) = self.rope(layer) else { return Ok(Projection::Split([q, k, v?])) };
+        let q = ops::rope(&q, positions, heads.query, heads.size, rope)?;
+        let k = ops::rope(&k, positions, heads.key_value, heads.size, rope)?;
         Ok(Projection::Split([q, k, v?]))
     }
 
     fn mlp(&self, x: &Tensor, names: &BlockNames, pass: Pass) -> Result<Tensor, EngineError> {
-        let layers = self.layers(pass);
+        let (layers, inner) = (self.layers(pass), self.config.inner);
         let up = layers.linear(x, &names.up)?;
-        let inner = match &names.gate {
-            None => activate(&up, self.config.activation)?,
-            Some(gate) => {
-                let gate = layers.linear(x, gate)?;
-                match self.config.activation {
-                    Activation::Silu => ops::swiglu(&gate, &up)?,
-                    other => (activate(&gate, other)? * up)?,
-                }
-            }
+        let inner = match (&names.gate, self.config.family.gate) {
+            (None, Gate::Fused) => self.gated(&up.narrow(1, 0, inner)?, &up.narrow(1, inner, inner)?)?,
+            (None, Gate::None | Gate::Split) => activate(&up, self.config.activation)?,
+            (Some(gate), _) => self.gated(&layers.linear(x, gate)?, &up)?,
         };
         layers.linear(&inner, &names.down)
+    }
+
+    /// The activated gate times the other projection.
+    fn gated(&self, gate: &Tensor, up: &Tensor) -> Result<Tensor, EngineError> {
+        Ok(match self.config.activation {
+            Activation::Silu => ops::swiglu(gate, up)?,
+            other => (activate(gate, other)? * up)?,
+        })
     }
 }
 
@@ -223,13 +274,7 @@ fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
     }
 }
 
-fn rope_of(rotary: Rotary) -> Rope {
-    let scaling = match rotary.scaling {
-        RotaryScaling::Default => RopeScaling::None,
-        RotaryScaling::Linear { factor } => RopeScaling::Linear { factor },
-        RotaryScaling::Llama3 { factor, low_frequency, high_frequency, original_context } => {
-            RopeScaling::Llama3 { factor, low_frequency, high_frequency, original_context }
-        }
-    };
-    Rope::new(rotary.base, rotary.rotated, Pairing::Halves, scaling)
+/// A tensor times a constant; itself for 1.
+fn scaled(x: Tensor, factor: f64) -> candle_core::Result<Tensor> {
+    if factor == 1.0 { Ok(x) } else { x * factor }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 use engine::checkpoint::Tape;
-use engine::ops::{VOCABULARY_NUMBERS, VocabularyQuery};
+use engine::ops::{LogitForm, VOCABULARY_NUMBERS, VocabularyQuery};
 use mdp::token::TokenMdp;
 use mdp::{Channels, EpisodeOf};
 
@@ -53,6 +53,7 @@ impl CausalLm {
             rows: &rows,
             targets: &targets,
             reference: reference.as_ref().map(|(hidden, matrix)| (hidden, matrix)),
+            forms: self.logit_forms(),
             diagnostics: self.with_diagnostics,
         };
         let numbers = self.decoder.numbers(&hidden, query, pass)?;
@@ -81,6 +82,7 @@ impl CausalLm {
             rows: &rows,
             targets: &targets,
             reference: reference.as_ref().map(|(hidden, matrix)| (hidden, matrix)),
+            forms: self.logit_forms(),
             diagnostics: self.with_diagnostics,
         };
         let numbers = tape.run_kept(|x| self.decoder.numbers(&self.decoder.last_norm(x, pass)?, query, pass))?;
@@ -111,6 +113,12 @@ impl CausalLm {
         let Some(passed) = tape.tape else { return Ok(()) };
         let gradient = query_slopes(&tape.packing, slopes, passed.output())?;
         self.decoder.backward(passed, &gradient)
+    }
+
+    /// The forms of the model's logits and of its reference's.
+    fn logit_forms(&self) -> [LogitForm; 2] {
+        let form = |model: &Self| model.config().scales.logits;
+        [form(self), self.reference.as_deref().map_or(LogitForm::PLAIN, form)]
     }
 
     fn no_numbers(&self) -> Channels {

@@ -1,6 +1,6 @@
 //! Causal language models as policies of the token MDP.
 //!
-//! GPT-NeoX, GPT-2, Llama and Qwen2 are one decoder, whose norm, projections and residual [`CausalConfig`] selects. A
+//! All families are one decoder, whose norms, projections, residual and layers [`CausalConfig`] selects. A
 //! batch of episodes is packed into a prefix forest, so that a prompt is computed once for all its responses, and
 //! vocabulary logits are computed for scored tokens only.
 //!
@@ -33,11 +33,14 @@
 //! ```
 
 mod cache;
+mod common;
 mod config;
-mod config_json;
 mod cursor;
 mod decoder;
 mod draw;
+mod families;
+mod family;
+mod from_json;
 mod generate;
 mod initial;
 mod learn;
@@ -47,18 +50,23 @@ mod packing;
 mod policy;
 mod reward;
 mod rotary;
+mod rotary_scaling;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod windows;
 
-pub use config::{Activation, Architecture, CausalConfig};
+pub use config::{Activation, CausalConfig, Layer, LayerPositions, Layers, Scales};
 pub use draw::GenerationConfig;
+pub use family::Family;
 pub use learn::TokenTape;
 pub use model::CausalLm;
 pub use reward::RewardModel;
-pub use rotary::{Rotary, RotaryScaling};
+pub use rotary::Rotary;
+pub use rotary_scaling::RotaryScaling;
 
+pub(crate) use families::{FAMILIES, of_gguf};
+pub(crate) use family::{FamilyTokenizer, GgufFamily, GgufRows, GgufSizes, GgufValue, NormKind, Packing, TensorNames};
 pub(crate) use names::SCORE;
 
 pub use crate::network::LearnerOptions;

@@ -41,7 +41,7 @@ impl CausalLm {
     /// # Errors
     /// Tensors that are missing, unknown or of the wrong shape.
     pub fn frozen(config: CausalConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
-        tensors::check(config.architecture.model_type(), &config.expected_tensors(), &tensors)?;
+        tensors::check(config.family.model_type(), &config.expected_tensors(), &tensors)?;
         Ok(Self::with_decoder(TrainedNetwork::frozen(Decoder::new(config, Weights::frozen(tensors)?))))
     }
 
@@ -54,7 +54,7 @@ impl CausalLm {
         tensors: BTreeMap<String, Tensor>,
         training: LearnerOptions,
     ) -> Result<Self, ModelError> {
-        tensors::check(config.architecture.model_type(), &config.expected_tensors(), &tensors)?;
+        tensors::check(config.family.model_type(), &config.expected_tensors(), &tensors)?;
         let weights = Weights::trainable(tensors, training.adapters(), &config.adaptable_layers())?;
         Ok(Self::with_decoder(TrainedNetwork::learner(Decoder::new(config, weights), training)?))
     }

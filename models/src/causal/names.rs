@@ -2,25 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use super::config::{Architecture, CausalConfig};
+use super::config::CausalConfig;
+use super::family::{Gate, HeadNorm, NormKind};
 
 /// The reward head's weight.
 pub(crate) const SCORE: &str = "score.weight";
 /// The name of the output matrix in memory, for every architecture.
 const HEAD_IN_MEMORY: &str = "lm_head.weight";
 
-/// The names of a block's layers, each without its `.weight`.
+/// The names of a block's layers, each without its `.weight`; `None` for norms and a gate that the family does not have.
 #[derive(Clone, Debug)]
 pub(super) struct BlockNames {
-    pub(super) attention_norm: String,
+    pub(super) attention_norm: Option<String>,
     /// One packed projection, or separate queries, keys and values.
     pub(super) qkv: Vec<String>,
+    pub(super) query_norm: Option<String>,
+    pub(super) key_norm: Option<String>,
     pub(super) attention_output: String,
-    pub(super) mlp_norm: String,
-    /// The MLP's gate, if it has one.
+    pub(super) after_attention: Option<String>,
+    pub(super) mlp_norm: Option<String>,
     pub(super) gate: Option<String>,
+    /// The projection into the hidden layer, with the gate where the two are fused.
     pub(super) up: String,
     pub(super) down: String,
+    pub(super) after_mlp: Option<String>,
 }
 
 impl CausalConfig {
@@ -36,7 +41,7 @@ impl CausalConfig {
         for layer in 0..self.n_layers {
             self.add_block(&mut tensors, &self.block_names(layer));
         }
-        self.add_norm(&mut tensors, &self.final_norm_name());
+        self.add_norm(&mut tensors, Some(&self.final_norm_name()), self.width);
         if !self.tied {
             tensors.add(self.head_name().to_owned(), vec![self.vocabulary, self.width]);
         }
@@ -87,20 +92,12 @@ impl CausalConfig {
 
     /// The name of the embedding.
     pub fn embedding_name(&self) -> String {
-        let name = match self.architecture {
-            Architecture::GptNeoX => "embed_in.weight",
-            Architecture::Gpt2 => "wte.weight",
-            Architecture::Llama | Architecture::Qwen2 => "embed_tokens.weight",
-        };
-        format!("{}{name}", self.prefix())
+        format!("{}{}.weight", self.prefix(), self.family.names.embedding)
     }
 
     /// The name of the output matrix of an untied model.
     pub fn head_name(&self) -> &'static str {
-        match self.architecture {
-            Architecture::GptNeoX => "embed_out.weight",
-            Architecture::Gpt2 | Architecture::Llama | Architecture::Qwen2 => HEAD_IN_MEMORY,
-        }
+        self.family.names.head
     }
 
     /// The name of a tensor in transformers 5's memory, to which PEFT's names and patterns refer.
@@ -110,16 +107,11 @@ impl CausalConfig {
 
     /// The name of the learned position embedding.
     pub(super) fn positions_name(&self) -> Option<String> {
-        (self.architecture == Architecture::Gpt2).then(|| format!("{}wpe.weight", self.prefix()))
+        self.family.names.positions.map(|positions| format!("{}{positions}.weight", self.prefix()))
     }
 
     pub(super) fn final_norm_name(&self) -> String {
-        let name = match self.architecture {
-            Architecture::GptNeoX => "final_layer_norm",
-            Architecture::Gpt2 => "ln_f",
-            Architecture::Llama | Architecture::Qwen2 => "norm",
-        };
-        format!("{}{name}", self.prefix())
+        format!("{}{}", self.prefix(), self.family.names.final_norm)
     }
 
     /// The linear layers of every block, each name without its `.weight`: the possible LoRA targets.
@@ -135,76 +127,59 @@ impl CausalConfig {
     }
 
     pub(super) fn block_names(&self, layer: usize) -> BlockNames {
-        let prefix = self.prefix();
-        let at = |part: &str| match self.architecture {
-            Architecture::Gpt2 => format!("{prefix}h.{layer}.{part}"),
-            Architecture::GptNeoX | Architecture::Llama | Architecture::Qwen2 => {
-                format!("{prefix}layers.{layer}.{part}")
-            }
-        };
-        let (attention_norm, mlp_norm, qkv, output, gate, up, down): (_, _, &[&str], _, _, _, _) =
-            match self.architecture {
-                Architecture::GptNeoX => (
-                    "input_layernorm",
-                    "post_attention_layernorm",
-                    &["attention.query_key_value"],
-                    "attention.dense",
-                    None,
-                    "mlp.dense_h_to_4h",
-                    "mlp.dense_4h_to_h",
-                ),
-                Architecture::Gpt2 => ("ln_1", "ln_2", &["attn.c_attn"], "attn.c_proj", None, "mlp.c_fc", "mlp.c_proj"),
-                Architecture::Llama | Architecture::Qwen2 => (
-                    "input_layernorm",
-                    "post_attention_layernorm",
-                    &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
-                    "self_attn.o_proj",
-                    Some("mlp.gate_proj"),
-                    "mlp.up_proj",
-                    "mlp.down_proj",
-                ),
-            };
+        let (prefix, names) = (self.prefix(), &self.family.names);
+        let at = |part: &str| format!("{prefix}{}.{layer}.{part}", names.blocks);
         BlockNames {
-            attention_norm: at(attention_norm),
-            qkv: qkv.iter().map(|part| at(part)).collect(),
-            attention_output: at(output),
-            mlp_norm: at(mlp_norm),
-            gate: gate.map(at),
-            up: at(up),
-            down: at(down),
+            attention_norm: names.attention_norm.map(at),
+            qkv: names.qkv.iter().map(|part| at(part)).collect(),
+            query_norm: names.query_norm.map(at),
+            key_norm: names.key_norm.map(at),
+            attention_output: at(names.attention_output),
+            after_attention: names.after_attention.map(at),
+            mlp_norm: names.mlp_norm.map(at),
+            gate: names.gate.map(at),
+            up: at(names.up),
+            down: at(names.down),
+            after_mlp: names.after_mlp.map(at),
         }
     }
 
     fn add_block(&self, tensors: &mut Expected, names: &BlockNames) {
         let queries = self.n_query_heads * self.head_size;
         let keys = self.n_key_value_heads * self.head_size;
-        self.add_norm(tensors, &names.attention_norm);
+        self.add_norm(tensors, names.attention_norm.as_ref(), self.width);
         let outs = if names.qkv.len() == 1 { vec![queries + 2 * keys] } else { vec![queries, keys, keys] };
         for (name, out) in names.qkv.iter().zip(outs) {
             tensors.add_linear(name, out, self.width, self.qkv_bias);
         }
+        let [query_norm, key_norm] = match self.family.head_norm {
+            HeadNorm::PerHead => [self.head_size; 2],
+            HeadNorm::Whole => [queries, keys],
+        };
+        self.add_norm(tensors, names.query_norm.as_ref(), query_norm);
+        self.add_norm(tensors, names.key_norm.as_ref(), key_norm);
         tensors.add_linear(&names.attention_output, self.width, queries, self.attention_output_bias);
-        self.add_norm(tensors, &names.mlp_norm);
-        for name in names.gate.iter().chain([&names.up]) {
-            tensors.add_linear(name, self.inner, self.width, self.mlp_bias);
+        self.add_norm(tensors, names.after_attention.as_ref(), self.width);
+        self.add_norm(tensors, names.mlp_norm.as_ref(), self.width);
+        if let Some(gate) = &names.gate {
+            tensors.add_linear(gate, self.inner, self.width, self.mlp_bias);
         }
+        let up = if self.family.gate == Gate::Fused { 2 * self.inner } else { self.inner };
+        tensors.add_linear(&names.up, up, self.width, self.mlp_bias);
         tensors.add_linear(&names.down, self.width, self.inner, self.mlp_bias);
+        self.add_norm(tensors, names.after_mlp.as_ref(), self.width);
     }
 
     /// Whether linear weights are `[in, out]` (GPT-2) rather than `[out, in]`.
     pub fn is_transposed(&self) -> bool {
-        self.architecture == Architecture::Gpt2
+        self.family.transposed
     }
 
-    /// Whether norms are LayerNorm (with a bias) rather than RMSNorm.
-    pub(super) fn has_layer_norm(&self) -> bool {
-        matches!(self.architecture, Architecture::GptNeoX | Architecture::Gpt2)
-    }
-
-    fn add_norm(&self, tensors: &mut Expected, name: &str) {
-        tensors.add(format!("{name}.weight"), vec![self.width]);
-        if self.has_layer_norm() {
-            tensors.add(format!("{name}.bias"), vec![self.width]);
+    fn add_norm(&self, tensors: &mut Expected, name: Option<&String>, width: usize) {
+        let Some(name) = name else { return };
+        tensors.add(format!("{name}.weight"), vec![width]);
+        if self.family.norm == NormKind::Layer {
+            tensors.add(format!("{name}.bias"), vec![width]);
         }
     }
 }

@@ -32,7 +32,7 @@ impl RewardModel {
     /// # Errors
     /// Tensors that are missing, unknown or of the wrong shape.
     pub fn new(config: CausalConfig, mut tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
-        let what = format!("{} reward", config.architecture.model_type());
+        let what = format!("{} reward", config.family.model_type());
         tensors::check(&what, &config.reward_tensors(), &tensors)?;
         let missing = || ModelError::config(SCORE, "is missing");
         let score = tensors.remove(SCORE).ok_or_else(missing)?;

@@ -1,36 +1,15 @@
 //! Rotary embedding settings, in the spellings of `config.json`.
 
-use serde_json::Value;
+use engine::ops::{Pairing, Rope, RopeScaling};
+use serde_json::{Map, Value};
 
+use super::rotary_scaling::{RotaryScaling, scaling};
 use crate::ModelError;
 use crate::fields::Fields;
 use crate::fields::table::is_nothing;
 
-/// The scaling of rotary frequencies for contexts longer than that of pre-training.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum RotaryScaling {
-    /// No scaling.
-    Default,
-    /// All frequencies divided by `factor`.
-    Linear {
-        /// The scaling factor.
-        factor: f64,
-    },
-    /// Llama 3's blend: low frequencies divided by `factor`, high ones kept.
-    Llama3 {
-        /// The scaling factor of the low frequencies.
-        factor: f64,
-        /// Wavelengths above `original_context / low_frequency` are scaled in full.
-        low_frequency: f64,
-        /// Wavelengths below `original_context / high_frequency` are kept.
-        high_frequency: f64,
-        /// The context length of pre-training.
-        original_context: f64,
-    },
-}
-
 /// The rotary embedding of a model.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rotary {
     /// The base of the geometric series of frequencies.
     pub base: f64,
@@ -41,13 +20,25 @@ pub struct Rotary {
     pub scaling: RotaryScaling,
 }
 
-/// An architecture's rotary keys besides the nested ones.
+/// A family's rotary keys besides the nested ones.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RotaryKeys {
-    /// Llama and Qwen2: all coordinates rotate, whatever share the config names.
-    Whole,
+    /// All coordinates rotate, whatever share the config names.
+    Whole {
+        /// The base without a key of it.
+        base: f64,
+    },
     /// GPT-NeoX: a share of the coordinates rotates.
     Partial,
+    /// Phi-3: a share of the coordinates, of a head size and an original context that stand beside.
+    Phi3,
+}
+
+/// The sizes of a model that its rotary embedding depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RotarySizes {
+    pub(super) head: usize,
+    pub(super) max_positions: usize,
 }
 
 impl Rotary {
@@ -63,20 +54,86 @@ impl Rotary {
         max_positions: usize,
     ) -> Result<Self, ModelError> {
         let (key, nested) = nested(fields)?;
-        let (base_key, share) = match keys {
-            RotaryKeys::Whole => ("rope_theta", 1.0),
+        let (base_key, default, share) = match keys {
+            RotaryKeys::Whole { base } => ("rope_theta", base, 1.0),
             RotaryKeys::Partial => {
                 let share = nested.number("partial_rotary_factor")?;
-                ("rotary_emb_base", share.map_or_else(|| fields.positive("rotary_pct", 0.25), Ok)?)
+                let share = share.map_or_else(|| fields.positive("rotary_pct", 0.25), Ok)?;
+                ("rotary_emb_base", 10_000., share)
+            }
+            RotaryKeys::Phi3 => {
+                let share = nested.number("partial_rotary_factor")?;
+                let share = share.map_or_else(|| fields.positive("partial_rotary_factor", 1.0), Ok)?;
+                ("rope_theta", 10_000., share)
             }
         };
-        let base = nested.number("rope_theta")?.map_or_else(|| fields.positive(base_key, 10_000.), Ok)?;
-        let scaling = scaling(key, nested, fields, max_positions)?;
-        if matches!(keys, RotaryKeys::Whole) && scaling != RotaryScaling::Default {
+        let base = nested.number("rope_theta")?.map_or_else(|| fields.positive(base_key, default), Ok)?;
+        let beside = fields.number("original_max_position_embeddings")?;
+        let beside = match keys {
+            RotaryKeys::Phi3 => Some(beside.unwrap_or(4096.)),
+            RotaryKeys::Whole { .. } | RotaryKeys::Partial => beside,
+        };
+        let rotated = (head_size as f64 * share) as usize;
+        let names_only_long = matches!(keys, RotaryKeys::Phi3);
+        let scaling = scaling(key, nested, nested, beside, rotated, max_positions, names_only_long)?;
+        if matches!(keys, RotaryKeys::Whole { .. }) && scaling != RotaryScaling::Default {
             refuse_share(nested)?;
             refuse_share(fields)?;
         }
-        Ok(Self { base, rotated: (head_size as f64 * share) as usize, scaling })
+        Ok(Self { base, rotated, scaling })
+    }
+
+    /// Reads the settings of one kind of layer, `full_attention` or `sliding_attention`, where a family keeps them apart:
+    /// from the object of that name in `rope_parameters`, over which `rope_scaling` goes for full attention.
+    ///
+    /// # Errors
+    /// As [`Rotary::read`].
+    pub(super) fn of_kind(fields: Fields<'_>, kind: &str, base: f64, sizes: RotarySizes) -> Result<Self, ModelError> {
+        let all = object(fields, "rope_parameters")?;
+        let mut settings = match all.get(kind) {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(settings)) => settings.clone(),
+            Some(other) => return Err(Fields::wrong(kind, "an object", other)),
+        };
+        if kind == "full_attention" {
+            settings.extend(object(fields, "rope_scaling")?);
+        }
+        let (settings, all) = (Value::Object(settings), Value::Object(all));
+        let settings = Fields::new(&settings);
+        let base = settings.positive("rope_theta", base)?;
+        let scaling =
+            scaling("rope_parameters", settings, Fields::new(&all), None, sizes.head, sizes.max_positions, false)?;
+        if scaling != RotaryScaling::Default {
+            refuse_share(settings)?;
+        }
+        Ok(Self { base, rotated: sizes.head, scaling })
+    }
+
+    /// The most positions that these frequencies hold for; `None` for any number.
+    pub(super) fn reach(&self) -> Option<usize> {
+        match self.scaling {
+            RotaryScaling::Long { original_context, .. } => Some(original_context as usize),
+            RotaryScaling::Default
+            | RotaryScaling::Linear { .. }
+            | RotaryScaling::Llama3 { .. }
+            | RotaryScaling::Yarn { .. } => None,
+        }
+    }
+
+    /// The angles of this embedding.
+    pub(super) fn angles(&self) -> Rope {
+        let (scaling, magnitude) = match self.scaling.clone() {
+            RotaryScaling::Default => (RopeScaling::None, 1.),
+            RotaryScaling::Linear { factor } => (RopeScaling::Linear { factor }, 1.),
+            RotaryScaling::Llama3 { factor, low_frequency, high_frequency, original_context } => {
+                (RopeScaling::Llama3 { factor, low_frequency, high_frequency, original_context }, 1.)
+            }
+            RotaryScaling::Yarn { factor, fast, slow, original_context, rounded, magnitude } => {
+                (RopeScaling::Yarn { factor, fast, slow, original_context, rounded }, magnitude)
+            }
+            RotaryScaling::Long { factors, magnitude, .. } => (RopeScaling::Divided { factors }, magnitude),
+        };
+        Rope::new(self.base, self.rotated, Pairing::Halves, &scaling).with_magnitude(magnitude)
     }
 
     /// Checks the number of rotated coordinates.
@@ -89,6 +146,15 @@ impl Rotary {
         }
         let reason = format!("{} of {head_size} coordinates of a head cannot turn in pairs", self.rotated);
         Err(ModelError::config("partial_rotary_factor", reason))
+    }
+}
+
+/// An object of settings, empty without the key.
+fn object(fields: Fields<'_>, key: &str) -> Result<Map<String, Value>, ModelError> {
+    match fields.value(key) {
+        None => Ok(Map::new()),
+        Some(Value::Object(settings)) => Ok(settings.clone()),
+        Some(other) => Err(Fields::wrong(key, "an object", other)),
     }
 }
 
@@ -120,40 +186,6 @@ fn refuse_share(fields: Fields<'_>) -> Result<(), ModelError> {
     }
 }
 
-fn scaling(
-    key: &str,
-    nested: Fields<'_>,
-    fields: Fields<'_>,
-    max_positions: usize,
-) -> Result<RotaryScaling, ModelError> {
-    let kind = match nested.text("rope_type")? {
-        Some(kind) => kind,
-        None => nested.text("type")?.unwrap_or_else(|| "default".to_owned()),
-    };
-    match kind.as_str() {
-        "default" => Ok(RotaryScaling::Default),
-        "linear" => Ok(RotaryScaling::Linear { factor: nested.required_number("factor")? }),
-        "llama3" => {
-            let context = "original_max_position_embeddings";
-            let beside = fields.number(context)?;
-            let original = match beside {
-                Some(original) => original,
-                None => nested.positive(context, max_positions as f64)?,
-            };
-            Ok(RotaryScaling::Llama3 {
-                factor: nested.required_number("factor")?,
-                low_frequency: nested.required_number("low_freq_factor")?,
-                high_frequency: nested.required_number("high_freq_factor")?,
-                original_context: original,
-            })
-        }
-        other => {
-            let reason = format!("rotary scaling `{other}` is not supported; supported: default, linear, llama3");
-            Err(ModelError::config(key, reason))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -171,15 +203,19 @@ mod tests {
         CausalConfig::from_json(source).map(|config| config.rotary.unwrap()).map_err(|error| error.to_string())
     }
 
-    fn check(family: &str, settings: &Value, base: f64, rotated: usize, scaling: RotaryScaling) {
-        assert_eq!(read(family, settings), Ok(Rotary { base, rotated, scaling }), "{family} {settings}");
+    fn check(family: &str, settings: &Value, base: f64, rotated: usize, scaling: &RotaryScaling) {
+        assert_eq!(
+            read(family, settings),
+            Ok(Rotary { base, rotated, scaling: scaling.clone() }),
+            "{family} {settings}"
+        );
     }
 
     const LINEAR: RotaryScaling = RotaryScaling::Linear { factor: 4.0 };
 
     #[test]
     fn settings_come_from_where_transformers_has_them() {
-        let default = RotaryScaling::Default;
+        let default = &RotaryScaling::Default;
         for family in ["llama", "qwen2"] {
             check(family, &json!({}), 10_000.0, 8, default);
             check(family, &json!({ "rope_theta": 5e5 }), 5e5, 8, default);
@@ -209,12 +245,12 @@ mod tests {
         let scaling = json!({ "type": "linear", "factor": 4.0 });
         let nested = json!({ "rope_type": "default", "rope_theta": 500.0 });
         let both = json!({ "rope_parameters": nested, "rope_scaling": scaling });
-        check("llama", &both, 10_000.0, 8, LINEAR);
+        check("llama", &both, 10_000.0, 8, &LINEAR);
         let beside = json!({ "rope_parameters": nested, "rope_scaling": scaling, "rope_theta": 700.0 });
-        check("llama", &beside, 700.0, 8, LINEAR);
+        check("llama", &beside, 700.0, 8, &LINEAR);
         // An empty one does not.
         let empty = json!({ "rope_parameters": nested, "rope_scaling": {} });
-        check("llama", &empty, 500.0, 8, RotaryScaling::Default);
+        check("llama", &empty, 500.0, 8, &RotaryScaling::Default);
     }
 
     #[test]
@@ -234,10 +270,46 @@ mod tests {
     }
 
     #[test]
+    fn full_and_sliding_layers_have_settings_of_their_own() {
+        let both = |settings: Value| {
+            let mut source = json!({ "model_type": "gemma3_text", "vocab_size": 96, "hidden_size": 32,
+                "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "head_dim": 8 });
+            source.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+            let config = CausalConfig::from_json(source).unwrap();
+            (config.rotary.unwrap(), config.local_rotary.unwrap())
+        };
+        let plain = |base| Rotary { base, rotated: 8, scaling: RotaryScaling::Default };
+        assert_eq!(both(json!({})), (plain(1e6), plain(1e4)));
+        let older = json!({ "rope_theta": 5e5, "rope_local_base_freq": 1e3, "rope_scaling":
+            { "rope_type": "linear", "factor": 4.0 } });
+        assert_eq!(both(older), (Rotary { scaling: LINEAR, ..plain(5e5) }, plain(1e3)));
+        let newer = json!({ "rope_parameters": {
+            "full_attention": { "rope_type": "linear", "factor": 4.0, "rope_theta": 5e5 },
+            "sliding_attention": { "rope_type": "default", "rope_theta": 1e3 } } });
+        assert_eq!(both(newer), (Rotary { scaling: LINEAR, ..plain(5e5) }, plain(1e3)));
+    }
+
+    #[test]
+    fn phi_3_rotates_a_share_by_the_factors_of_its_original_context() {
+        let factors = json!([1.0, 1.5]);
+        let settings = json!({ "partial_rotary_factor": 0.5, "original_max_position_embeddings": 16,
+            "rope_scaling": { "type": "su", "short_factor": factors, "long_factor": factors } });
+        let rotary = read("phi3", &settings).unwrap();
+        // sqrt(1 + ln(64 / 16) / ln 16) = sqrt(1.5)
+        let RotaryScaling::Long { factors, magnitude, original_context: 16.0 } = rotary.scaling else {
+            panic!("{rotary:?}")
+        };
+        assert_eq!((rotary.rotated, factors), (4, vec![1.0, 1.5]));
+        assert!((magnitude - 1.5_f64.sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
     fn what_is_not_built_is_refused_by_name() {
         let linear = json!({ "rope_type": "linear", "factor": 4.0 });
         let table = [
-            ("llama", json!({ "rope_scaling": { "type": "yarn", "factor": 2.0 } }), "yarn"),
+            ("llama", json!({ "rope_scaling": { "type": "axial", "factor": 2.0 } }), "axial"),
+            ("llama", json!({ "rope_scaling": { "type": "yarn" } }), "factor"),
+            ("phi3", json!({ "rope_scaling": { "type": "linear", "factor": 2.0 } }), "linear"),
             ("llama", json!({ "rope_parameters": { "full_attention": linear } }), "full_attention"),
             ("llama", json!({ "rope_parameters": linear, "partial_rotary_factor": 0.5 }), "partial_rotary_factor"),
             ("llama", json!({ "rope_scaling": { "rope_type": "linear" } }), "factor"),
@@ -251,6 +323,6 @@ mod tests {
         }
         // GPT-NeoX rotates a share under scaling, too.
         let share = json!({ "rope_scaling": linear, "rotary_pct": 0.5 });
-        check("gpt_neox", &share, 10_000.0, 4, LINEAR);
+        check("gpt_neox", &share, 10_000.0, 4, &LINEAR);
     }
 }

@@ -7,15 +7,15 @@
 
 use serde_json::Value;
 
-use super::config::{Architecture, CausalConfig};
+use super::config::CausalConfig;
+use super::family::Family;
 use crate::ModelError;
 use crate::fields::table::{
-    SettingHandling::Harmless, SettingHandling::Honoured, Table, first_refused, is_nothing, refused,
-    refused_unless_true, unknown,
+    SettingHandling::Harmless, SettingHandling::Honoured, Table, first_refused, is_nothing, refused, unknown,
 };
 
 /// Settings common to all classes, and those that transformers reads although no class declares them.
-const COMMON: Table = &[
+pub(super) const COMMON: Table = &[
     ("_name_or_path", Harmless),
     ("architectures", Honoured),
     ("bos_token_id", Honoured),
@@ -55,92 +55,8 @@ const LEFT_BEHIND: Table = &[
 ];
 
 /// Rotary settings in every supported spelling.
-const ROTARY: Table =
+pub(super) const ROTARY: Table =
     &[("original_max_position_embeddings", Honoured), ("rope_parameters", Honoured), ("rope_scaling", Honoured)];
-
-const LLAMA: Table = &[
-    ("attention_bias", Honoured),
-    ("attention_dropout", Harmless),
-    ("head_dim", Honoured),
-    ("hidden_act", Honoured),
-    ("hidden_size", Honoured),
-    ("intermediate_size", Honoured),
-    ("max_position_embeddings", Honoured),
-    ("mlp_bias", Honoured),
-    ("num_attention_heads", Honoured),
-    ("num_hidden_layers", Honoured),
-    ("num_key_value_heads", Honoured),
-    // Splits the same product into slices.
-    ("pretraining_tp", Harmless),
-    ("rms_norm_eps", Honoured),
-    ("rope_theta", Honoured),
-];
-
-const QWEN2: Table = &[
-    ("attention_dropout", Harmless),
-    ("head_dim", Honoured),
-    ("hidden_act", Honoured),
-    ("hidden_size", Honoured),
-    ("intermediate_size", Honoured),
-    ("layer_types", Honoured),
-    ("max_position_embeddings", Honoured),
-    ("max_window_layers", Honoured),
-    ("num_attention_heads", Honoured),
-    ("num_hidden_layers", Honoured),
-    ("num_key_value_heads", Honoured),
-    ("rms_norm_eps", Honoured),
-    ("rope_theta", Honoured),
-    ("sliding_window", Honoured),
-    ("use_sliding_window", Honoured),
-];
-
-const GPT_NEOX: Table = &[
-    ("attention_bias", Honoured),
-    ("attention_dropout", Harmless),
-    ("classifier_dropout", Harmless),
-    ("head_dim", Honoured),
-    ("hidden_act", Honoured),
-    ("hidden_dropout", Harmless),
-    ("hidden_size", Honoured),
-    ("intermediate_size", Honoured),
-    ("is_decoder", Harmless),
-    ("layer_norm_eps", Honoured),
-    ("max_position_embeddings", Honoured),
-    ("num_attention_heads", Honoured),
-    ("num_hidden_layers", Honoured),
-    ("rotary_emb_base", Honoured),
-    ("rotary_pct", Honoured),
-    ("use_parallel_residual", Honoured),
-];
-
-const GPT2: Table = &[
-    ("activation_function", Honoured),
-    ("add_cross_attention", refused("cross-attention")),
-    ("attn_pdrop", Harmless),
-    ("embd_pdrop", Harmless),
-    ("hidden_size", Honoured),
-    ("layer_norm_epsilon", Honoured),
-    ("max_position_embeddings", Honoured),
-    ("n_ctx", Harmless),
-    ("n_embd", Honoured),
-    ("n_head", Honoured),
-    ("n_inner", Honoured),
-    ("n_layer", Honoured),
-    ("n_positions", Honoured),
-    ("num_attention_heads", Honoured),
-    ("num_hidden_layers", Honoured),
-    // The same multiplications in another order, for half precision.
-    ("reorder_and_upcast_attn", Harmless),
-    ("resid_pdrop", Harmless),
-    ("scale_attn_by_inverse_layer_idx", refused("attention scaled by layer")),
-    ("scale_attn_weights", refused_unless_true("attention without a scale")),
-    // A head for multiple choice, which a language model does not have.
-    ("summary_activation", Harmless),
-    ("summary_first_dropout", Harmless),
-    ("summary_proj_to_labels", Harmless),
-    ("summary_type", Harmless),
-    ("summary_use_proj", Harmless),
-];
 
 /// A `generation_config.json`: its special tokens are used; sampling parameters come from the flags of `sample`, and
 /// the file is copied with the model.
@@ -220,23 +136,13 @@ const GENERATION: Table = &[
     ("watermarking_config", Harmless),
 ];
 
-/// The tables of an architecture.
-fn tables(architecture: Architecture) -> Vec<Table> {
-    match architecture {
-        Architecture::Llama => vec![COMMON, ROTARY, LLAMA],
-        Architecture::Qwen2 => vec![COMMON, ROTARY, QWEN2],
-        Architecture::GptNeoX => vec![COMMON, ROTARY, GPT_NEOX],
-        Architecture::Gpt2 => vec![COMMON, GPT2],
-    }
-}
-
 /// Refuses unsupported settings.
 ///
 /// # Errors
 /// Quantised weights, or an unsupported setting that would change the output; each by name.
-pub(super) fn check(architecture: Architecture, source: &Value) -> Result<(), ModelError> {
+pub(super) fn check(family: &Family, source: &Value) -> Result<(), ModelError> {
     check_plain(&source["quantization_config"])?;
-    match first_refused(&tables(architecture), source) {
+    match first_refused(family.settings, source) {
         Some((key, what)) => Err(ModelError::config(key, format!("{what} is not supported"))),
         None => Ok(()),
     }
@@ -261,7 +167,7 @@ fn check_plain(quantization: &Value) -> Result<(), ModelError> {
 impl CausalConfig {
     /// The settings in the file that transformers' class of this architecture ignores, and so are ignored here.
     pub fn ignored_settings(&self) -> Vec<String> {
-        let mut tables = tables(self.architecture);
+        let mut tables = self.family.settings.to_vec();
         tables.extend([LEFT_BEHIND, GENERATION]);
         let mut ignored: Vec<String> = unknown(&tables, &self.source).into_iter().map(ToOwned::to_owned).collect();
         if !is_nothing(&self.source["rope_scaling"]) && !is_nothing(&self.source["rope_parameters"]) {
@@ -276,14 +182,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::causal::families::FAMILIES;
     use crate::fields::table::check_complete;
 
     #[test]
     fn every_setting_that_the_libraries_declare_is_in_a_table() {
-        check_complete("LlamaConfig", &tables(Architecture::Llama));
-        check_complete("Qwen2Config", &tables(Architecture::Qwen2));
-        check_complete("GPTNeoXConfig", &tables(Architecture::GptNeoX));
-        check_complete("GPT2Config", &tables(Architecture::Gpt2));
+        for (family, _) in FAMILIES {
+            check_complete(family.config_class(), family.settings);
+        }
         check_complete("GenerationConfig", &[GENERATION]);
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use engine::ops::{self, Forest};
+use engine::ops::{self, AttentionForm, Forest};
 
 use super::ClipTextConfig;
 use super::encoder::Encoder;
@@ -72,11 +72,12 @@ impl ClipText {
         let places = ops::embedding(&forest.positions(), self.encoder.weight("embeddings.position_embedding")?)?;
         let mut x = ops::add(&embedded, &places)?;
         let mut penultimate = x.clone();
+        let form = AttentionForm::default();
         for layer in 0..self.config.n_layers {
             penultimate = x;
             x = self
                 .encoder
-                .block(&penultimate, layer, |q, k, v, heads| ops::forest_attention(q, k, v, heads, &forest))?;
+                .block(&penultimate, layer, |q, k, v, heads| ops::forest_attention(q, k, v, heads, form, &forest))?;
         }
         let last = self.encoder.norm(&x, "final_layer_norm")?;
         let ends = forest.segments.iter().zip(texts).map(|(s, text)| (s.start + self.end(text)) as u32);

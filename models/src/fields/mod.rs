@@ -86,6 +86,27 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// A list of truth values, which may be written as 0 and 1.
+    pub(crate) fn flags(self, key: &str) -> Result<Option<Vec<bool>>, ModelError> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let flag = |value: &Value| value.as_bool().or_else(|| value.as_i64().map(|number| number != 0));
+        let flags = value.as_array().and_then(|list| list.iter().map(flag).collect());
+        flags.map(Some).ok_or_else(|| Self::wrong(key, "a list of truth values", value))
+    }
+
+    /// A list of positive numbers.
+    pub(crate) fn numbers(self, key: &str) -> Result<Option<Vec<f64>>, ModelError> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let positive = |value: &Value| value.as_f64().filter(|number| *number > 0. && number.is_finite());
+        let numbers = value.as_array().and_then(|list| list.iter().map(positive).collect());
+        numbers.map(Some).ok_or_else(|| Self::wrong(key, "a list of positive numbers", value))
+    }
+
+    /// A positive number, `default` if the key is absent; null means none.
+    pub(crate) fn number_or_null(self, key: &str, default: Option<f64>) -> Result<Option<f64>, ModelError> {
+        if self.is_null(key) { Ok(None) } else { Ok(self.number(key)?.or(default)) }
+    }
+
     pub(crate) fn required_number(self, key: &str) -> Result<f64, ModelError> {
         self.number(key)?.ok_or_else(|| ModelError::config(key, "is missing"))
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 
 use super::extras::read_object;
-use super::{Extras, ModelFiles, ModelTokenizer, stored_types};
+use super::{Extras, ModelFiles, ModelTokenizer, stored_types, text_part};
 use crate::ModelError;
 use crate::causal::{CausalConfig, SCORE};
 use crate::tensors::{differences, some};
@@ -48,9 +48,11 @@ enum Head {
 
 fn load_headed(folder: &Path, device: &Device, head: Head) -> Result<ModelFiles, ModelError> {
     let path = folder.join("config.json");
-    let mut config = parse_config(&path, read_object(&path)?)?;
+    let mut value = read_object(&path)?;
+    let is_nested = text_part::unwrap(&mut value);
+    let mut config = parse_config(&path, value)?;
     let files = weight_files(folder, head)?.iter().map(|p| WeightsFile::open(p)).collect::<Result<Vec<_>, _>>()?;
-    let mut places = places(&config, &files, head)?;
+    let mut places = places(&config, &files, head, is_nested)?;
     if config.tied && head == Head::Vocabulary {
         settle_tie(&mut config, &mut places, &files)?;
     }
@@ -155,6 +157,7 @@ fn places(
     config: &CausalConfig,
     files: &[WeightsFile],
     head: Head,
+    is_nested: bool,
 ) -> Result<BTreeMap<String, TensorLocation>, ModelError> {
     let mut places: BTreeMap<String, TensorLocation> = BTreeMap::new();
     for (index, file) in files.iter().enumerate() {
@@ -163,9 +166,11 @@ fn places(
             return Err(ModelError::tensor(file.path(), stored, reason));
         }
         for (stored, entry) in file.entries() {
+            let plain = if is_nested { text_part::name(stored) } else { Some(stored.clone()) };
+            let Some(plain) = plain else { continue };
             let name = match head {
-                Head::Vocabulary => config.canonical_name(stored),
-                Head::Reward => config.canonical_reward_name(stored),
+                Head::Vocabulary => config.canonical_name(&plain),
+                Head::Reward => config.canonical_reward_name(&plain),
             };
             let Some(name) = name else { continue };
             let place = TensorLocation { file: index, stored: stored.clone(), shape: entry.shape.clone() };
@@ -223,7 +228,7 @@ pub(super) fn check_tensors(
     found: &BTreeMap<String, Vec<usize>>,
 ) -> Result<(), ModelError> {
     check_layers(path, config, found.len())?;
-    compare(path, config.architecture.model_type(), &config.expected_tensors(), found)
+    compare(path, config.family.model_type(), &config.expected_tensors(), found)
 }
 
 /// Compares the stored tensors with those of a reward model.

@@ -27,6 +27,7 @@ mod rows;
 mod save;
 mod staging;
 mod stored_types;
+mod text_part;
 mod tokenizer;
 mod tokenizer_json;
 mod tokenizer_patterns;

@@ -21,7 +21,7 @@ use super::lora_settings::{Halves, LoraLayer, Settings, TrainedLora};
 use super::save::{SaveOptions, write_safetensors};
 use super::staging::Staging;
 use crate::ModelError;
-use crate::causal::{Architecture, CausalConfig};
+use crate::causal::CausalConfig;
 use crate::weights_file::WeightsFile;
 
 const CONFIG: &str = "adapter_config.json";
@@ -217,7 +217,7 @@ fn written_settings(config: &CausalConfig, base: &str, lora: &LoraConfig, layers
 }
 
 fn layout(config: &CausalConfig) -> WeightLayout {
-    if config.architecture == Architecture::Gpt2 { WeightLayout::InOut } else { WeightLayout::OutIn }
+    if config.is_transposed() { WeightLayout::InOut } else { WeightLayout::OutIn }
 }
 
 /// The `base_model_name_or_path` of an adapter folder.

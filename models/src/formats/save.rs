@@ -12,7 +12,7 @@ use super::Extras;
 use super::huggingface::check_tensors;
 use super::staging::Staging;
 use crate::ModelError;
-use crate::causal::{Architecture, CausalConfig};
+use crate::causal::CausalConfig;
 use crate::tensors::shapes;
 
 /// Options of written weights.
@@ -72,13 +72,7 @@ fn written_config(config: &CausalConfig, options: SaveOptions) -> Result<Value, 
         }
     }
     if value.get("architectures").is_none_or(Value::is_null) {
-        let class = match config.architecture {
-            Architecture::GptNeoX => "GPTNeoXForCausalLM",
-            Architecture::Gpt2 => "GPT2LMHeadModel",
-            Architecture::Llama => "LlamaForCausalLM",
-            Architecture::Qwen2 => "Qwen2ForCausalLM",
-        };
-        value["architectures"] = json!([class]);
+        value["architectures"] = json!([config.family.class]);
     }
     Ok(value)
 }

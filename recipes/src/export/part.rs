@@ -59,7 +59,7 @@ impl Part {
         let count = |tensors: &mut dyn Iterator<Item = &Tensor>| tensors.map(Tensor::elem_count).sum();
         let (class, parameters) = match &self.model {
             AnyModel::Language(files) => {
-                (files.config.architecture.model_type().to_owned(), count(&mut files.tensors.values()))
+                (files.config.family.model_type().to_owned(), count(&mut files.tensors.values()))
             }
             AnyModel::Denoiser(loaded) => (loaded.class().to_owned(), count(&mut loaded.files.tensors.values())),
         };

@@ -162,7 +162,7 @@ fn inspect_model(files: &ModelFiles) -> Description {
     let config = &files.config;
     let n: usize = files.tensors.values().map(Tensor::elem_count).sum();
     let mut rows = vec![
-        ("architecture", config.architecture.model_type().to_owned()),
+        ("architecture", config.family.model_type().to_owned()),
         ("parameters", format!("{n} ({:.1} MB in f32)", n as f64 * 4.0 / 1e6)),
         ("layers", config.n_layers.to_string()),
         ("width", config.width.to_string()),

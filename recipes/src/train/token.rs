@@ -286,7 +286,7 @@ fn describe(name: &str, files: &ModelFiles, data: &Dataset, held_out: Option<&Da
     let n: usize = files.tensors.values().map(candle_core::Tensor::elem_count).sum();
     format!(
         "model {name}: {}, {:.1}M parameters; {} training examples, {} held out",
-        files.config.architecture.model_type(),
+        files.config.family.model_type(),
         n as f64 / 1e6,
         data.len(),
         held_out.map_or(0, Dataset::len)

@@ -114,8 +114,7 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
     }
     // Other trainings for the comparison are none of the run's own policy against its start.
     let plain = problem.hooks();
-    let (training, hooks, outcome_so_far) = (&training, &plain, &outcome);
-    let learned = Learned { task, training, hooks, learner, outcome: outcome_so_far, folder: &folder };
+    let learned = Learned { task, training: &training, hooks: &plain, learner, outcome: &outcome, folder: &folder };
     match problem.judge(&learned)? {
         TrainerResult::Stopped(other) => Ok(Trained::interrupted(&folder, *other)),
         TrainerResult::Finished { table, judged, has_pictures, suggestion } => Ok(Trained {

@@ -13,7 +13,8 @@ use super::Real;
 use super::gemm::{Into, Shared, Threads, View, ViewMut, multiply};
 use super::parallel::simd;
 use super::rows::{maximum, sum_of, sum_of_pairs};
-use crate::layout::Heads;
+use super::soft_cap::{cap_slopes, soft_cap};
+use crate::layout::{AttentionForm, Heads};
 use plan::{Rows, Tile};
 use rayon::prelude::*;
 
@@ -78,6 +79,8 @@ pub(crate) struct Attention<'a, T> {
     pub(crate) keys: Operand<'a, T>,
     pub(crate) values: Operand<'a, T>,
     pub(crate) heads: Heads,
+    /// The form of the scores; its window is the plan's.
+    pub(crate) form: AttentionForm,
     pub(crate) plan: &'a Plan,
 }
 
@@ -86,7 +89,7 @@ pub(crate) type Normalisers<T> = Vec<Vec<T>>;
 
 impl<T: Real> Attention<'_, T> {
     fn scale(&self) -> T {
-        T::of(1. / (self.heads.size as f64).sqrt())
+        T::of(self.form.scale.unwrap_or_else(|| 1. / (self.heads.size as f64).sqrt()))
     }
 
     fn output_columns(&self) -> Columns {
@@ -123,10 +126,22 @@ impl<T: Real> Attention<'_, T> {
         (output, normalisers)
     }
 
-    /// `scores = scale Q K^T`, `[queries, visible keys]`.
+    /// `scores = scale Q K^T`, `[queries, visible keys]`, softly bounded where there is a cap.
     fn scores(&self, scores: &mut Vec<T>, tile: &Tile, head: usize, key_head: usize) {
         let queries = self.queries.view(head, tile.queries, self.heads.size);
         self.products(scores, tile, queries, self.keys, key_head, self.scale());
+        if let Some(cap) = self.form.cap {
+            soft_cap(scores, cap);
+        }
+    }
+
+    /// The slopes of the soft bound at bounded scores; none without a cap.
+    fn bends(&self, bends: &mut Vec<T>, scores: &[T]) {
+        bends.clear();
+        if let Some(cap) = self.form.cap {
+            bends.extend_from_slice(scores);
+            cap_slopes(bends, cap);
+        }
     }
 
     /// `result = scale left right^T`, right being keys or values of all visible rows.
@@ -197,17 +212,19 @@ impl<T: Real> Attention<'_, T> {
         let firsts: Vec<usize> = firsts.collect();
         (0..groups.len() * key_heads).into_par_iter().for_each(|task| {
             let (group, key_head) = (task / key_heads, task % key_heads);
-            let (mut weights, mut slopes) = (Vec::new(), Vec::new());
+            let (mut weights, mut bends, mut slopes) = (Vec::new(), Vec::new(), Vec::new());
             for head in self.group(key_head) {
                 for (index, tile) in groups[group].iter().enumerate() {
                     let normalisers = &normalisers[(firsts[group] + index) * self.heads.query + head];
                     self.scores(&mut weights, tile, head, key_head);
+                    self.bends(&mut bends, &weights);
                     exponentiate(&mut weights, tile, normalisers);
+                    let probabilities = Probabilities { weights: &weights, bends: &bends };
                     // SAFETY: no other group has these queries or sees these keys, no other task has this group and
                     // this key head or a query head that reads it, and `check_apart` has verified that heads are
                     // disjoint.
                     unsafe {
-                        self.backward_tile(&weights, &mut slopes, tile, output, gradient, targets, head, key_head);
+                        self.backward_tile(probabilities, &mut slopes, tile, output, gradient, targets, head, key_head);
                     }
                 }
             }
@@ -224,7 +241,7 @@ impl<T: Real> Attention<'_, T> {
     #[expect(clippy::too_many_arguments, reason = "all that the tiles of a task share, and the tile")]
     unsafe fn backward_tile(
         &self,
-        weights: &[T],
+        probabilities: Probabilities<'_, T>,
         slopes: &mut Vec<T>,
         tile: &Tile,
         output: Operand<'_, T>,
@@ -236,13 +253,13 @@ impl<T: Real> Attention<'_, T> {
         let upstream = gradient.view(head, tile.queries, self.heads.size);
         if let Some(target) = to_values {
             // SAFETY: passed on to the caller.
-            unsafe { self.spread(weights, tile, upstream, target, key_head) };
+            unsafe { self.spread(probabilities.weights, tile, upstream, target, key_head) };
         }
         if to_queries.is_none() && to_keys.is_none() {
             return;
         }
         self.products(slopes, tile, upstream, self.values, key_head, T::one());
-        self.score_slopes(slopes, weights, tile, output, gradient, head);
+        self.score_slopes(slopes, probabilities, tile, output, gradient, head);
         if let Some(target) = to_queries {
             // SAFETY: passed on to the caller.
             unsafe { self.weighted(slopes, tile, self.keys, target, head, key_head) };
@@ -254,11 +271,11 @@ impl<T: Real> Attention<'_, T> {
         }
     }
 
-    /// `slopes = scale weights (slopes - rowsum(output gradient))`: back through the softmax.
+    /// `slopes = scale weights (slopes - rowsum(output gradient))`: back through the softmax, and the soft bound.
     fn score_slopes(
         &self,
         slopes: &mut [T],
-        weights: &[T],
+        Probabilities { weights, bends }: Probabilities<'_, T>,
         tile: &Tile,
         output: Operand<'_, T>,
         gradient: Operand<'_, T>,
@@ -282,6 +299,9 @@ impl<T: Real> Attention<'_, T> {
                         *slope = scale * weight * (*slope - level);
                     }
                 }
+                for (slope, &bend) in slopes.iter_mut().zip(bends) {
+                    *slope *= bend;
+                }
             },
         );
     }
@@ -300,6 +320,14 @@ impl<T: Real> Attention<'_, T> {
             multiply(result, Into::Add, T::one(), weights.t(), left, Threads::One);
         }
     }
+}
+
+/// A tile of attention's weights, and the slopes of the soft bound of its scores.
+#[derive(Debug, Clone, Copy)]
+struct Probabilities<'a, T> {
+    weights: &'a [T],
+    /// Empty without a cap.
+    bends: &'a [T],
 }
 
 /// Panics unless all heads of the targets have disjoint columns.
@@ -323,13 +351,16 @@ fn check_apart<T: Real>(targets: [Option<Target<'_, T>>; 3], heads: Heads) {
     }
 }
 
-/// Scores to probabilities, 0 for keys after their query; appends `log(sum of exponentials)` of each row.
+/// Scores to probabilities, 0 for keys that their query does not see; appends `log(sum of exponentials)` of each row.
 fn normalise<T: Real>(scores: &mut [T], tile: &Tile, normalisers: &mut Vec<T>) {
     simd(
         #[inline(always)]
         || {
             for (index, row) in scores.chunks_exact_mut(tile.n_seen).enumerate() {
-                let (visible, hidden) = row.split_at_mut(tile.n_visible(index));
+                let columns = tile.visible(index);
+                row[..columns.start].fill(T::zero());
+                row[columns.end..].fill(T::zero());
+                let visible = &mut row[columns];
                 let largest = maximum(visible);
                 for x in visible.iter_mut() {
                     *x = (*x - largest).exponential();
@@ -343,7 +374,6 @@ fn normalise<T: Real>(scores: &mut [T], tile: &Tile, normalisers: &mut Vec<T>) {
                 for x in visible.iter_mut() {
                     *x *= share;
                 }
-                hidden.fill(T::zero());
                 normalisers.push(T::of(largest.wide() + sum.wide().ln()));
             }
         },
@@ -356,11 +386,12 @@ fn exponentiate<T: Real>(scores: &mut [T], tile: &Tile, normalisers: &[T]) {
         #[inline(always)]
         || {
             for (index, (row, &normaliser)) in scores.chunks_exact_mut(tile.n_seen).zip(normalisers).enumerate() {
-                let (visible, hidden) = row.split_at_mut(tile.n_visible(index));
-                for x in visible {
+                let columns = tile.visible(index);
+                row[..columns.start].fill(T::zero());
+                row[columns.end..].fill(T::zero());
+                for x in &mut row[columns] {
                     *x = (*x - normaliser).exponential();
                 }
-                hidden.fill(T::zero());
             }
         },
     );

@@ -1,6 +1,7 @@
 //! The sparsity pattern of attention, in tiles of queries.
 
 use crate::layout::{Block, Forest};
+use std::ops::Range;
 
 /// Queries per tile; few under Miri, which is slow and should still see several tiles.
 const TILE: usize = if cfg!(miri) { 2 } else { 64 };
@@ -18,18 +19,37 @@ pub(crate) struct Tile {
     pub(super) queries: Rows,
     pub(super) seen: Vec<Rows>,
     pub(super) n_seen: usize,
-    is_causal: bool,
+    sight: Sight,
+}
+
+/// The keys that a query of a tile sees, of those visible to the tile.
+#[derive(Debug, Clone, Copy)]
+enum Sight {
+    /// All.
+    All,
+    /// Those up to its own, the last of them only where there is a window.
+    Causal { window: usize },
 }
 
 impl Tile {
-    fn new(queries: Rows, seen: Vec<Rows>, is_causal: bool) -> Self {
+    fn new(queries: Rows, seen: Vec<Rows>, sight: Sight) -> Self {
+        let seen = match sight {
+            Sight::All => seen,
+            Sight::Causal { window } => last(seen, queries.len.saturating_add(window - 1)),
+        };
         let n_seen = seen.iter().map(|rows| rows.len).sum();
-        Self { queries, seen, n_seen, is_causal }
+        Self { queries, seen, n_seen, sight }
     }
 
-    /// The number of keys visible to query `index` of the tile, from the first on.
-    pub(super) fn n_visible(&self, index: usize) -> usize {
-        if self.is_causal { self.n_seen - self.queries.len + index + 1 } else { self.n_seen }
+    /// The columns of the score matrix that query `index` of the tile sees.
+    pub(super) fn visible(&self, index: usize) -> Range<usize> {
+        match self.sight {
+            Sight::All => 0..self.n_seen,
+            Sight::Causal { window } => {
+                let end = self.n_seen - self.queries.len + index + 1;
+                end.saturating_sub(window)..end
+            }
+        }
     }
 
     /// Runs with the column at which each starts in the score matrix.
@@ -71,12 +91,15 @@ impl Plan {
         &self.groups
     }
 
-    /// Each token sees itself, earlier tokens of its segment and the segment's ancestors; a group is a tree.
+    /// Each token sees itself, earlier tokens of its segment and the segment's ancestors, of all these the last `window`;
+    /// a group is a tree.
     ///
     /// # Panics
     ///
-    /// If the segments share rows, as in a forest that fails its check.
-    pub(crate) fn of_forest(forest: &Forest) -> Self {
+    /// If the segments share rows, as in a forest that fails its check, or the window is 0.
+    pub(crate) fn of_forest(forest: &Forest, window: Option<usize>) -> Self {
+        let window = window.unwrap_or(usize::MAX);
+        assert!(window > 0, "a token sees itself at least");
         let mut groups: Vec<Vec<Tile>> = Vec::new();
         let mut tree_of = Vec::with_capacity(forest.segments.len());
         for (index, segment) in forest.segments.iter().enumerate() {
@@ -91,7 +114,11 @@ impl Plan {
             for (first, len) in tiles(segment.len) {
                 let mut seen = above.clone();
                 seen.push(Rows { start: segment.start, len: first + len });
-                groups[tree].push(Tile::new(Rows { start: segment.start + first, len }, seen, true));
+                groups[tree].push(Tile::new(
+                    Rows { start: segment.start + first, len },
+                    seen,
+                    Sight::Causal { window },
+                ));
             }
         }
         Self::new(groups, forest.n_rows())
@@ -115,7 +142,7 @@ impl Plan {
             let keys = Rows { start: block.keys.start, len: block.keys.len() };
             let of_block = tiles(block.queries.len()).map(|(first, len)| {
                 let queries = Rows { start: block.queries.start + first, len };
-                Tile::new(queries, vec![keys], false)
+                Tile::new(queries, vec![keys], Sight::All)
             });
             if let Some(group) = groups.last_mut() {
                 group.extend(of_block);
@@ -138,6 +165,17 @@ fn are_apart(mut runs: Vec<(Rows, usize)>) -> bool {
     })
 }
 
+/// The last `n` rows of runs.
+fn last(mut runs: Vec<Rows>, n: usize) -> Vec<Rows> {
+    let mut excess = runs.iter().map(|rows| rows.len).sum::<usize>().saturating_sub(n);
+    for rows in &mut runs {
+        let cut = excess.min(rows.len);
+        (rows.start, rows.len, excess) = (rows.start + cut, rows.len - cut, excess - cut);
+    }
+    runs.retain(|rows| rows.len > 0);
+    runs
+}
+
 /// Starts and lengths that cut `len` queries into tiles.
 fn tiles(len: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..len).step_by(TILE).map(move |first| (first, TILE.min(len - first)))
@@ -149,7 +187,6 @@ mod tests {
     use crate::ops::checks;
     use proptest::collection::vec;
     use proptest::prelude::*;
-    use std::ops::Range;
 
     /// Forests whose segments continue one of the few before them, or start a tree.
     fn forests() -> impl Strategy<Value = Forest> {
@@ -192,7 +229,7 @@ mod tests {
                     );
                 }
                 for (index, query) in range(tile.queries).enumerate() {
-                    let keys = seen[..tile.n_visible(index)].to_vec();
+                    let keys = seen[tile.visible(index)].to_vec();
                     assert!(visible[query].replace(keys).is_none(), "two tiles have query {query}");
                 }
             }
@@ -205,13 +242,17 @@ mod tests {
 
         #[cfg_attr(miri, ignore = "safe code alone, and slow there")]
         #[test]
-        fn tokens_see_their_ancestors_and_threads_stay_apart(forest in forests()) {
-            let visible = lawful(&Plan::of_forest(&forest), forest.n_rows());
+        fn tokens_see_their_ancestors_and_threads_stay_apart(
+            forest in forests(), window in proptest::option::of(1..200usize)
+        ) {
+            let visible = lawful(&Plan::of_forest(&forest, window), forest.n_rows());
             for (index, segment) in forest.segments.iter().enumerate() {
                 let path = forest.path(index).into_iter().map(|s| forest.segments[s]);
                 let above: Vec<usize> = path.flat_map(|s| s.start..s.start + s.len).collect();
                 for (place, row) in (segment.start..segment.start + segment.len).enumerate() {
-                    prop_assert_eq!(&visible[row][..], &above[..=above.len() - segment.len + place]);
+                    let before = &above[..=above.len() - segment.len + place];
+                    let first = before.len().saturating_sub(window.unwrap_or(usize::MAX));
+                    prop_assert_eq!(&visible[row][..], &before[first..]);
                 }
             }
         }
@@ -249,13 +290,13 @@ mod tests {
     fn forests_that_fail_their_check_are_refused() {
         let mut forest = Forest::chains(&[3, 2]);
         forest.segments[1].start = 2;
-        Plan::of_forest(&forest);
+        Plan::of_forest(&forest, None);
     }
 
     #[test]
     #[should_panic(expected = "two groups share keys")]
     fn groups_that_share_keys_are_refused() {
-        let tile = |query, seen| Tile::new(Rows { start: query, len: 1 }, vec![seen], false);
+        let tile = |query, seen| Tile::new(Rows { start: query, len: 1 }, vec![seen], Sight::All);
         let (all, second) = (Rows { start: 0, len: 2 }, Rows { start: 1, len: 1 });
         Plan::new(vec![vec![tile(0, all)], vec![tile(1, second)]], 2);
     }

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const HEADS: Heads = Heads { query: 4, key_value: 2, size: 3 };
+const FORM: AttentionForm = AttentionForm { scale: None, cap: Some(2.), window: None };
 
 /// The columns of heads in separate matrices, and of queries, keys and values in one packed matrix.
 fn columns(n_heads: usize) -> Columns {
@@ -24,7 +25,7 @@ fn packed() -> [Columns; 3] {
 /// Results and gradients of queries, keys and values, all in one matrix.
 fn together(plan: &Plan, qkv: &[f64], upstream: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let [queries, keys, values] = packed().map(|columns| Operand { data: qkv, columns });
-    let attention = Attention { queries, keys, values, heads: HEADS, plan };
+    let attention = Attention { queries, keys, values, heads: HEADS, form: FORM, plan };
     let (output, normalisers) = attention.forward();
     let mut gradients = vec![0.; qkv.len()];
     let data = Shared::new(&mut gradients);
@@ -42,7 +43,8 @@ fn apart(plan: &Plan, qkv: &[f64], upstream: &[f64]) -> (Vec<f64>, Vec<f64>) {
     };
     let data = [0, 1, 2].map(part);
     let operand = |which: usize| Operand { data: &data[which], columns: columns(heads[which]) };
-    let attention = Attention { queries: operand(0), keys: operand(1), values: operand(2), heads: HEADS, plan };
+    let attention =
+        Attention { queries: operand(0), keys: operand(1), values: operand(2), heads: HEADS, form: FORM, plan };
     let (output, normalisers) = attention.forward();
     let mut gradients = data.clone().map(|data| vec![0.; data.len()]);
     let [q, k, v] = gradients.each_mut().map(|gradient| Shared::new(gradient));
@@ -54,7 +56,7 @@ fn apart(plan: &Plan, qkv: &[f64], upstream: &[f64]) -> (Vec<f64>, Vec<f64>) {
     (output, (0..plan.n_queries).flat_map(row).collect())
 }
 
-fn plans() -> [Plan; 2] {
+fn plans() -> [Plan; 3] {
     // A third of the rows under Miri, which is slow and has smaller tiles.
     let rows = |rows: usize| if cfg!(miri) { rows.div_ceil(3) } else { rows };
     let mut forest = Forest::default();
@@ -70,7 +72,7 @@ fn plans() -> [Plan; 2] {
         Block { queries, keys }
     };
     let blocks = [block(0..9, 0..4), block(9..12, 10..17), block(12..17, 2..6), block(17..24, 0..4)];
-    [Plan::of_forest(&forest), Plan::of_blocks(&blocks)]
+    [Plan::of_forest(&forest, None), Plan::of_forest(&forest, Some(rows(6))), Plan::of_blocks(&blocks)]
 }
 
 /// A forward and backward pass: the output, and the gradient of queries, keys and values.
@@ -96,13 +98,13 @@ fn gradients_are_the_same_in_one_buffer_and_in_three_by_any_number_of_threads() 
 
 /// Runs an empty backward pass with targets at these columns of one buffer.
 fn target(columns: [Columns; 3]) {
-    let plan = Plan::of_forest(&Forest::default());
+    let plan = Plan::of_forest(&Forest::default(), None);
     let nothing = |columns| Operand { data: &[0f64; 0][..], columns };
     let [queries, keys, values] = columns.map(nothing);
     let mut buffer = [0.; 48];
     let data = Shared::new(&mut buffer);
     let targets = columns.map(|columns| Some(Target { data, columns }));
-    Attention { queries, keys, values, heads: HEADS, plan: &plan }.backward(&[], &Vec::new(), &[], targets);
+    Attention { queries, keys, values, heads: HEADS, form: FORM, plan: &plan }.backward(&[], &Vec::new(), &[], targets);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Token log-probabilities in plain candle ops.
 
-use crate::ops::VocabularyQuery;
+use super::attention::soft_cap;
+use crate::ops::{LogitForm, VocabularyQuery};
 use candle_core::{D, Result, Tensor};
 
 /// See [`crate::ops::vocabulary_log_prob`].
@@ -9,12 +10,15 @@ pub fn vocabulary_log_prob(hidden: &Tensor, matrix: &Tensor, query: VocabularyQu
     let device = hidden.device();
     let rows = Tensor::from_slice(query.rows, n, device)?;
     let targets = Tensor::from_slice(query.targets, (n, 1), device)?;
-    let logits = hidden.index_select(&rows, 0)?.matmul(&matrix.t()?)?;
+    let logits_of = |hidden: &Tensor, matrix: &Tensor, form: LogitForm| {
+        soft_cap(&(hidden.index_select(&rows, 0)?.matmul(&matrix.t()?)? * form.scale)?, form.cap)
+    };
+    let logits = logits_of(hidden, matrix, query.forms[0])?;
     let log_probs = log_softmax(&logits)?;
     let zeros = Tensor::zeros((n, 1), hidden.dtype(), device)?;
     let divergence = match query.reference {
         Some((hidden, matrix)) => {
-            let reference = log_softmax(&hidden.detach().index_select(&rows, 0)?.matmul(&matrix.detach().t()?)?)?;
+            let reference = log_softmax(&logits_of(&hidden.detach(), &matrix.detach(), query.forms[1])?)?;
             (reference.exp()? * (reference - &log_probs)?)?.sum_keepdim(1)?
         }
         None => zeros.clone(),

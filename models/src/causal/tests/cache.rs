@@ -44,7 +44,7 @@ fn sequences_that_begin_alike_hold_the_same_blocks() {
 
 #[test]
 fn a_branch_copies_its_last_block_at_most_and_is_one_read_anew() {
-    for name in ["neox parallel", "gpt2", "llama tied"] {
+    for name in ["neox parallel", "gpt2", "llama tied", "mistral", "gemma2", "gemma3"] {
         let model = model(name);
         for n in [CacheBlock::TOKENS - 1, CacheBlock::TOKENS, 40] {
             let (start, _) = model.decoder.prefill(&[tokens(n)]).unwrap();
@@ -72,7 +72,7 @@ fn a_branch_copies_its_last_block_at_most_and_is_one_read_anew() {
 
 #[test]
 fn a_state_that_begins_as_a_dropped_row_did_goes_on_from_what_that_had_read() {
-    for name in ["neox parallel", "gpt2", "llama tied"] {
+    for name in ["neox parallel", "gpt2", "llama tied", "mistral", "gemma2", "gemma3"] {
         let model = model(name);
         let mdp = TokenMdp { vocabulary: 23, eos: vec![0], max_length: 60 };
         let open = |states: &[TokenState]| {
@@ -116,7 +116,7 @@ fn a_state_that_begins_as_a_dropped_row_did_goes_on_from_what_that_had_read() {
 
 #[test]
 fn a_cursor_of_several_blocks_is_one_opened_where_it_stands() {
-    for name in ["neox serial", "gpt2", "llama untied"] {
+    for name in ["neox serial", "gpt2", "llama untied", "mistral", "gemma2", "gemma3"] {
         let model = model(name);
         let mdp = TokenMdp { vocabulary: 23, eos: vec![0], max_length: 60 };
         let other = [tokens(16), vec![21; 20]].concat();

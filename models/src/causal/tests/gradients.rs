@@ -60,7 +60,7 @@ fn every_parameter_follows_finite_differences() {
 
 #[test]
 fn the_divergence_follows_finite_differences() {
-    for name in ["neox parallel", "llama tied"] {
+    for name in ["neox parallel", "llama tied", "gemma2", "granite"] {
         let reference = Arc::new(frozen(config(name), 2, DType::F64));
         let model = trainable(config(name), DType::F64, training(None, Recompute::Blocks));
         check_every_parameter(name, &mut model.with_reference(reference).unwrap());

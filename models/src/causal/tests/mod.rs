@@ -52,7 +52,61 @@ fn configs() -> Vec<(&'static str, CausalConfig)> {
         ("llama with biases", with(&llama, json!({ "attention_bias": true, "mlp_bias": true, "head_dim": 4 }))),
         ("qwen2", with(&llama, json!({ "model_type": "qwen2" }))),
     ];
-    sources.map(|(name, source)| (name, CausalConfig::from_json(source).unwrap())).into()
+    let further = families().map(|(name, changes)| (name, with(&llama, changes)));
+    sources.into_iter().chain(further).map(|(name, source)| (name, CausalConfig::from_json(source).unwrap())).collect()
+}
+
+/// The other families, with windows, norms, scalings, factors and soft bounds where they have them.
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
+fn families() -> [(&'static str, Value); 11] {
+    let second = ["full_attention", "sliding_attention"];
+    let yarn = json!({ "rope_type": "yarn", "rope_theta": 50.0, "factor": 4.0, "original_max_position_embeddings": 6 });
+    let nested = json!({ "full_attention": yarn, "sliding_attention": { "rope_type": "default", "rope_theta": 9.0 } });
+    let named = |family: &str, mut changes: Value| {
+        changes["model_type"] = json!(family);
+        changes
+    };
+    [
+        ("qwen3", named("qwen3", json!({ "head_dim": 4, "attention_bias": true, "rope_parameters": yarn }))),
+        ("mistral", named("mistral", json!({ "sliding_window": 3 }))),
+        ("ministral", named("ministral", json!({ "sliding_window": 2, "layer_types": second }))),
+        ("smollm3", named("smollm3", json!({ "no_rope_layers": [0, 1], "mlp_bias": true }))),
+        (
+            "gemma2",
+            named(
+                "gemma2",
+                json!({ "head_dim": 4, "sliding_window": 3, "query_pre_attn_scalar": 3,
+            "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0 }),
+            ),
+        ),
+        (
+            "gemma3",
+            named(
+                "gemma3_text",
+                json!({ "head_dim": 4, "sliding_window": 3, "layer_types": second,
+            "final_logit_softcapping": 4.0, "rope_parameters": nested, "tie_word_embeddings": false }),
+            ),
+        ),
+        (
+            "granite",
+            named(
+                "granite",
+                json!({ "embedding_multiplier": 2.0, "residual_multiplier": 0.5,
+            "attention_multiplier": 0.7, "logits_scaling": 0.5 }),
+            ),
+        ),
+        ("olmo2", named("olmo2", json!({ "attention_bias": true }))),
+        ("olmo3", named("olmo3", json!({ "sliding_window": 3, "rope_parameters": nested }))),
+        ("phi3", named("phi3", json!({ "sliding_window": 4, "head_dim": 4, "partial_rotary_factor": 0.5 }))),
+        (
+            "phi3 long",
+            named(
+                "phi3",
+                json!({ "head_dim": 4, "original_max_position_embeddings": 15,
+            "rope_parameters": { "rope_type": "longrope", "short_factor": [1.0, 2.0], "long_factor": [1.0, 3.0] } }),
+            ),
+        ),
+    ]
 }
 
 fn config(wanted: &str) -> CausalConfig {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use candle_core::quantized::GgmlDType;
 
+use super::blocks::OwnBlocks;
 use crate::ModelError;
 use tensorfile::{Floats, SizedFile};
 
@@ -32,6 +33,7 @@ pub(super) enum Meta {
 pub(super) enum Stored {
     Plain(Floats),
     Blocks(GgmlDType),
+    Own(OwnBlocks),
 }
 
 impl Stored {
@@ -49,8 +51,13 @@ impl Stored {
             12 => Self::Blocks(GgmlDType::Q4K),
             13 => Self::Blocks(GgmlDType::Q5K),
             14 => Self::Blocks(GgmlDType::Q6K),
+            20 => Self::Own(OwnBlocks::Iq4Nl),
+            23 => Self::Own(OwnBlocks::Iq4Xs),
             28 => Self::Plain(Floats::F64),
             30 => Self::Plain(Floats::Bf16),
+            34 => Self::Own(OwnBlocks::Tq1),
+            35 => Self::Own(OwnBlocks::Tq2),
+            39 => Self::Own(OwnBlocks::Mxfp4),
             _ => return None,
         })
     }
@@ -60,6 +67,7 @@ impl Stored {
         match self {
             Self::Plain(kind) => (1, kind.size() as u64),
             Self::Blocks(kind) => (kind.block_size() as u64, kind.type_size() as u64),
+            Self::Own(kind) => (kind.block_size() as u64, kind.type_size() as u64),
         }
     }
 }
@@ -304,7 +312,8 @@ impl Reader<'_> {
         let code = self.u32()?;
         let begin = self.u64()?;
         let Some(stored) = Stored::from_code(code) else {
-            let supported = "F32, F16, BF16, F64, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K";
+            let supported = "F32, F16, BF16, F64, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, \
+                             IQ4_XS, MXFP4, TQ1_0, TQ2_0";
             return wrong(self.file.path(), format!("storage type {code} is not supported; supported: {supported}"));
         };
         let (elements, size) = stored.unit();

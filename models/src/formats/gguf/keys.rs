@@ -1,13 +1,15 @@
 //! The handling of each key of a GGUF file's metadata.
 //!
 //! Keys of the architecture (`llama.*`) are model settings: each key that gguf declares is followed, harmless, or
-//! refused by name where its value would change the output; unknown ones are refused too. `general.*`, `tokenizer.*`,
+//! refused by name where its value would change the output; unknown ones are refused too. A family may follow further keys
+//! ([`GgufFamily`]). `general.*`, `tokenizer.*`,
 //! `split.*` and `imatrix.*` describe the file; they are read where needed.
 
 use serde_json::Value;
 
 use super::header::{Header, Meta};
 use crate::ModelError;
+use crate::causal::GgufFamily;
 use crate::fields::table::{
     SettingHandling, SettingHandling::Harmless, SettingHandling::Honoured, Table, find, is_nothing, refused,
     refused_unless_true,
@@ -121,12 +123,12 @@ const KEYS: Table = &[
     ("{arch}.rope.scaling.attn_factor", factor("scaled attention")),
     ("{arch}.rope.scaling.factor", Honoured),
     ("{arch}.rope.scaling.finetuned", Harmless),
-    // For YaRN, like the three below; YaRN is refused by its type.
-    ("{arch}.rope.scaling.original_context_length", Harmless),
+    // For YaRN, like the betas below.
+    ("{arch}.rope.scaling.original_context_length", Honoured),
     ("{arch}.rope.scaling.type", Honoured),
     ("{arch}.rope.scaling.yarn_attn_factor", factor("YaRN")),
-    ("{arch}.rope.scaling.yarn_beta_fast", Harmless),
-    ("{arch}.rope.scaling.yarn_beta_slow", Harmless),
+    ("{arch}.rope.scaling.yarn_beta_fast", Honoured),
+    ("{arch}.rope.scaling.yarn_beta_slow", Honoured),
     ("{arch}.rope.scaling.yarn_ext_factor", refused("YaRN")),
     ("{arch}.rope.scaling.yarn_log_multiplier", refused("YaRN")),
     ("{arch}.router_logit_softcapping", EXPERTS),
@@ -169,12 +171,17 @@ const DESCRIBING: [&str; 4] = ["general.", "tokenizer.", "split.", "imatrix."];
 ///
 /// # Errors
 /// Such a setting, by name.
-pub(super) fn check(header: &Header, architecture: &str) -> Result<(), ModelError> {
+pub(super) fn check(header: &Header, gguf: &GgufFamily) -> Result<(), ModelError> {
     for (key, meta) in &header.metadata {
         if let Some((_, what)) = OTHER_FILES.iter().find(|(start, _)| key.starts_with(start)) {
             return Err(ModelError::config(key, format!("{what}, which is not supported")));
         }
-        let Some(setting) = key.strip_prefix(architecture).and_then(|rest| rest.strip_prefix('.')) else { continue };
+        let Some(setting) = key.strip_prefix(gguf.architecture).and_then(|rest| rest.strip_prefix('.')) else {
+            continue;
+        };
+        if gguf.keys.contains(&setting) {
+            continue;
+        }
         let value = value_of(meta);
         match find(&[KEYS], &format!("{{arch}}.{setting}")) {
             Some(SettingHandling::Refused { what, is_off }) if !is_off(&value) => {

@@ -1,8 +1,10 @@
 //! GGUF files, whole or split: weights dequantised to f32, with a config and a tokenizer converted from the metadata.
 
 mod architecture;
+mod blocks;
 mod header;
 mod keys;
+mod names;
 mod parts;
 mod vocabulary;
 mod weights;
@@ -21,9 +23,9 @@ use super::huggingface::{check_tensors, parse_config};
 use super::vocabulary::Vocabulary;
 use super::{ModelFiles, ModelTokenizer, stored_types};
 use crate::ModelError;
-use crate::causal::{Architecture, CausalConfig};
+use crate::causal::{CausalConfig, GgufSizes};
 
-/// Loads a GGUF file of architecture llama, qwen2, gpt2 or gptneox; any file of a split model may be named.
+/// Loads a GGUF file of a supported architecture; any file of a split model may be named.
 ///
 /// # Errors
 /// A damaged header, an unsupported architecture, storage type or tokenizer, tensors that are missing, unknown, of the
@@ -37,10 +39,10 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelErro
     };
     let settings = Settings::new(&header).map_err(named)?;
     let mut tied = !header.tensors.contains_key("output.weight");
-    if settings.architecture == Architecture::Gpt2 && !tied {
+    if settings.gguf.sizes == GgufSizes::Gpt2 && !tied {
         tied = same_matrices(&parts, &header)?;
     }
-    let mut value = settings.config(tied).map_err(named)?;
+    let mut value = settings.config(tied, long_factors(&parts, &header)?.as_ref()).map_err(named)?;
     if let Some(scaling) = rotary_factors(&parts, &header, &value)? {
         value["rope_scaling"] = scaling;
     }
@@ -76,7 +78,7 @@ fn stored_type(header: &Header) -> DType {
     stored_types::most_common(header.tensors.values().map(|info| {
         let kind = match info.stored {
             Stored::Plain(kind) => Some(kind),
-            Stored::Blocks(_) => None,
+            Stored::Blocks(_) | Stored::Own(_) => None,
         };
         (kind, info.shape.iter().product())
     }))
@@ -88,11 +90,10 @@ fn places<'a>(
     header: &'a Header,
     config: &CausalConfig,
 ) -> BTreeMap<String, (&'a str, Layout)> {
-    let (query, key_value) = (config.n_query_heads, config.n_key_value_heads);
     let names = header.tensors.keys().filter(|name| !(config.tied && *name == "output.weight"));
     names
         .filter_map(|stored| {
-            let (name, layout) = settings.place(stored, query, key_value)?;
+            let (name, layout) = names::place(stored, config, settings.gguf)?;
             Some((name, (stored.as_str(), layout)))
         })
         .collect()
@@ -107,6 +108,17 @@ fn same_matrices(parts: &SplitFiles, header: &Header) -> Result<bool, ModelError
         return Ok(false);
     }
     Ok(parts.file(a.part).bytes(a.begin, a.bytes)? == parts.file(b.part).bytes(b.begin, b.bytes)?)
+}
+
+/// The factors of LongRoPE, short and long, which converters store as tensors.
+fn long_factors(parts: &SplitFiles, header: &Header) -> Result<Option<[Vec<f32>; 2]>, ModelError> {
+    let read = |name: &str| {
+        let Some(info) = header.tensors.get(name) else { return Ok(None) };
+        let tensor = weights::read(parts.file(info.part), name, info, Layout::Same, &Device::Cpu)?;
+        Ok::<_, ModelError>(Some(tensor.flatten_all()?.to_vec1()?))
+    };
+    let [short, long] = [read("rope_factors_short.weight")?, read("rope_factors_long.weight")?];
+    Ok(short.zip(long).map(|(short, long)| [short, long]))
 }
 
 /// Detects Llama 3's rotary scaling by the frequency factors that converters store instead.

@@ -176,7 +176,7 @@ struct Splitting {
 }
 
 /// The names that [`splitting`] knows.
-const KNOWN: [&str; 21] = [
+const KNOWN: [&str; 22] = [
     "default",
     "gpt-2",
     "gpt2",
@@ -194,6 +194,7 @@ const KNOWN: [&str; 21] = [
     "llama3",
     "llama-v3",
     "smaug-bpe",
+    "dbrx",
     "qwen2",
     "deepseek-r1-qwen",
     "qwen2.5",
@@ -213,6 +214,8 @@ fn splitting(pre: &str) -> Option<Splitting> {
         "llama-bpe" | "llama3" | "llama-v3" | "smaug-bpe" => {
             Splitting { pre_tokenizer: by_pattern(r"\p{N}{1,3}"), composed: false, whole_words_first: true }
         }
+        // OLMo 2's, which splits as Llama 3 does and merges words of the vocabulary like others.
+        "dbrx" => Splitting { pre_tokenizer: by_pattern(r"\p{N}{1,3}"), composed: false, whole_words_first: false },
         "qwen2" | "qwen2.5" | "deepseek-r1-qwen" | "megrez" => {
             Splitting { pre_tokenizer: by_pattern(r"\p{N}"), composed: true, whole_words_first: false }
         }

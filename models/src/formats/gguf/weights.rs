@@ -21,6 +21,8 @@ pub(super) enum Layout {
     Transposed,
     /// Rows of each head permuted for interleaved rotary pairs.
     Interleaved { heads: usize },
+    /// One more than the weight.
+    PlusOne,
     /// GPT-NeoX's queries, keys and values in blocks, where Hugging Face has them per head.
     Blocks { heads: usize },
 }
@@ -51,11 +53,20 @@ pub(super) fn read(
     let values = match info.stored {
         Stored::Plain(kind) => read_floats(file, info.begin, count, kind)?,
         Stored::Blocks(kind) => dequantize(&file.bytes(info.begin, info.bytes)?, kind, count)?,
+        Stored::Own(kind) => {
+            let mut values = vec![0_f32; count];
+            let pieces = file.bytes(info.begin, info.bytes)?;
+            let pieces = pieces.par_chunks(BLOCKS * kind.type_size());
+            let places = values.par_chunks_mut(BLOCKS * kind.block_size());
+            pieces.zip(places).for_each(|(piece, place)| kind.dequantize(piece, place));
+            values
+        }
     };
     check_finite(file.path(), name, &values)?;
     let n_rows = info.shape[0];
     let values = match layout {
         Layout::Same | Layout::Transposed => values,
+        Layout::PlusOne => values.into_iter().map(|value| value - 1.0).collect(),
         Layout::Interleaved { heads } => rows::reorder(&values, n_rows, rows::halves(n_rows, heads)),
         Layout::Blocks { heads } => rows::reorder(&values, n_rows, rows::per_head(n_rows, heads)),
     };
@@ -63,9 +74,11 @@ pub(super) fn read(
     if layout == Layout::Transposed { Ok(tensor.t()?.contiguous()?) } else { Ok(tensor) }
 }
 
+/// Blocks per task.
+const BLOCKS: usize = 1 << 12;
+
 /// Dequantises blocks, a few thousand per task.
 fn dequantize(bytes: &[u8], kind: GgmlDType, count: usize) -> CandleResult<Vec<f32>> {
-    const BLOCKS: usize = 1 << 12;
     let mut values = vec![0_f32; count];
     let pieces = bytes.par_chunks(BLOCKS * kind.type_size());
     let places = values.par_chunks_mut(BLOCKS * kind.block_size());

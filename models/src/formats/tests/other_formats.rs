@@ -7,7 +7,7 @@ use engine::lora::{LoraConfig, LoraTargets};
 use serde_json::{Value, json};
 
 use super::super::{Extras, SaveOptions, load_peft, merge_peft, save_peft};
-use super::write::{Meta, gguf, llama_config, llama_folder, llama2c, llama2c_tokenizer, safetensors};
+use super::write::{Meta, gguf, gguf_gemma2, llama_config, llama_folder, llama2c, llama2c_tokenizer, safetensors};
 use super::{check_refused, read};
 use crate::causal::CausalConfig;
 
@@ -24,8 +24,8 @@ fn gguf_variants_that_are_not_built_are_refused_by_name() {
     let table: Vec<Case<'_>> = vec![
         (vec![("llama.expert_count", Meta::Number(8))], &["experts"]),
         (
-            vec![("llama.rope.scaling.type", Meta::Text("yarn")), ("llama.rope.scaling.factor", Meta::Float(4.0))],
-            &["yarn"],
+            vec![("llama.rope.scaling.type", Meta::Text("longrope")), ("llama.rope.scaling.factor", Meta::Float(4.0))],
+            &["longrope"],
         ),
         (vec![("general.alignment", Meta::Number(12))], &["alignment"]),
         (
@@ -95,6 +95,27 @@ fn gguf_rows_are_turned_and_settings_read() {
         .collect();
     let row = |i: f32| i * 8.0 * 0.01 - 0.3;
     assert_eq!(query, [row(0.), row(2.), row(1.), row(3.), row(4.), row(6.), row(5.), row(7.)]);
+}
+
+#[test]
+fn gguf_norms_of_gemma_hold_one_more_and_its_keys_are_read() {
+    let at = tempfile::tempdir().unwrap();
+    let path = at.path().join("model.gguf");
+    let keys = [
+        ("gemma2.attention.sliding_window", Meta::Number(5)),
+        ("gemma2.attn_logit_softcapping", Meta::Float(20.0)),
+        ("gemma2.final_logit_softcapping", Meta::Float(10.0)),
+    ];
+    fs::write(&path, gguf_gemma2(&keys)).unwrap();
+    let files = read(&path);
+    let norm: Vec<f32> = files.tensors["model.layers.0.post_feedforward_layernorm.weight"].to_vec1().unwrap();
+    assert_eq!(norm[..2], [-0.3 - 1.0, (0.01 - 0.3) - 1.0]);
+    let scales = files.config.scales;
+    assert_eq!((scales.attention_cap, scales.logits.cap, scales.attention), (Some(20.0), Some(10.0), Some(0.5)));
+    assert_eq!([0, 1].map(|layer| files.config.layers.at(layer).window), [Some(5), None]);
+    // The keys of one family are not another's.
+    fs::write(&path, gguf(&[("llama.attn_logit_softcapping", Meta::Float(20.0))])).unwrap();
+    check_refused(&path, &["attn_logit_softcapping"]);
 }
 
 #[test]

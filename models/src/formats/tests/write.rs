@@ -125,6 +125,18 @@ pub(super) fn gguf_qwen2(extra: &[(&str, Meta<'_>)]) -> Vec<u8> {
     gguf_file(&all, &[gguf_tensors(), biases.to_vec()].concat())
 }
 
+/// The same sizes as a Gemma 2, which has norms behind attention and MLP, too.
+pub(super) fn gguf_gemma2(extra: &[(&str, Meta<'_>)]) -> Vec<u8> {
+    let named = gguf_settings().map(|(key, value)| match key {
+        "general.architecture" => (key.to_owned(), Meta::Text("gemma2")),
+        _ => (key.replace("llama", "gemma2"), value),
+    });
+    let own: Vec<_> = named.iter().map(|(key, value)| (key.as_str(), value)).collect();
+    let all: Vec<_> = own.into_iter().chain(extra.iter().map(|(key, value)| (*key, value))).collect();
+    let norms = [("blk.0.post_attention_norm", vec![8]), ("blk.0.post_ffw_norm", vec![8])];
+    gguf_file(&all, &[gguf_tensors(), norms.to_vec()].concat())
+}
+
 /// The same model in two files: the first with the metadata and every other tensor, the second with the rest.
 pub(super) fn gguf_parts() -> [Vec<u8>; 2] {
     let (own, tensors) = (gguf_settings(), gguf_tensors());

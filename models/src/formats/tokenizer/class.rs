@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-/// A tokenizer class of transformers 5, as far as it affects the four supported architectures.
+use crate::causal::{FAMILIES, FamilyTokenizer};
+
+/// A tokenizer class of transformers 5, as far as it affects the supported families.
 ///
 /// Most classes use `tokenizer.json` unchanged. Those with their own constructor use only its vocabulary, merges and
 /// post-processor, and define pre-tokenisation themselves.
@@ -14,6 +16,7 @@ pub(super) enum TokenizerClass {
     Gpt2,
     GptNeoX,
     Qwen2,
+    Gemma,
     /// The class of text encoders, whatever their files declare.
     Clip,
     /// An unsupported class with its own constructor; the file is used unchanged, with a note.
@@ -22,7 +25,7 @@ pub(super) enum TokenizerClass {
 
 /// Classes of other architectures with their own pre-tokenisation in transformers 5.23, aliases included: those with a
 /// constructor that starts from a `tokenizer.json`, and those that read bytes or letters.
-const FOREIGN: [&str; 63] = [
+const FOREIGN: [&str; 62] = [
     "AlbertTokenizer",
     "BartTokenizer",
     "BarthezTokenizer",
@@ -47,7 +50,6 @@ const FOREIGN: [&str; 63] = [
     "EsmcTokenizer",
     "FNetTokenizer",
     "FunnelTokenizer",
-    "GemmaTokenizer",
     "HerbertTokenizer",
     "LEDTokenizer",
     "LasrTokenizer",
@@ -91,14 +93,14 @@ const FOREIGN: [&str; 63] = [
 impl TokenizerClass {
     /// The class that `AutoTokenizer` chooses for a model of this `model_type` whose files declare `declared`.
     pub(super) fn choose(model_type: &str, declared: Option<&str>, is_byte_level: bool) -> Self {
-        // As in transformers' list of models whose files often name the wrong class.
-        if model_type == "qwen2" {
-            return Self::Qwen2;
-        }
-        let declared = declared.map(|name| name.strip_suffix("Fast").unwrap_or(name));
-        match declared {
-            None if model_type == "gpt2" => Self::Gpt2,
-            None if model_type == "gpt_neox" => Self::GptNeoX,
+        let family = FAMILIES.iter().find(|(family, _)| family.model_type() == model_type);
+        let declared = match family.map_or(FamilyTokenizer::Declared, |(family, _)| family.tokenizer) {
+            FamilyTokenizer::Declared => declared,
+            FamilyTokenizer::Or(name) => declared.or(Some(name)),
+            FamilyTokenizer::Always(name) => Some(name),
+            FamilyTokenizer::Unchanged => None,
+        };
+        match declared.map(|name| name.strip_suffix("Fast").unwrap_or(name)) {
             // Llama 3's files name Llama's class beside a byte-level tokenizer.
             Some("LlamaTokenizer") if !is_byte_level => Self::Llama,
             // An alias of the class, to which that correction does not apply.
@@ -106,6 +108,7 @@ impl TokenizerClass {
             Some("GPT2Tokenizer") => Self::Gpt2,
             Some("GPTNeoXTokenizer") => Self::GptNeoX,
             Some("Qwen2Tokenizer") => Self::Qwen2,
+            Some("GemmaTokenizer") => Self::Gemma,
             Some(name) if FOREIGN.contains(&name) => Self::Foreign(name.to_owned()),
             _ => Self::AsIs,
         }
@@ -122,6 +125,13 @@ impl TokenizerClass {
                 &[("unk_token", END), ("bos_token", END), ("eos_token", END), ("pad_token", "<|padding|>")]
             }
             Self::Qwen2 => &[("unk_token", END), ("eos_token", END), ("pad_token", END)],
+            Self::Gemma => &[
+                ("unk_token", "<unk>"),
+                ("bos_token", "<bos>"),
+                ("eos_token", "<eos>"),
+                ("pad_token", "<pad>"),
+                ("mask_token", "<mask>"),
+            ],
             Self::Clip => {
                 &[("unk_token", END), ("bos_token", "<|startoftext|>"), ("eos_token", END), ("pad_token", END)]
             }
@@ -153,6 +163,7 @@ impl TokenizerClass {
                 let steps = json!([split, byte_level(prefix.unwrap_or(false), false)]);
                 (empty, json!({ "type": "NFC" }), json!({ "type": "Sequence", "pretokenizers": steps }), bytes)
             }
+            Self::Gemma => gemma(settings),
             Self::Clip => {
                 let words = json!({ "type": "BPE", "continuing_subword_prefix": "", "end_of_word_suffix": "</w>" });
                 let split = json!({ "type": "Split", "pattern": { "Regex": CLIP_PATTERN },
@@ -195,6 +206,17 @@ fn ids(vocabulary: Value) -> Value {
     };
     let pieces = list.into_iter().map(piece).enumerate();
     pieces.filter_map(|(id, piece)| Some((piece.as_str()?.to_owned(), json!(id)))).collect()
+}
+
+/// Gemma's model, normalizer, pre-tokenisation and decoder.
+fn gemma(settings: &Value) -> (Value, Value, Value, Value) {
+    let unknown = &settings["unk_token"];
+    let unknown = unknown.as_str().or_else(|| unknown["content"].as_str()).unwrap_or("<unk>");
+    let model = json!({ "type": "BPE", "fuse_unk": true, "byte_fallback": true, "unk_token": unknown });
+    let spaces = json!({ "type": "Replace", "pattern": { "String": " " }, "content": "▁" });
+    let split =
+        json!({ "type": "Split", "pattern": { "String": " " }, "behavior": "MergedWithPrevious", "invert": false });
+    (model, spaces, split, llama_decoder(false))
 }
 
 /// Llama's handling of spaces: one is prepended to the text, or to every part between special tokens.
@@ -273,6 +295,14 @@ mod tests {
             ("gpt_neox", "LlamaTokenizer", false, TokenizerClass::Llama),
             ("qwen2", "PreTrainedTokenizerFast", true, TokenizerClass::Qwen2),
             ("qwen2", "LlamaTokenizer", false, TokenizerClass::Qwen2),
+            ("qwen3", "", true, TokenizerClass::Qwen2),
+            ("qwen3", "PreTrainedTokenizerFast", true, TokenizerClass::AsIs),
+            ("gemma2", "", false, TokenizerClass::Gemma),
+            ("gemma3_text", "GemmaTokenizerFast", false, TokenizerClass::Gemma),
+            ("mistral", "LlamaTokenizer", false, TokenizerClass::AsIs),
+            ("phi3", "LlamaTokenizerFast", false, TokenizerClass::AsIs),
+            ("olmo2", "GPT2Tokenizer", true, TokenizerClass::AsIs),
+            ("smollm3", "GPT2Tokenizer", true, TokenizerClass::Gpt2),
         ] {
             assert_eq!(choose(model, class, is_byte_level), expected, "{model} {class} {is_byte_level}");
         }

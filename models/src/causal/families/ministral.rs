@@ -1,0 +1,46 @@
+//! Ministral.
+
+use super::super::common::{Defaults, llama_like};
+use super::super::config::CausalConfig;
+use super::super::family::{Family, FamilyTokenizer};
+use super::super::settings::{COMMON, ROTARY};
+use super::super::windows::{sliding_layers, window};
+use crate::ModelError;
+use crate::fields::Fields;
+use crate::fields::table::{SettingHandling::Harmless, SettingHandling::Honoured, Table};
+
+const SETTINGS: Table = &[
+    ("attention_dropout", Harmless),
+    ("head_dim", Honoured),
+    ("hidden_act", Honoured),
+    ("hidden_size", Honoured),
+    ("intermediate_size", Honoured),
+    ("layer_types", Honoured),
+    ("max_position_embeddings", Honoured),
+    ("num_attention_heads", Honoured),
+    ("num_hidden_layers", Honoured),
+    ("num_key_value_heads", Honoured),
+    ("rms_norm_eps", Honoured),
+    ("rope_theta", Honoured),
+    ("sliding_window", Honoured),
+];
+
+/// Reads a `config.json` of the family.
+pub(super) fn read(fields: Fields<'_>) -> Result<CausalConfig, ModelError> {
+    let defaults = Defaults { max_positions: 131_072, key_value_heads: Some(8), ..Defaults::LLAMA };
+    let config = llama_like(&FAMILY, fields, &defaults)?;
+    let window = window(fields, Some(4096))?;
+    let slides = sliding_layers(fields, config.n_layers, |_| window.is_some())?;
+    config.with_sliding(&slides, window)
+}
+
+/// Ministral: Mistral with windows in some layers.
+pub(super) static FAMILY: Family = Family {
+    model_type: "ministral",
+    class: "MinistralForCausalLM",
+    config_class: "MinistralConfig",
+    settings: &[COMMON, ROTARY, SETTINGS],
+    tokenizer: FamilyTokenizer::Unchanged,
+    gguf: None,
+    ..Family::LLAMA
+};
