@@ -28,7 +28,8 @@
 //! let folder = tempfile::tempdir()?;
 //! let cache = Cache::open(&folder.path().join("cache.jsonl"))?;
 //! let stop = AtomicBool::new(false);
-//! let client = Client::new(&First, &SystemClock::default(), &cache, Limits::default(), &stop);
+//! let clock = SystemClock::default();
+//! let client = Client::new(&First, &clock, &cache, Limits::default(), &stop);
 //! let judge = ApiJudge::new(&client, "some-model", Template::answers()).orders(Orders::Both);
 //! let material = Material {
 //!     index: 0,

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::{MODEL, Ran, Scene, ran, training};
+use super::{MODEL, Ran, Scene, ran, training, unbroken};
 
 const TEMPLATE: &str = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}\
                         {% if add_generation_prompt %}<assistant>{% endif %}";
@@ -145,6 +145,6 @@ fn plain_pairs_for_a_chat_model_are_said() {
     let said = scene.done(&run).out;
     assert!(said.contains("sample --model run --chat --prompt"), "{said}");
     assert_eq!(scene.read("run/model/chat_template.jinja"), TEMPLATE);
-    let said = scene.done(&training("other", "--max-steps 1")).out;
+    let said = unbroken(&scene.done(&training("other", "--max-steps 1")).out);
     assert!(said.contains("sample --model other --prompts pairs.jsonl --n 2 --limit-prompts 4"), "{said}");
 }

@@ -81,6 +81,7 @@ fn a_forest_has_the_numbers_of_its_pairs() {
 #[test]
 fn template_arguments_come_from_flags_tables_and_records() {
     let (scene, flags) = scene();
+    scene.write("chat.jinja", TEMPLATE.replace("{{ m.content }}", "{{ start }}{{ m.content }}"));
     let record = |more: Value| {
         let mut record = json!({"prompt": [{"role": "user", "content": "q"}], "completion": [assistant("a")]});
         record.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -94,7 +95,7 @@ fn template_arguments_come_from_flags_tables_and_records() {
     };
     let (none, flag, table) = (prompts(""), prompts("--template start=no"), prompts("--config c.toml"));
     assert!(none[0] < flag[0] && none[0] < table[0], "{none:?} {flag:?} {table:?}");
-    assert_eq!((none[1], flag[1]), (none[1], none[1]));
+    assert!(none[0] < none[1] && none[1] == flag[1], "{none:?} {flag:?}");
     scene.refused(&format!("score --data data.jsonl {flags} --template stop=1"), 2, &["does not read `stop`"]);
     scene.refused(&format!("score --data data.jsonl {flags} --template start"), 2, &["takes name=value"]);
 }

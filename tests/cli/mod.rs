@@ -174,6 +174,16 @@ impl Scene {
     }
 }
 
+/// A table's rows with the lines joined that a backslash breaks.
+fn unbroken(table: &str) -> String {
+    let mut whole = String::new();
+    for line in table.split_inclusive('\n') {
+        let rest = if whole.ends_with(' ') { line.trim_start() } else { line };
+        whole += rest.strip_suffix("\\\n").unwrap_or(rest);
+    }
+    whole
+}
+
 fn ran(output: &std::process::Output) -> Ran {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     Ran { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }

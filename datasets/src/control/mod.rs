@@ -23,7 +23,7 @@
 //!
 //! let pairing = Pairing { n_pairs: 100, held_out: 0.2, seed: 0, labels: Labels::Exact };
 //! let (train, held_out) = judged.pairs(pairing)?;
-//! assert_eq!((train.len(), held_out.len()), (100, 10));
+//! assert_eq!((train.len(), held_out.len()), (100, 5));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 mod file;

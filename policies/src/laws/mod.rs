@@ -258,14 +258,15 @@ where
     L: Learner<M>,
 {
     let slopes = random_slopes(&fresh().forward(mdp, episodes)?.0, &mut Rng::seed_from_u64(seed));
-    let moved = |rate: f64| -> Result<(f64, f64), BoxError> {
+    // The step back is one along the negative gradient: optimisers take no negative rate.
+    let moved = |sign: f64| -> Result<(f64, f64), BoxError> {
         let mut learner = fresh();
         let (_, tape) = learner.forward(mdp, episodes)?;
-        learner.backward(tape, &slopes)?;
-        let norm = learner.update(rate, None)?;
+        learner.backward(tape, &scaled(&slopes, sign))?;
+        let norm = learner.update(step, None)?;
         Ok((linear(&slopes, &learner.score(mdp, episodes)?), norm))
     };
-    let ((after, norm), (before, _)) = (moved(step)?, moved(-step)?);
+    let ((after, norm), (before, _)) = (moved(1.0)?, moved(-1.0)?);
     let along = (before - after) / (2.0 * step * norm.max(f64::MIN_POSITIVE));
     gradient("finite differences along the gradient", norm, along, tolerance)
 }

@@ -32,8 +32,8 @@ pub struct RenderedAnswer {
     pub turns: Option<Vec<WrittenTurn>>,
 }
 
-/// A character that no text has, in place of a message's content.
-const MARK: &str = "\u{f8ff}";
+/// Characters that no text has, in place of a message's content; of a length that few contents have.
+const MARK: &str = "\u{f8ff}\u{f8fe}\u{f8ff}\u{f8fe}\u{f8ff}";
 
 impl ChatTemplate {
     /// Whether the template has `{% generation %}` blocks, found as transformers finds them.
