@@ -59,7 +59,7 @@ pub fn eval(call: Call<'_, impl EvaluationSettings>) -> Result<Evaluation, Failu
     Ok(evaluation)
 }
 
-/// Summarises the lines of [`score`](crate::score()): what [`eval`] says, without the divergence, which scores do not have.
+/// Summarises the lines of [`score`](crate::score()): what [`eval()`] says, without the divergence, which scores do not have.
 /// The seed is that of the bootstrap.
 pub fn summarise(lines: &[Scored], seed: u64) -> Evaluation {
     Evaluation::of_scores(lines, seed)

@@ -35,7 +35,7 @@ section! {
         tokenization: TokenizationName = TokenizationName::Separate, "tokenization";
         /// A Jinja file in place of the model's own chat template
         chat_template: Option<String> = None, "chat-template";
-        /// Arguments of the chat template, such as enable_thinking=false; in a config file the table [template]. A record's
+        /// Arguments of the chat template, such as enable_thinking=false; in a config file the table template. A record's
         /// chat_template_kwargs win
         template: Vec<String> = Vec::new(), "template";
         /// Of a conversation with one answer (messages) every turn of the assistant is scored, not only the last (TRL's

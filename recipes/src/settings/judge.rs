@@ -10,7 +10,7 @@ section! {
         a: Texts = Texts::default(), "a";
         /// The file of samples that every `judge.a` is compared with: answers to the same prompts
         b: Option<String> = None, "b";
-        /// openai: the base address of the server, such as https://api.openai.com/v1 or http://127.0.0.1:8000/v1
+        /// openai: the base address of the server, with https:// or http://, up to /v1
         endpoint: Option<String> = None, "endpoint";
         /// openai: the name of the model at the server
         model: Option<String> = None, "judge-model";
