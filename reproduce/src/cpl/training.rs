@@ -63,7 +63,7 @@ impl<'s, 'r> Problem<'s, 'r> {
     }
 
     fn folder(&self, name: &str) -> PathBuf {
-        self.setup.out.join("runs").join(format!("{name}-seed-{}", self.seed))
+        self.setup.out.join("runs").join(format!("cpl-{name}-seed-{}", self.seed))
     }
 
     /// The loop's settings for so many steps.
@@ -105,8 +105,8 @@ impl<'s, 'r> Problem<'s, 'r> {
             fit.run(self.setup, &mut learner, &folder)?;
         }
         let after = load_gaussian(&folder.join("model"), &Device::Cpu)?;
-        let start = format!("acted-{}-seed-{}", start.word(), self.seed);
-        let trained = format!("acted-{name}-seed-{}", self.seed);
+        let start = format!("cpl-acted-{}-seed-{}", start.word(), self.seed);
+        let trained = format!("cpl-acted-{name}-seed-{}", self.seed);
         let acted = [self.setup.kept(&start, || self.act(&before))?, self.setup.kept(&trained, || self.act(&after))?];
         Ok((FinishedRun { folder, judged: Vec::new() }, acted))
     }
