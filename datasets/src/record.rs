@@ -239,11 +239,11 @@ impl Message {
         }
     }
 
-    /// Whether it is not the policy's: what a system, a user or a tool says.
+    /// Whether it is not the policy's. A role that is not known to be a policy's is another's: what a user or a tool says
+    /// is never scored for its name.
     pub(crate) fn is_given(&self) -> bool {
-        const GIVEN: [&str; 8] =
-            ["system", "developer", "user", "tool", "function", "ipython", "observation", "environment"];
-        GIVEN.contains(&self.role.as_str())
+        const POLICY: [&str; 7] = ["assistant", "model", "ai", "bot", "chatbot", "gpt", "chatgpt"];
+        !POLICY.iter().any(|name| self.role.eq_ignore_ascii_case(name))
     }
 
     /// The message as context: none of it is scored.

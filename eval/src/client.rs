@@ -156,7 +156,7 @@ impl<'c> Client<'c> {
                 return Err(AskError::Down(format!("the server asks to wait for {seconds} s ({why})")));
             }
             match asked {
-                Some(asked) => self.close_for(asked),
+                Some(asked) => self.close_for(asked.max(wait)),
                 None => self.wait(wait)?,
             }
             wait = (wait * 2).min(self.limits.longest_wait);

@@ -96,9 +96,10 @@ impl Http {
         let retry_after = retry_after.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let (status, location) = (response.status().as_u16(), header("location"));
         let body = response.body_mut().with_config().limit(LONGEST).read_to_vec()?;
-        let body = match &self.key {
-            Some(key) => key.hide(&String::from_utf8_lossy(&body)).into_bytes(),
-            None => body,
+        // A server may repeat the key in what it says and in where it sends us.
+        let (body, location) = match &self.key {
+            Some(key) => (key.hide(&String::from_utf8_lossy(&body)).into_bytes(), location.map(|to| key.hide(&to))),
+            None => (body, location),
         };
         Ok(Reply { status, retry_after, location, body })
     }

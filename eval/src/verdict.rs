@@ -15,9 +15,12 @@ impl Verdict {
     /// Reads the choice behind a label such as `Preferred:`, wherever in a line it stands; without the label, a choice that
     /// stands alone on the last line. `None` where there is no choice, or choices differ: nothing is guessed.
     ///
-    /// What stands before the end of a chain of thought (`</think>`) is not read.
+    /// What stands before the end of a chain of thought (`</think>`) is not read; one without an end has no choice.
     pub fn read(reply: &str, label: &str) -> Option<Self> {
         let reply = reply.rsplit_once("</think>").map_or(reply, |(_, rest)| rest);
+        if reply.contains("<think>") {
+            return None;
+        }
         let choices: Vec<Option<Self>> = labelled(reply, label).map(of_words).collect();
         let Some(last) = choices.last() else {
             return of_words(reply.lines().rev().find(|line| !line.trim().is_empty())?);
@@ -57,6 +60,13 @@ fn of_words(text: &str) -> Option<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thought_that_does_not_end_is_no_choice() {
+        let cut = "<think>\nMaybe the first.\nPreferred: A\nBut wait, the second is";
+        assert_eq!(Verdict::read(cut, "Preferred:"), None);
+        assert_eq!(Verdict::read(&format!("{cut} better</think>\nPreferred: B"), "Preferred:"), Some(Verdict::Second));
+    }
 
     #[test]
     fn choices_are_read_in_the_ways_that_models_write_them() {

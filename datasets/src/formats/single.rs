@@ -57,7 +57,8 @@ fn question_and_answer(fields: &Fields<'_>, choices: ReadingChoices) -> Result<(
         Some(name) => {
             let (mut prompt, last) = last_answer(fields, name)?;
             // The last turn, or all from the assistant's first turn on.
-            let first = prompt.iter().position(|message| !message.is_given()).filter(|first| *first > 0);
+            // A greeting at the very start has no context to be scored in: it stays in the prompt.
+            let first = prompt.iter().skip(1).position(|message| !message.is_given()).map(|first| first + 1);
             let first = first.filter(|_| choices.assistant_only).unwrap_or(prompt.len());
             let answer = [prompt.split_off(first), vec![last]].concat();
             Ok((Text::Chat(prompt), Text::Chat(answer)))

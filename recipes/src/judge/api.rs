@@ -266,10 +266,5 @@ fn prompt(pairs: &PairFolder, index: usize) -> Result<String, Failure> {
     }
     let records = pairs.records(&[Preference { index, a_is_better: 1.0, labellers: 0 }])?;
     let Some(Text::Chat(messages)) = records.into_iter().next().map(|record| record.prompt) else { return Ok(request) };
-    let words: Vec<(String, String)> =
-        messages.iter().map(|message| (message.role.clone(), message.content.words().trim().to_owned())).collect();
-    Ok(match &words[..] {
-        [(_, only)] => only.clone(),
-        all => all.iter().map(|(role, words)| format!("[{role}]\n{words}")).collect::<Vec<_>>().join("\n\n"),
-    })
+    Ok(super::systems::spoken(&messages))
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use datasets::images::{LatentShape, Pixels};
 use datasets::pairs::{GeneratedPair, GeneratedResult, Modality, NewResult, PairWriter};
-use datasets::{DatasetError, Message, Origin};
+use datasets::{DatasetError, Message, Origin, Text};
 use serde_json::{Map, Value};
 
 use crate::{Failure, Reporter};
@@ -39,7 +39,14 @@ impl Samples {
                 |names: &[&str]| names.iter().find_map(|name| value.get(name).filter(|found| !found.is_null()));
             let prompt = column(&PROMPTS).ok_or_else(|| wrong("there is no `prompt`".to_owned()))?;
             let prompt = match prompt {
-                Value::String(text) => text.clone(),
+                // An instruction may have an input, a system prompt or a history beside it.
+                Value::String(text) => {
+                    match datasets::formats::prompt(&origin, &value).map(|parsed| parsed.prompt.text) {
+                        Ok(Text::Plain(whole)) => whole,
+                        Ok(Text::Chat(messages)) => json(&messages)?,
+                        Err(_) => text.clone(),
+                    }
+                }
                 chat => chat.to_string(),
             };
             let answer = match (column(&["image"]), column(&TEXTS)) {
@@ -94,9 +101,31 @@ fn words(origin: &Origin, value: &Value) -> Result<String, Failure> {
             let messages: Vec<Message> = serde_json::from_value(other.clone()).map_err(|error| {
                 Failure::failed(format!("{origin}: the answer is neither a text nor messages: {error}"))
             })?;
-            Ok(messages.iter().map(|message| message.content.words()).collect::<Vec<_>>().join("\n"))
+            Ok(spoken(&messages))
         }
     }
+}
+
+/// A chat as JSON, as a request of a folder of pairs.
+fn json(messages: &[Message]) -> Result<String, Failure> {
+    serde_json::to_string(messages).map_err(|error| Failure::failed(error.to_string()))
+}
+
+/// What messages say, for a reader: a single text alone, else each with its role and the tools that it calls.
+pub(super) fn spoken(messages: &[Message]) -> String {
+    let calls =
+        |message: &Message| message.fields.get("tool_calls").filter(|calls| !calls.is_null()).map(Value::to_string);
+    if let [only] = messages
+        && calls(only).is_none()
+    {
+        return only.content.words().trim().to_owned();
+    }
+    let parts = messages.iter().map(|message| {
+        let words = [Some(message.content.words().trim().to_owned()), calls(message)];
+        let words: Vec<String> = words.into_iter().flatten().filter(|words| !words.is_empty()).collect();
+        format!("[{}]\n{}", message.role, words.join("\n"))
+    });
+    parts.collect::<Vec<_>>().join("\n\n")
 }
 
 fn mixed() -> Failure {

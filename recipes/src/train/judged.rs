@@ -19,7 +19,7 @@ use policies::PolicyError;
 use serde_json::{Map, Value, json};
 
 use super::Task;
-use crate::embedded::{WinRate, owner};
+use crate::embedded::{WinRate, is_embedded, owner};
 use crate::judge::{self, JudgedFolder};
 use crate::sampling::{prompt_text, read_prompts};
 use crate::settings::Values;
@@ -147,6 +147,12 @@ impl<'a> StartComparison<'a> {
         }
         if values.judge.judge() == "people" {
             return Err(Failure::usage("`judge.every` can't wait for people: `judge.judge` is to be another"));
+        }
+        let is_own = values.data.data.first().is_some_and(|data| !is_embedded(data)) || values.data.latents().is_some();
+        if values.judge.judge() == "oracle" && is_own {
+            let text = "with `judge.every`, `judge.judge` is to be openai, a reward model or a run: the oracle knows the \
+                        embedded problems only";
+            return Err(Failure::usage(text));
         }
         if values.judge.prompts() == 0 {
             return Err(Failure::usage("`judge.prompts` takes at least 1"));

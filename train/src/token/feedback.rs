@@ -64,6 +64,7 @@ impl FromExample for Comparison {
 impl FromExample for Ranking {
     fn from_example(example: &Example) -> Result<Vec<Self>, WrongFeedback> {
         no_weight(example)?;
+        no_degree(example)?;
         match example.kind {
             ExampleKind::Pair | ExampleKind::Ranked => {
                 Ok(vec![Self { best_first: (0..example.responses.len()).collect() }])
@@ -76,6 +77,7 @@ impl FromExample for Ranking {
 impl FromExample for Label {
     fn from_example(example: &Example) -> Result<Vec<Self>, WrongFeedback> {
         no_weight(example)?;
+        no_degree(example)?;
         let label = |episode, desirable| Self { episode, desirable, mismatched: None };
         match example.kind {
             ExampleKind::Pair => Ok(vec![label(0, true), label(1, false)]),
@@ -93,6 +95,7 @@ impl FromExample for Label {
 
 impl FromExample for Demonstration {
     fn from_example(example: &Example) -> Result<Vec<Self>, WrongFeedback> {
+        no_degree(example)?;
         match example.kind {
             ExampleKind::Labelled { desirable: false } => {
                 Err(wrong("answers worth imitating", ExampleKind::Labelled { desirable: false }))
@@ -117,6 +120,23 @@ fn no_weight(example: &Example) -> Result<(), WrongFeedback> {
     }
     let hint = "drop the column `weight`, or compare pairs (`objective.name` dpo) or imitate (sft)";
     Err(WrongFeedback { wanted: "records of one weight", found: "weights of records", hint })
+}
+
+/// Refuses a margin and a label against the pair's order, for feedback that only has the better and the worse.
+fn no_degree(example: &Example) -> Result<(), WrongFeedback> {
+    if example.margin != 0.0 {
+        let hint = "drop the column `margin`, or compare pairs (`objective.name` dpo)";
+        return Err(WrongFeedback { wanted: "pairs without margins", found: "margins", hint });
+    }
+    if example.preference < 0.5 {
+        let hint = "swap `chosen` and `rejected` of such pairs, or compare pairs (`objective.name` dpo)";
+        return Err(WrongFeedback {
+            wanted: "pairs with the better side first",
+            found: "a soft label below 0.5",
+            hint,
+        });
+    }
+    Ok(())
 }
 
 fn wrong(wanted: &'static str, found: ExampleKind) -> WrongFeedback {

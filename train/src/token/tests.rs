@@ -111,7 +111,12 @@ fn weights_and_margins_of_records_reach_the_feedback_that_has_a_place_for_them()
     let data = vec![weighed];
     let item = TokenSource::<Comparison>::new(&data, 64).item(0).unwrap();
     assert_eq!(item.feedback, [Comparison { first: 0, second: 1, preference: 0.75, weight: 0.5, margin: 2.0 }]);
-    assert_eq!(TokenSource::<Demonstration>::new(&data, 64).item(0).unwrap().episodes[0].pieces[0].weight, 0.5);
+    let demonstrated = |data: &Vec<Example>| TokenSource::<Demonstration>::new(data, 64).item(0);
+    assert!(demonstrated(&data).unwrap_err().to_string().contains("margins"));
+    let against = Example { margin: 0.0, preference: 0.25, ..data[0].clone() };
+    assert!(demonstrated(&vec![against]).unwrap_err().to_string().contains("a soft label below 0.5"));
+    let weighed = Example { margin: 0.0, ..data[0].clone() };
+    assert_eq!(demonstrated(&vec![weighed]).unwrap().episodes[0].pieces[0].weight, 0.5);
     for refused in [
         TokenSource::<Label>::new(&data, 64).item(0).unwrap_err(),
         TokenSource::<Ranking>::new(&data, 64).item(0).unwrap_err(),
