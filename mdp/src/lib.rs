@@ -65,6 +65,8 @@
 //! two problems in a row, [`world`] a problem whose environment replies. [`Steps`] carries one
 //! number for each decision, which is all that the crates for policies and for losses exchange. [`Finite`] and
 //! [`soft_q`] are the ground truth of the tests.
+// A choice that is added must be decided everywhere.
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 pub mod chance;
 pub mod control;

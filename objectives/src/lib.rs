@@ -58,6 +58,8 @@
 //! assert_eq!(evaluation.metrics["rewards/accuracies"], 0.0); // a tie is not yet right
 //! # Ok::<(), objectives::ObjectiveError>(())
 //! ```
+// A choice that is added must be decided everywhere.
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 use std::collections::BTreeMap;
 
 use mdp::{Channels, Steps};

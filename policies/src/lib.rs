@@ -28,6 +28,8 @@
 //! [`Policy`], [`Learner`] and [`Persist`] are the traits, a [`Cursor`] acts step by step, [`Agent`] acts in a world that
 //! replies, [`Pair`] combines two policies to one of a hybrid problem, [`tabular`] has a policy small enough to follow by hand. [`laws`] is the first test to write
 //! for your own policy.
+// A choice that is added must be decided everywhere.
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 mod agent;
 mod cursor;
 mod error;

@@ -22,6 +22,8 @@
 //! assert!(setup.out.join("index.html").is_file());
 //! # Ok::<(), recipes::Failure>(())
 //! ```
+// A choice that is added must be decided everywhere.
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 mod agents;
 mod beams;
 mod cpl;

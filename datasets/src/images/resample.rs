@@ -40,7 +40,7 @@ impl Filter {
             Self::Bicubic if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
             Self::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5,
             Self::Bilinear if x < 1.0 => 1.0 - x,
-            _ => 0.0,
+            Self::Lanczos | Self::Bicubic | Self::Bilinear => 0.0,
         }
     }
 }

@@ -134,7 +134,7 @@ impl Columns<'_> {
             Cell::Json(Value::String(text)) => Some(text.clone()),
             // Old writers leave out the note that a column of bytes is text.
             Cell::Bytes(bytes) => String::from_utf8(bytes.clone()).ok(),
-            _ => None,
+            Cell::Json(_) | Cell::Group(_) => None,
         };
         text.ok_or_else(|| self.wrong(name, "a text"))
     }

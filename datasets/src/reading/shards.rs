@@ -153,7 +153,7 @@ fn choose(path: &Path, split: &SplitChoice, files: &Parts) -> Result<Option<Vec<
         // A part that was asked for by a name of its own must be there.
         return match split {
             SplitChoice::Named(name) if SplitKind::from_word(name).is_none() => Err(no_such(path, split, &all)),
-            _ => Ok(None),
+            SplitChoice::Train | SplitChoice::HeldOut | SplitChoice::Named(_) => Ok(None),
         };
     }
     if let Some(exact) = all.iter().find(|part| **part == split.to_string()) {

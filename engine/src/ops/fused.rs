@@ -81,7 +81,7 @@ impl<T: Real> Gradient<T> {
             Self::Values(data) if input.track_op() => {
                 variable_gradients::accumulate(input, Tensor::from_vec(data, input.shape(), input.device())?)
             }
-            _ => Ok(None),
+            Self::None | Self::Same | Self::Values(_) => Ok(None),
         }
     }
 }

@@ -253,7 +253,7 @@ impl Decoder {
     fn gated(&self, gate: &Tensor, up: &Tensor) -> Result<Tensor, EngineError> {
         Ok(match self.config.activation {
             Activation::Silu => ops::swiglu(gate, up)?,
-            other => (activate(gate, other)? * up)?,
+            other @ (Activation::Gelu | Activation::GeluTanh) => (activate(gate, other)? * up)?,
         })
     }
 }

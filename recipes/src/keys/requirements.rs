@@ -139,9 +139,10 @@ impl Requirement {
             }
             Self::DataFrom(kinds) => {
                 let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
-                let text = match here.data {
-                    Data::Absent => format!("is for {}, and there is no data here", either(&names)),
-                    data => format!("is for {}, {} does not read it", either(&names), data.name()),
+                let text = if here.data == Data::Absent {
+                    format!("is for {}, and there is no data here", either(&names))
+                } else {
+                    format!("is for {}, {} does not read it", either(&names), here.data.name())
                 };
                 (kinds.contains(&here.data), text)
             }

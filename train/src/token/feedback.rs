@@ -56,7 +56,9 @@ impl FromExample for Comparison {
                 let comparison = |&(first, second): &(usize, usize)| Self { weight, ..Self::new(first, second) };
                 Ok(example.comparisons.iter().map(comparison).collect())
             }
-            kind => Err(wrong("pairs or ranked answers", kind)),
+            kind @ (ExampleKind::Labelled { .. } | ExampleKind::Demonstration) => {
+                Err(wrong("pairs or ranked answers", kind))
+            }
         }
     }
 }
@@ -69,7 +71,9 @@ impl FromExample for Ranking {
             ExampleKind::Pair | ExampleKind::Ranked => {
                 Ok(vec![Self { best_first: (0..example.responses.len()).collect() }])
             }
-            kind => Err(wrong("ranked answers", kind)),
+            kind @ (ExampleKind::Forest | ExampleKind::Labelled { .. } | ExampleKind::Demonstration) => {
+                Err(wrong("ranked answers", kind))
+            }
         }
     }
 }
@@ -82,7 +86,9 @@ impl FromExample for Label {
         match example.kind {
             ExampleKind::Pair => Ok(vec![label(0, true), label(1, false)]),
             ExampleKind::Labelled { desirable } => Ok(vec![label(0, desirable)]),
-            kind => Err(wrong("single answers with a thumb up or down, or pairs", kind)),
+            kind @ (ExampleKind::Ranked | ExampleKind::Forest | ExampleKind::Demonstration) => {
+                Err(wrong("single answers with a thumb up or down, or pairs", kind))
+            }
         }
     }
 

@@ -31,9 +31,10 @@ impl Interpreter<'_> {
     /// # Errors
     /// The limit is exceeded, or the value is too large.
     pub(super) fn admit(&self, expression: &Expression, value: &Value) -> Result<()> {
-        match expression {
-            Expression::Name(name) => value.extent().check_name(name)?,
-            _ => value.extent().check()?,
+        if let Expression::Name(name) = expression {
+            value.extent().check_name(name)?;
+        } else {
+            value.extent().check()?;
         }
         let passes_on = matches!(
             expression,

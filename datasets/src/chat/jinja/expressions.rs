@@ -375,9 +375,10 @@ impl Parser {
 
 fn binary(operator: Operator, left: Expression, right: Expression) -> Expression {
     let (left, right) = (Box::new(left), Box::new(right));
-    match operator {
-        Operator::Power if left.is_known() && !right.is_known() => Expression::PowerOfKnown(left, right),
-        _ => Expression::Binary(operator, left, right),
+    if operator == Operator::Power && left.is_known() && !right.is_known() {
+        Expression::PowerOfKnown(left, right)
+    } else {
+        Expression::Binary(operator, left, right)
     }
 }
 

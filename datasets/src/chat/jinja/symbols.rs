@@ -179,7 +179,11 @@ fn inner_statement(statement: &mut StatementKind, around: &Around) -> Result<()>
         StatementKind::CallBlock { caller: written, .. } | StatementKind::Generation(written) => {
             macro_body(unique(written)?, around)
         }
-        _ => Ok(()),
+        StatementKind::Data(_)
+        | StatementKind::Output(_)
+        | StatementKind::Set { .. }
+        | StatementKind::Break
+        | StatementKind::Continue => Ok(()),
     }
 }
 

@@ -147,7 +147,7 @@ impl ChimeraProblem {
         let request = Request::draw(split, &mut draw);
         let said = match manner {
             Manner::Request => Said::all(request.scene()),
-            _ => omitting(Said::all(any(split, &mut draw)), &mut draw),
+            Manner::Parts | Manner::Terse | Manner::Halves => omitting(Said::all(any(split, &mut draw)), &mut draw),
         };
         let shown = imagine(split, manner, said, &mut draw);
         ChimeraDemonstration { caption: said.text(manner, &request.text()), manner, said, shown }

@@ -39,7 +39,11 @@ impl Scene {
         let place = self.position.words();
         let preposition = match self.position {
             Position::Top | Position::Left | Position::Right | Position::Bottom => "at",
-            _ => "in",
+            Position::Middle
+            | Position::TopLeft
+            | Position::TopRight
+            | Position::BottomLeft
+            | Position::BottomRight => "in",
         };
         match phrasing {
             Phrasing::Plain => format!("a {what} {preposition} the {place}"),

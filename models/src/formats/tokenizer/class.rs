@@ -91,6 +91,11 @@ const FOREIGN: [&str; 62] = [
 ];
 
 impl TokenizerClass {
+    /// Whether the class uses a tokenizer's file unchanged.
+    pub(super) fn keeps_file(&self) -> bool {
+        matches!(self, Self::AsIs | Self::Foreign(_))
+    }
+
     /// The class that `AutoTokenizer` chooses for a model of this `model_type` whose files declare `declared`.
     pub(super) fn choose(model_type: &str, declared: Option<&str>, is_byte_level: bool) -> Self {
         let family = FAMILIES.iter().find(|(family, _)| family.model_type() == model_type);

@@ -102,9 +102,10 @@ impl ModelTokenizer {
         class.rebuild(&mut file, &settings.source);
         let spelling = Spelling::of_decoder(&file["decoder"]);
         // Files that the class uses unchanged need no rewriting.
-        let tokenizer = match class {
-            TokenizerClass::AsIs | TokenizerClass::Foreign(_) => build(&path, bytes, &settings)?,
-            _ => build(&path, file.to_string().as_bytes(), &settings)?,
+        let tokenizer = if class.keeps_file() {
+            build(&path, bytes, &settings)?
+        } else {
+            build(&path, file.to_string().as_bytes(), &settings)?
         };
         drop(file);
         let generation = extras.json(folder, "generation_config.json")?.unwrap_or(Value::Null);
