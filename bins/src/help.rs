@@ -1,6 +1,6 @@
 //! Help: which flags `-h` lists, the groups of `--help`, and the defaults of the command line it ends.
 use clap::{Arg, ArgMatches};
-use recipes::keys::{self, Key, REPORT, REPRODUCE, Verbs};
+use recipes::keys::{self, Key, PRECOMPUTE, REPORT, REPRODUCE, TRAIN, Verbs};
 use recipes::settings::{Field, Kind, Settings, Values, at};
 
 use crate::console;
@@ -133,8 +133,12 @@ pub(crate) fn keys_in_groups(verb: Verbs) -> impl Iterator<Item = &'static Key> 
 
 /// Adds the help of a setting to its flag, with the defaults of `settings`.
 pub(crate) fn describe(arg: Arg, key: &Key, verb: Verbs, settings: &Settings) -> Arg {
-    let whole = console::with_flags(key.field.help());
-    let short = whole.split("; ").next().unwrap_or_default();
+    let mut whole = console::with_flags(key.field.help());
+    let short = whole.split("; ").next().unwrap_or_default().to_owned();
+    if *key.field == at::data::data && verb & (TRAIN | PRECOMPUTE) == 0 {
+        // Only these mix several sources.
+        whole.clone_from(&short);
+    }
     let words =
         if let Kind::Choice(words) = key.field.kind { format!(" ({})", words.join(", ")) } else { String::new() };
     let default = key.field.text(settings).map(|text| format!(" [{text}]")).unwrap_or_default();
@@ -186,7 +190,7 @@ fn merge(values: &mut Values, matches: &ArgMatches, verb: Verbs) -> Result<bool,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use recipes::keys::{SEARCH, TRAIN};
+    use recipes::keys::SEARCH;
     use recipes::settings::fields;
 
     fn help(line: &str, long: bool) -> String {
@@ -217,6 +221,18 @@ mod tests {
         assert!(2 * short.lines().count() < long.lines().count(), "{short}");
         assert!(short.contains("--beta") && !short.contains("--rslora"), "{short}");
         assert!(long.contains("--rslora") && long.contains("\nOptimiser:"), "{long}");
+    }
+
+    #[test]
+    fn only_what_mixes_sources_speaks_of_weights() {
+        for verb in ["train", "precompute", "eval", "score", "credit", "inspect"] {
+            let help = help(verb, true);
+            let data = of(&help, "data");
+            let is_mixed = ["train", "precompute"].contains(&verb);
+            assert_eq!((data.contains("[:WEIGHT]"), data.contains("FILE:WEIGHT")), (is_mixed, is_mixed), "{data}");
+        }
+        assert!(of(&help("train", true), "map").starts_with("--map <COLUMN=NAME,..>"));
+        assert!(of(&help("train", true), "template").starts_with("--template <NAME=VALUE,..>"));
     }
 
     #[test]

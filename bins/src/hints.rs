@@ -2,6 +2,8 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use recipes::keys::{self, idle};
 
+use crate::output::say;
+
 /// Flags of TRL's, transformers', peft's and diffusers' scripts, and the same thing here.
 const NAMES: &[(&str, &str)] = &[
     ("model-name-or-path", "--model"),
@@ -24,6 +26,8 @@ const NAMES: &[(&str, &str)] = &[
     ("cutoff-len", "--max-length"),
     ("truncation-mode", "--truncation"),
     ("assistant-only-loss", "--assistant-only"),
+    ("chat-template-kwargs", "--template: NAME=VALUE, such as enable_thinking=false"),
+    ("chat-template-path", "--chat-template"),
     ("loss-type", "--objective"),
     ("simpo-gamma", "--gamma"),
     ("gamma-beta-ratio", "--gamma"),
@@ -100,6 +104,11 @@ const NAMES: &[(&str, &str)] = &[
 
 /// Adds the name that a flag of another program has here to clap's error about it.
 pub(crate) fn add(error: &mut clap::Error, flags: &[String]) {
+    let is_about_verbs = matches!(error.kind(), ErrorKind::MissingSubcommand | ErrorKind::InvalidSubcommand);
+    if !is_about_verbs {
+        // Of an argument, it would list those that were given before.
+        error.remove(ContextKind::Usage);
+    }
     if error.kind() != ErrorKind::UnknownArgument {
         return;
     }
@@ -118,6 +127,16 @@ pub(crate) fn add(error: &mut clap::Error, flags: &[String]) {
         None => return,
     };
     suggest(error, format!("here it is {here}"));
+}
+
+/// Shows clap's error, help or version. Help and version go to stdout with 0, usage errors to stderr with 2; clap knows which.
+pub(crate) fn show(error: &clap::Error) {
+    let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if error.use_stderr() && !is_help {
+        say(error.render().to_string().trim_end());
+    } else {
+        let _ = error.print();
+    }
 }
 
 fn suggest(error: &mut clap::Error, text: String) {
@@ -162,10 +181,12 @@ mod tests {
             ("--num_train_epochs=3", "tip: here it is --epochs\n"),
             ("--batch_size 3", "tip: here it is --batch-size\n"),
             ("--port 3", "tip: --port is a flag of label\n"),
+            ("--chat-template-kwargs {}", "tip: here it is --template: NAME=VALUE"),
             ("--betta 3", "tip: a similar argument exists: '--beta'"),
         ] {
             let text = error(line);
             assert!(text.contains(says), "{line}: {text}");
+            assert!(!text.contains("Usage") && text.lines().all(|line| line.chars().count() <= 80), "{line}: {text}");
         }
     }
 }

@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn the_last_steps_count_and_evaluations_apart() {
-        let mut left = TimeLeft::of(Course { step: 0, total: 100, eval_every: 50, evaluates: true });
+        let mut left = TimeLeft::of(Course { step: 0, total: 100, eval_every: 50, judge_every: 0, evaluates: true });
         left.evaluation(60.0);
         (0..10).for_each(|_| left.step(100.0));
         (0..STEPS).for_each(|_| left.step(2.0));

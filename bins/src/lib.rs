@@ -18,6 +18,7 @@ mod piped;
 mod progress;
 mod report;
 mod reproduce;
+mod sample;
 mod stop;
 mod trained;
 mod training;
@@ -35,7 +36,7 @@ use recipes::keys::{
     self, CREDIT, EVAL, EXPORT, INSPECT, JUDGE, LABEL, MERGE, PRECOMPUTE, REPORT, REPRODUCE, SAMPLE, SCORE, SEARCH,
     TRAIN, Verbs,
 };
-use recipes::settings::{Kind, Modality, Values};
+use recipes::settings::{Kind, Values};
 use recipes::{Call, Failure};
 
 use crate::progress::Console;
@@ -49,8 +50,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(matches) => matches,
         Err(mut error) => {
             hints::add(&mut error, &keys::all().map(|key| key.field.name.to_owned()).collect::<Vec<_>>());
-            // Help and version go to stdout with 0, usage errors to stderr with 2; clap knows which.
-            let _ = error.print();
+            hints::show(&error);
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
@@ -93,8 +93,8 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Some(("eval", sub)) => eval::eval(&asked(sub, EVAL)?, sub),
         Some(("export", sub)) => export::export(&asked(sub, EXPORT)?),
         Some(("merge", sub)) => export::merge(&asked(sub, MERGE)?),
-        Some(("sample", sub)) => sample(&asked(sub, SAMPLE)?),
-        Some(("search", sub)) => search(&asked(sub, SEARCH)?),
+        Some(("sample", sub)) => sample::sample(&asked(sub, SAMPLE)?),
+        Some(("search", sub)) => sample::search(&asked(sub, SEARCH)?),
         Some(("inspect", sub)) => inspect::inspect(&asked(sub, INSPECT)?, sub.get_one::<PathBuf>("path").cloned()),
         Some(("judge", sub)) => {
             stop::listen("stopping after the questions under way")?;
@@ -117,20 +117,6 @@ fn score(asked: &Invocation) -> Result<ExitCode, Failure> {
     let lines = recipes::score(asked.call())?;
     print(asked, &lines);
     asked.console.info(&recipes::summarise(&lines, asked.values.run.seed()).to_string());
-    Ok(ExitCode::SUCCESS)
-}
-
-fn sample(asked: &Invocation) -> Result<ExitCode, Failure> {
-    if asked.values.run.mdp() != Modality::Token || asked.values.sample.search().is_some() {
-        stop::listen("stopping after this step")?;
-    }
-    print(asked, &piped::prompts(asked, recipes::sample)?);
-    Ok(ExitCode::SUCCESS)
-}
-
-fn search(asked: &Invocation) -> Result<ExitCode, Failure> {
-    stop::listen("stopping after this step")?;
-    print(asked, &piped::prompts(asked, recipes::search)?);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -231,8 +217,8 @@ fn command_with(given: Option<&ArgMatches>) -> Command {
         .subcommand(verb("precompute", PRECOMPUTE, training::ABOUT_PRECOMPUTE, training::HELP_PRECOMPUTE))
         .subcommand(verb("score", SCORE, "Writes the log-probability of every token of every answer", SCORE_HELP))
         .subcommand(eval::command(verb("eval", EVAL, eval::ABOUT, eval::HELP)))
-        .subcommand(verb("sample", SAMPLE, "Draws answers to prompts", SAMPLE_HELP))
-        .subcommand(verb("search", SEARCH, "Searches for answers to prompts: beams, trees, particles", SEARCH_HELP))
+        .subcommand(verb("sample", SAMPLE, "Draws answers to prompts", sample::HELP))
+        .subcommand(verb("search", SEARCH, "Searches for answers to prompts: beams, trees, particles", sample::HELP_SEARCH))
         .subcommand(verb("merge", MERGE, export::ABOUT_MERGE, export::HELP_MERGE))
         .subcommand(verb("export", EXPORT, export::ABOUT, export::HELP))
         .subcommand(
@@ -265,7 +251,7 @@ fn verb(
         .after_long_help(format!("{}{example}", help::note(bit)));
     let settings = help::settings(given, bit);
     for key in help::keys_in_groups(bit) {
-        command = command.arg(help::describe(flag(key), key, bit, &settings));
+        command = command.arg(help::describe(flag(key, bit), key, bit, &settings));
     }
     command
         .arg(
@@ -303,18 +289,30 @@ fn as_switch(arg: Arg) -> Arg {
     arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true")
 }
 
-fn flag(key: &'static keys::Key) -> Arg {
+fn flag(key: &'static keys::Key, verb: Verbs) -> Arg {
     let (name, kind) = (key.field.name, key.field.kind);
     let arg = Arg::new(name).long(name).allow_hyphen_values(true).add(completions::values(key.field));
     match kind {
         Kind::Count => arg.value_name("N"),
         Kind::Number => arg.value_name("X"),
         Kind::Text => arg.value_name(what(name)),
-        Kind::List => arg.value_name("A,B"),
-        Kind::Texts if name == "data" => arg.value_name("DATA[:WEIGHT]").action(ArgAction::Append),
+        Kind::List => arg.value_name(words(name)).action(ArgAction::Append),
+        Kind::Texts if name == "data" => {
+            let is_mixed = verb & (TRAIN | PRECOMPUTE) != 0;
+            arg.value_name(if is_mixed { "DATA[:WEIGHT]" } else { "DATA" }).action(ArgAction::Append)
+        }
         Kind::Texts => arg.value_name(if name == "a" { "FILE" } else { "TEXT" }).action(ArgAction::Append),
         Kind::Switch => as_switch(arg),
         Kind::Choice(_) => arg.value_name("WORD"),
+    }
+}
+
+/// The placeholder of a list in the help.
+fn words(name: &str) -> &'static str {
+    match name {
+        "map" => "COLUMN=NAME,..",
+        "template" => "NAME=VALUE,..",
+        _ => "A,B",
     }
 }
 
@@ -347,17 +345,6 @@ fn what(name: &str) -> &'static str {
 const SCORE_HELP: &str = "Examples:
   hybrid-dpo score --model runs/first --data pairs.jsonl --out scores.jsonl
   hybrid-dpo score --model runs/first --reference ./SmolLM2-135M --data pairs.jsonl";
-const SAMPLE_HELP: &str = "Examples:
-  hybrid-dpo sample --mdp hybrid --prompts builtin:chimera --n 2 --out pictures.jsonl
-  hybrid-dpo sample --mdp hybrid --prompts builtin:chimera --limit-prompts 64 --pairs pairs
-  hybrid-dpo sample --model runs/first --prompts prompts.txt --n 4 --temperature 0.7 --out samples.jsonl
-  hybrid-dpo sample --model runs/first --prompts prompts.txt --search diverse --width 6 --groups 3 --pairs pairs
-      the two sides of a pair are found by diverse beams instead of drawn";
-const SEARCH_HELP: &str = "Examples:
-  hybrid-dpo search --model runs/first --prompts prompts.txt --method beam --width 5
-  hybrid-dpo search --model runs/first --prompts prompts.txt --method best-of --width 16 --score implicit
-  hybrid-dpo search --mdp diffusion --method smc --score implicit --model runs/second --out pictures.jsonl
-  hybrid-dpo search --mdp hybrid --method refinements --prompts builtin:chimera --out pictures.jsonl";
 const JUDGE_HELP: &str = "Examples:
   hybrid-dpo judge --a after.jsonl --b before.jsonl --judge openai --endpoint https://api.openai.com/v1 --judge-model gpt-4.1
       two files that sample wrote for the same prompts; the key is in OPENAI_API_KEY, and no answer is asked for twice

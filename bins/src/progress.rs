@@ -25,7 +25,8 @@ pub(crate) struct Console {
     /// The bar of an evaluation under way.
     look: Option<ProgressBar>,
     reported_at: Instant,
-    look_began: Instant,
+    /// When the evaluation under way began; `None` between evaluations.
+    look_began: Option<Instant>,
     scored: usize,
     course: Course,
     left: TimeLeft,
@@ -42,7 +43,7 @@ impl Console {
             bar: None,
             look: None,
             reported_at: now,
-            look_began: now,
+            look_began: None,
             scored: 0,
             course: Course::default(),
             left: TimeLeft::default(),
@@ -204,7 +205,7 @@ impl Monitor for Console {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-        (self.look_began, self.reported_at, self.scored) = (Instant::now(), Instant::now(), 0);
+        (self.look_began, self.reported_at, self.scored) = (Some(Instant::now()), Instant::now(), 0);
         let bar = self.progress("evaluate", examples, WORK_BAR);
         bar.set_message(format!("after step {step}"));
         self.look = Some(bar);
@@ -222,6 +223,7 @@ impl Monitor for Console {
     }
 
     fn sampling(&mut self, _step: usize) {
+        self.look_began.get_or_insert_with(Instant::now);
         if let Some(bar) = self.look.take().or_else(|| self.bar.take()) {
             bar.finish_and_clear();
         }
@@ -231,7 +233,9 @@ impl Monitor for Console {
         if let Some(bar) = self.look.take() {
             bar.finish_and_clear();
         }
-        self.left.evaluation(self.look_began.elapsed().as_secs_f64());
+        if let Some(began) = self.look_began.take() {
+            self.left.evaluation(began.elapsed().as_secs_f64());
+        }
     }
 
     fn stepped(&mut self, record: &Record) {
@@ -274,16 +278,13 @@ impl Monitor for Console {
 
 /// What is shown of a step, the most important first.
 fn parts(record: &Record, left: f64) -> Vec<String> {
-    let mut parts = Vec::new();
-    let mut add = |name: &str, label: &str, digits: usize| {
-        if let Some(value) = record.value(name) {
-            parts.push(format!("{label} {value:.digits$}"));
-        }
-    };
-    add("loss", "loss", 4);
-    add(PREFERENCE_PART, "preference", 4);
-    add("rewards/accuracies", "accuracy", 2);
-    add("rewards/margins", "margin", 3);
+    let shown =
+        |name: &str, label: &str, digits: usize| record.value(name).map(|value| format!("{label} {value:.digits$}"));
+    let accuracy =
+        if record.is_all_tied() { Some("all tied".to_owned()) } else { shown("rewards/accuracies", "accuracy", 2) };
+    let first = [shown("loss", "loss", 4), shown(PREFERENCE_PART, "preference", 4)];
+    let then = [accuracy, shown("rewards/margins", "margin", 3)];
+    let mut parts: Vec<String> = first.into_iter().chain(then).flatten().collect();
     parts.insert(1, format!("{} left", duration(left)));
     for (name, value) in &record.values {
         if let Some(unit) = name.strip_suffix("_per_second") {
@@ -308,11 +309,46 @@ fn of_evaluation(step: usize, evaluated: &Evaluated) -> String {
         ("win rate", "win_rate"),
     ] {
         let Some(value) = evaluated.metrics.get(name) else { continue };
-        if name == "rewards/accuracies" {
+        if name == "win_rate" {
+            let _ = write!(line, " {short}{TIE}{value:.4}{}", of_interval(evaluated));
+        } else if name == "rewards/accuracies" {
             let _ = write!(line, " {short}{TIE}{}", evaluated.accuracy_text().replace(' ', &TIE.to_string()));
         } else {
             let _ = write!(line, " {short}{TIE}{value:.4}");
         }
     }
     line
+}
+
+/// The 95% interval of the win rate over the start.
+fn of_interval(evaluated: &Evaluated) -> String {
+    let of = |name: &str| evaluated.metrics.get(name).copied();
+    let interval = of("win_rate/low").zip(of("win_rate/high"));
+    interval.map_or_else(String::new, |(low, high)| format!("{TIE}({low:.3}{TIE}to{TIE}{high:.3})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(values: &[(&str, f64)]) -> Record {
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        Record { split: "train", step: 1, examples: 4, values }
+    }
+
+    #[test]
+    fn a_step_of_ties_has_no_accuracy() {
+        let tied = [("loss", 0.625), ("rewards/accuracies", 0.0), ("rewards/margins", 0.0)];
+        assert_eq!(parts(&record(&tied), 0.0)[2..], ["all tied", "margin 0.000"]);
+        let better = [("loss", 0.6), ("rewards/accuracies", 0.75), ("rewards/margins", 0.25)];
+        assert_eq!(parts(&record(&better), 0.0)[2..], ["accuracy 0.75", "margin 0.250"]);
+    }
+
+    #[test]
+    fn a_win_rate_has_its_interval() {
+        let metrics = [("loss", 0.6), ("win_rate", 0.625), ("win_rate/low", 0.4), ("win_rate/high", 0.8)];
+        let evaluated = Evaluated { examples: 8, metrics: metrics.into(), ..Evaluated::default() };
+        let line = of_evaluation(4, &evaluated).replace(TIE, " ");
+        assert_eq!(line, "held out, step 4, 8 examples: loss 0.6000 win rate 0.6250 (0.400 to 0.800)");
+    }
 }

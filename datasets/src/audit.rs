@@ -54,6 +54,12 @@ pub struct Audit {
     pub identical_pairs: u64,
     /// Pairs whose sides have the same score in the file.
     pub tied_pairs: u64,
+    /// Records that a chat template writes.
+    pub chats: u64,
+    /// Records of one answer that are read from a whole conversation, whose other turns could be the answer's too.
+    pub conversations: u64,
+    /// Records of conversation trees.
+    pub trees: u64,
     /// Answers that contain a turn of a user or a tool.
     pub user_turns: u64,
     /// Records of plain texts for a model with a chat template.
@@ -182,7 +188,7 @@ impl Audit {
     }
 
     /// All plain counts.
-    fn counts(&mut self) -> [&mut u64; 23] {
+    fn counts(&mut self) -> [&mut u64; 26] {
         let [weights, margins, labels] = &mut self.weighted;
         [
             &mut self.examples,
@@ -205,6 +211,9 @@ impl Audit {
             &mut self.boundary_merges,
             &mut self.identical_pairs,
             &mut self.tied_pairs,
+            &mut self.chats,
+            &mut self.conversations,
+            &mut self.trees,
             &mut self.user_turns,
             &mut self.plain_for_chat,
             &mut self.repeated_prompts,

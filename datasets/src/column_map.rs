@@ -42,6 +42,11 @@ impl ColumnMap {
         Ok(Self(pairs))
     }
 
+    /// The columns of the file with the names that they get.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(theirs, ours)| (theirs.as_str(), ours.as_str()))
+    }
+
     /// A row with its columns renamed; with `is_first` all that are mapped must be there.
     ///
     /// # Errors

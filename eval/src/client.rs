@@ -149,7 +149,8 @@ impl<'c> Client<'c> {
             };
             let tries = self.limits.retries + 1;
             if left == 0 {
-                return Err(AskError::Down(format!("no answer after {tries} tries; the last: {why}")));
+                let tries = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
+                return Err(AskError::Down(format!("no answer after {tries}; the last: {why}")));
             }
             if asked.is_some_and(|asked| asked > self.limits.longest_wait) {
                 let seconds = asked.unwrap_or_default().as_secs();

@@ -251,8 +251,11 @@ fn metrics(run: &Path) -> String {
         let value = |line: &Value| line[name].as_f64().map(|value| format!("{value:.4}"));
         let (Some(mut before), Some(mut after)) = (value(first), value(last)) else { continue };
         // A policy that equals its reference prefers neither side.
-        if name == "rewards/accuracies" && first["rewards/margins"] == 0.0 {
-            "all ties".clone_into(&mut before);
+        let is_accuracy = name == "rewards/accuracies" || name == "implicit_accuracy";
+        for (line, shown) in [(first, &mut before), (last, &mut after)] {
+            if is_accuracy && line["rewards/accuracies"] == 0.0 && line["rewards/margins"] == 0.0 {
+                "all tied".clone_into(shown);
+            }
         }
         let interval = &details["intervals"][name];
         if let (Some(low), Some(high)) = (interval[0].as_f64(), interval[1].as_f64()) {

@@ -151,6 +151,7 @@
 mod adapters;
 pub mod amounts;
 mod card;
+mod columns;
 mod credit;
 mod denoiser;
 mod draws;

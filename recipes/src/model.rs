@@ -49,10 +49,7 @@ fn set_template_arguments(files: &mut ModelFiles, given: &[String]) -> Result<()
             let text = format!("{name}: there is no chat template that `data.template` could give `{argument}` to");
             return Err(Failure::usage(text));
         };
-        if !tokenizer.chat_templates.values().any(|template| template.contains(argument)) {
-            let text = format!("{name}: the chat template does not read `{argument}`, which `data.template` gives");
-            return Err(Failure::usage(text));
-        }
+        check_read(argument, tokenizer.chat_templates.values(), &name)?;
         datasets::chat::check_argument(argument)
             .map_err(|error| Failure::usage(format!("`data.template`: {error}")))?;
         let value = value.trim();
@@ -60,6 +57,22 @@ fn set_template_arguments(files: &mut ModelFiles, given: &[String]) -> Result<()
         tokenizer.template_arguments.insert(argument.to_owned(), value);
     }
     Ok(())
+}
+
+/// Checks that a chat template reads an argument.
+fn check_read<'t>(argument: &str, templates: impl Iterator<Item = &'t String>, model: &str) -> Result<(), Failure> {
+    let mut names = std::collections::BTreeSet::new();
+    for template in templates {
+        names.extend(datasets::chat::names(template)?);
+    }
+    if names.contains(argument) {
+        return Ok(());
+    }
+    let score = |name: &String| strsim::jaro_winkler(argument, name);
+    let nearest = names.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+    let nearest = nearest.map_or_else(String::new, |name| format!("; the nearest name in it is `{name}`"));
+    let text = format!("{model}: the chat template does not read `{argument}`, which `data.template` gives{nearest}");
+    Err(Failure::usage(text))
 }
 
 fn load_as_it_is(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
@@ -294,4 +307,24 @@ pub(crate) fn template(tokenizer: &ModelTokenizer, with_tools: bool) -> Result<O
     // The date is fixed, so that the same data gives the same tokens on any day.
     let template = ChatTemplate::new(text, &tokens, Date::default())?;
     Ok(Some(template.with_arguments(tokenizer.template_arguments.clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_read;
+
+    #[test]
+    fn an_argument_is_a_whole_name_of_the_template() {
+        let template = "thinking {% if enable_thinking is defined and tools %}{{ '<think>' + m.reasoning }}{% endif %}";
+        let read = |argument: &str| check_read(argument, [template.to_owned()].iter(), "model");
+        for argument in ["enable_thinking", "tools"] {
+            assert_eq!(read(argument), Ok(()), "{argument}");
+        }
+        for argument in ["thinking", "enable", "enable_think", "tool", "think", "s"] {
+            let failure = read(argument).unwrap_err();
+            assert!(failure.is_usage() && failure.to_string().contains("does not read"), "{failure}");
+        }
+        let failure = read("enable_thinkin").unwrap_err().to_string();
+        assert!(failure.ends_with("the nearest name in it is `enable_thinking`"), "{failure}");
+    }
 }

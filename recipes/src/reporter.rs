@@ -58,6 +58,41 @@ impl dyn Reporter + '_ {
     }
 }
 
+/// A reporter of a step within other work: progress and warnings, and no information.
+pub(crate) struct WithoutInfo<'r>(pub(crate) &'r dyn Reporter);
+
+impl Reporter for WithoutInfo<'_> {
+    fn info(&self, _: &str) {}
+
+    fn notice(&self, line: &str) {
+        self.0.notice(line);
+    }
+
+    fn token_cache(&self) -> Option<TokenCache> {
+        self.0.token_cache()
+    }
+
+    fn key(&self, variable: &str) -> Option<ApiKey> {
+        self.0.key(variable)
+    }
+
+    fn bar(&self, what: &'static str, total: usize) -> Box<dyn Bar> {
+        self.0.bar(what, total)
+    }
+
+    fn monitor(&self) -> Box<dyn Monitor + '_> {
+        self.0.monitor()
+    }
+
+    fn trained(&self, trained: &Trained) {
+        self.0.trained(trained);
+    }
+
+    fn stop(&self) -> &AtomicBool {
+        self.0.stop()
+    }
+}
+
 /// A progress bar.
 pub trait Bar {
     /// Sets the number of finished parts.

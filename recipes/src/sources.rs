@@ -32,6 +32,12 @@ fn exists(name: &str) -> bool {
     is_embedded(name) && name.matches(':').count() == 1 || Path::new(name).exists()
 }
 
+/// Whether two names are of one source, such as `a` and `./a`.
+fn is_same(one: &str, other: &str) -> bool {
+    let whole = |name: &str| Path::new(name).canonicalize().ok();
+    one == other || whole(one).is_some_and(|one| whole(other) == Some(one))
+}
+
 /// The sources of the settings.
 ///
 /// # Errors
@@ -55,8 +61,12 @@ pub(crate) fn sources(texts: &[String]) -> Result<Vec<DataSource>, Failure> {
         if texts.len() > 1 && is_embedded(name) {
             return refused(text, "embedded data is not mixed: its parts and its oracle are those of its own problem");
         }
-        if found.iter().any(|other| other.name == name) {
-            return refused(name, "the source is named twice; its weight says how much of it there is");
+        if let Some(other) = found.iter().find(|other| is_same(&other.name, name)) {
+            let whose = if other.name == name { String::new() } else { format!(", first as {}", other.name) };
+            return refused(
+                name,
+                &format!("the source is named twice{whose}; its weight says how much of it there is"),
+            );
         }
         found.push(DataSource { name: name.to_owned(), weight });
     }
@@ -95,6 +105,20 @@ mod tests {
         ] {
             assert_eq!(divide(text, exists), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn one_file_by_two_paths_is_one_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        for name in ["a.jsonl", "b.jsonl"] {
+            std::fs::write(path(name), "{}").unwrap();
+        }
+        std::fs::create_dir(path("in")).unwrap();
+        let refused = sources(&[path("a.jsonl"), path("./in/../a.jsonl")]).unwrap_err();
+        let says = format!("named twice, first as {}", path("a.jsonl"));
+        assert!(refused.is_usage() && refused.to_string().contains(&says), "{refused}");
+        assert_eq!(sources(&[path("a.jsonl"), path("in/../b.jsonl")]).unwrap().len(), 2);
     }
 
     #[test]

@@ -74,8 +74,9 @@ fn a_forest_has_the_numbers_of_its_pairs() {
     scene.refused(
         &format!("{train} --tree-pairs forest --objective kto --out other"),
         1,
-        &["whole conversation trees"],
+        &["whole conversation trees", "--tree-pairs best-worst"],
     );
+    scene.done(&format!("{train} --tree-pairs best-worst --objective kto --out pairs"));
 }
 
 #[test]
@@ -97,5 +98,18 @@ fn template_arguments_come_from_flags_tables_and_records() {
     assert!(none[0] < flag[0] && none[0] < table[0], "{none:?} {flag:?} {table:?}");
     assert!(none[0] < none[1] && none[1] == flag[1], "{none:?} {flag:?}");
     scene.refused(&format!("score --data data.jsonl {flags} --template stop=1"), 2, &["does not read `stop`"]);
+    scene.refused(&format!("score --data data.jsonl {flags} --template sta=1"), 2, &["does not read `sta`", "`start`"]);
     scene.refused(&format!("score --data data.jsonl {flags} --template start"), 2, &["takes name=value"]);
+    let list = prompts("--template start=[1,2]");
+    assert_eq!(list.len(), 2, "{list:?}");
+    // What does nothing for the data is refused.
+    scene.write("plain.jsonl", "{\"prompt\":\"p\",\"chosen\":\" a\",\"rejected\":\" b\"}\n");
+    for (flag, says) in [
+        ("--template start=no", "--template would do nothing: all texts are plain"),
+        ("--assistant-only", "--assistant-only would do nothing: no record is a conversation with one answer"),
+        ("--tree-pairs all", "--tree-pairs would do nothing: no record is a conversation tree"),
+        ("--map chosen=prefered", "nothing reads a column `prefered`"),
+    ] {
+        scene.refused(&format!("score --data plain.jsonl {flags} {flag}"), 2, &[says]);
+    }
 }

@@ -74,7 +74,11 @@ fn a_judge_that_is_down_is_one_message_and_what_it_said_is_kept() {
     pairs(&scene, "pairs", 10);
     let server = Server::start(|number, request| if number < 6 { good(&request.text()) } else { Action::Close });
     let line = format!("judge --pairs pairs {}", arguments(&server));
-    scene.refused(&line, 1, &["no answer after 1 tries", "6 of 10 pairs are judged", "pairs/judge-answers.jsonl"]);
+    scene.refused(
+        &line,
+        1,
+        &["no answer after 1 try; the last", "6 of 10 pairs are judged", "pairs/judge-answers.jsonl"],
+    );
     assert_eq!(scene.read("pairs/labels.jsonl").lines().count(), 6);
     assert_eq!(scene.read("pairs/judge-answers.jsonl").lines().count(), 6);
     let up = Server::start(|_, request| good(&request.text()));
@@ -140,7 +144,9 @@ fn files_of_samples_are_compared_by_any_judge() {
     let report: Value = serde_json::from_str(&scene.read("judged.json")).unwrap();
     assert_eq!((&report["systems"][1]["win_rate"], &report["systems"][1]["ties"]), (&json!(0.75), &json!(4)));
     assert_eq!(report["systems"][0]["mean_length"], json!({"a": 13.0, "b": 5.0}));
-    assert!((report["usage"]["cost"].as_f64().unwrap() - 16.0 * 0.000_35).abs() < 1e-9);
+    // Four answers of half.jsonl are those of bad.jsonl: ties, about which nobody is asked.
+    assert!((report["usage"]["cost"].as_f64().unwrap() - 12.0 * 0.000_35).abs() < 1e-9);
+    assert_eq!(server.count(), 12);
     assert_eq!(report["differences"][0]["prompts"], 8);
     let before = server.count();
     scene.done(&line);
@@ -241,6 +247,11 @@ fn a_run_is_compared_with_its_start() {
     }
     let folder = PairFolder::open(&scene.path("run/judged/step-2")).unwrap();
     assert_eq!((folder.len(), folder.labels().unwrap().count("oracle")), (4, 4));
+    let judged = format!("{RUN} --judge-every 2 --judge run --lr 1e-4 --out by-run").replace("--quiet", "");
+    let said = scene.done(&judged);
+    assert_eq!(said.err.matches("limits: ").count(), 1, "a judge's data have no audit between the steps: {}", said.err);
+    assert!(said.err.contains("judged        every 2: 2 times on 4 prompts by run"), "{}", said.err);
+    assert!(said.out.contains("win rate, 95% interval"), "{}", said.out);
     let start = PairFolder::open(&scene.path("run/judged/start")).unwrap();
     assert!(start.pairs().iter().zip(folder.pairs()).all(|(start, pair)| start.a.made == pair.b.made));
 }
@@ -252,6 +263,7 @@ fn a_run_goes_on_where_its_judge_is_down() {
     let line = format!("{RUN} --judge-every 2 --lr 1e-3 {} --out run", arguments(&server)).replace("--quiet", "");
     let said = scene.done(&line);
     assert!(said.err.contains("step 4 has no win rate: "), "{}", said.err);
+    assert!(said.err.contains("training goes on without") && !said.err.contains("the same command"), "{}", said.err);
     let lines = scene.metrics("run");
     let rates: Vec<&Value> = lines.iter().filter(|line| line["win_rate"].is_number()).collect();
     assert_eq!((rates.len(), &rates[0]["step"], &rates[0]["win_rate"]), (1, &json!(2), &json!(0.5)));

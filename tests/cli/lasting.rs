@@ -74,11 +74,10 @@ fn a_run_is_saved_at_evaluations_and_the_best_is_kept_apart() {
     assert_eq!(checkpoints(&scene, "bare"), ["step-12"]);
     assert!(!scene.path("bare/best").exists());
     assert_eq!(scene.metrics("run"), scene.metrics("bare"), "saving changes no number");
-    let ran = scene.run(&training("wrong", &format!("{USUAL} --best-metric accuracy")));
-    assert!(
-        ran.code == Some(1) && ran.err.contains("--best-metric") && ran.err.contains("rewards/accuracies"),
-        "{ran:?}"
-    );
+    let wrong = format!("{USUAL} --best-metric accuracy");
+    let says = ["--best-metric takes a metric", "`accuracy` is none; the nearest is", "rewards/accuracies"];
+    scene.refused(&training("wrong", &wrong), 2, &says);
+    assert!(!scene.path("wrong").exists());
     scene.refused(&training("new", "--save-every 2 --save-minutes 1"), 2, &["--save-minutes", "--save-every"]);
 }
 
@@ -110,23 +109,31 @@ fn more_epochs_are_those_of_a_longer_run() {
     let more = "--batch-size 2 --eval-data pairs.jsonl --optimizer adamw --ema 0.9 --reference-cache numbers.cache";
     scene.done(&training("whole", &format!("{more} --epochs 3")));
     scene.done(&training("run", &format!("{more} --epochs 1")));
-    let finished = scene.done("train --resume run --epochs 1");
-    assert!(finished.out.contains("has finished"), "{finished:?}");
-    scene.refused("train --resume run --max-steps 3 --quiet", 2, &["has done 4 steps"]);
-    let said = scene.done("train --resume run --epochs 3").err;
-    for part in ["goes on after step 4", "12 steps now, 4 before (--epochs from 1 to 3)", "constant after its warm-up"]
-    {
-        assert!(said.contains(part), "{said}");
+    // Lengths by which no step is missing; of both, the earlier end counts.
+    for length in ["--epochs 1", "--max-steps 4", "--epochs 1 --max-steps 100", "--epochs 1 --dry-run"] {
+        let finished = scene.done(&format!("train --resume run {length}"));
+        assert!(finished.out.contains("has finished: 4 steps"), "{length}: {finished:?}");
     }
+    scene.refused("train --resume run --max-steps 3 --quiet", 2, &["has done 4 steps"]);
+    let longer = scene.done("train --resume run --epochs 3 --max-steps 100");
+    for part in [
+        "goes on after step 4",
+        "12 steps now, 4 before (--epochs from 1 to 3, --max-steps from not set to 100)",
+        "no warm-up, and beyond that the learning rate is constant",
+    ] {
+        assert!(longer.err.contains(part), "{}", longer.err);
+    }
+    let row = longer.out.lines().find(|line| line.starts_with("reward accuracy")).unwrap();
+    assert!(row.contains("all tied") && !row.contains(" - "), "the start is in the table: {}", longer.out);
     for name in ["loss", "grad_norm", "lr", "num_tokens"] {
         assert_eq!(scene.column("whole", name), scene.column("run", name), "{name}");
     }
     assert!(scene.bytes("whole/model/model.safetensors") == scene.bytes("run/model/model.safetensors"));
     let config = |run: &str| scene.read(&format!("{run}/config.toml")).replace(&format!("\"{run}\""), "\"\"");
-    assert_eq!(config("whole"), config("run"));
+    assert_eq!(config("whole"), config("run").replace("max_steps = 100\n", ""));
     let said = scene.done("train --resume run --max-steps 14").err;
     assert!(
-        said.contains("14 steps now, 12 before (--epochs from 3 to not set, --max-steps from not set to 14)"),
+        said.contains("14 steps now, 12 before (--epochs from 3 to not set, --max-steps from 100 to 14)"),
         "{said}"
     );
 }
@@ -203,8 +210,13 @@ fn a_warm_up_longer_than_the_run_is_a_tenth_of_it_unless_it_is_typed() {
     assert!(scene.read("run/config.toml").contains("warmup_steps = 2\n"));
     let rates = scene.column("run", "lr");
     assert!(rates[1] < rates[2] && rates[2] == rates[23], "{rates:?}");
-    let said = scene.done(&format!("{short} --out typed --warmup-steps 150")).err;
-    assert!(said.contains("fewer than the 151") && !said.contains("instead of"), "{said}");
+    let said = scene.done("train --resume run --epochs 4").err;
+    assert!(said.contains("the warm-up stays the 2 steps that the run began with"), "{said}");
+    assert!(scene.read("run/config.toml").contains("warmup_steps = 2\n"));
+    for (out, more) in [("typed", ""), ("planned", "--dry-run")] {
+        let said = scene.done(&format!("{short} --out {out} --warmup-steps 150 {more}")).err;
+        assert!(said.contains("fewer than the 151") && !said.contains("instead of"), "{said}");
+    }
 }
 
 #[test]

@@ -45,7 +45,9 @@ fn check_rounds(scene: &Scene, out: &str, model: &str, fingerprint: &str) {
 #[test]
 fn a_language_model_learns_in_rounds_and_is_a_judge_itself() {
     let scene = Scene::new();
-    let said = scene.done(&format!("{ROUNDS} --mdp token --out run")).out;
+    let ran = scene.done(&format!("{ROUNDS} --mdp token --out run").replace(" --quiet", ""));
+    assert!(ran.err.contains("12 pairs in run/round-1/pairs") && !ran.err.contains("label --pairs"), "{}", ran.err);
+    let said = ran.out;
     assert_eq!(said.matches("\nnext ").count(), 1, "what is next is said once, at the end: {said}");
     assert!(said.contains("next         hybrid-dpo sample --model run/round-2/run "), "{said}");
     check_rounds(&scene, "run", "model", "fingerprint");

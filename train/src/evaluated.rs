@@ -4,6 +4,7 @@ use objectives::ImplicitRewards;
 use serde_json::{Map, Value, json};
 
 use crate::Measures;
+use crate::metrics::is_all_tied;
 use crate::statistics::wilson;
 
 /// The result of an evaluation on held-out data.
@@ -35,6 +36,12 @@ impl Evaluated {
         self.metrics.get(name).copied()
     }
 
+    /// Whether no comparison has a better side, as before the first step: an accuracy of 0 would say something else.
+    pub fn is_all_tied(&self) -> bool {
+        let n = self.implicit_rewards.iter().filter(|rewards| rewards.accuracy.is_some()).count();
+        (self.ties > 0 && self.ties == n) || is_all_tied(|name| self.metric(name))
+    }
+
     /// The reward accuracy with its 95% interval, for people: comparisons without a difference are called ties, not errors.
     /// `-` if the objective has no accuracy.
     pub fn accuracy_text(&self) -> String {
@@ -42,7 +49,7 @@ impl Evaluated {
         let (Some(accuracy), Some((low, high))) = (self.metric("rewards/accuracies"), self.accuracy_interval) else {
             return "-".to_owned();
         };
-        if self.ties > 0 && self.ties == n {
+        if self.is_all_tied() {
             return format!("all {n} tied");
         }
         let ties = if self.ties > 0 { format!(", {} tied", self.ties) } else { String::new() };

@@ -25,6 +25,34 @@ impl Record {
         self.values.iter().find(|(n, _)| n == name).map(|(_, value)| *value)
     }
 
+    /// Whether no comparison of the record has a better side, as before the first step, when all rewards are 0: its accuracy
+    /// of 0 is none, and neither is that of a part of the policy.
+    pub fn is_all_tied(&self) -> bool {
+        is_all_tied(|name| self.value(name))
+    }
+
+    /// The evaluation of the start in a file of records; `None` where there is none.
+    ///
+    /// # Errors
+    /// The file exists and can't be read.
+    pub(crate) fn of_start(path: &Path) -> Result<Option<Self>, TrainError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        for line in BufReader::new(File::open(path).map_err(TrainError::io(path))?).lines() {
+            let line = line.map_err(TrainError::io(path))?;
+            let Ok(Value::Object(line)) = serde_json::from_str(&line) else { continue };
+            if line.get("split").is_some_and(|split| split == "eval") && line.get("step").is_some_and(|step| step == 0)
+            {
+                let is_number = |name: &str| !matches!(name, "split" | "step" | "examples");
+                let values = line.iter().filter(|(name, _)| is_number(name));
+                let values = values.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect();
+                return Ok(Some(Self { split: "eval", step: 0, examples: 0, values }));
+            }
+        }
+        Ok(None)
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         let mut line = Map::new();
         line.insert("split".into(), self.split.into());
@@ -35,6 +63,12 @@ impl Record {
         }
         line.into()
     }
+}
+
+/// Whether accuracy and margin, by the name of the metric, are those of comparisons that all are ties: no margin is above 0, and
+/// their mean is 0.
+pub(crate) fn is_all_tied(value: impl Fn(&str) -> Option<f64>) -> bool {
+    ["rewards/accuracies", "rewards/margins"].iter().all(|name| value(name) == Some(0.0))
 }
 
 /// `metrics.jsonl`, or another file with one line per step: appended and flushed at once.
@@ -89,6 +123,25 @@ mod tests {
 
     fn record(step: usize) -> Record {
         Record { split: "train", step, examples: step * 4, values: vec![("loss".into(), 0.5)] }
+    }
+
+    #[test]
+    fn the_start_is_read_back_from_the_records() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        assert_eq!(Record::of_start(&path).unwrap(), None);
+        let mut file = MetricsFile::open(&path, 0, true).unwrap();
+        let names = ["loss", "rewards/accuracies", "rewards/margins"].map(str::to_owned);
+        let values = names.into_iter().zip([0.5, 0.0, 0.0]).collect();
+        let start = Record { split: "eval", step: 0, examples: 0, values };
+        file.write(&start).unwrap();
+        file.write(&record(1)).unwrap();
+        file.write(&Record { step: 1, ..start.clone() }).unwrap();
+        assert_eq!(Record::of_start(&path).unwrap(), Some(start.clone()));
+        assert!(start.is_all_tied() && !record(1).is_all_tied());
+        file = MetricsFile::open(&path, 1, false).unwrap();
+        file.write(&record(2)).unwrap();
+        assert_eq!(Record::of_start(&path).unwrap().unwrap().value("loss"), Some(0.5), "also when the run goes on");
     }
 
     #[test]

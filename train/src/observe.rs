@@ -16,7 +16,9 @@ pub struct Course {
     pub total: usize,
     /// Steps between evaluations; 0: only at the start and the end.
     pub eval_every: usize,
-    /// Whether it evaluates or samples at all.
+    /// Steps between comparisons with the start, each with an evaluation; 0: none.
+    pub judge_every: usize,
+    /// Whether it evaluates, samples or compares at all.
     pub evaluates: bool,
 }
 
@@ -26,10 +28,19 @@ impl Course {
         if !self.evaluates || step >= self.total {
             return 0;
         }
-        let regular = |step: usize| step.checked_div(self.eval_every).unwrap_or(0);
+        let regular = |every: usize| {
+            let until = |step: usize| step.checked_div(every).unwrap_or(0);
+            until(self.total - 1) - until(step)
+        };
+        let (a, b) = (self.eval_every, self.judge_every);
         // The end is evaluated also where no evaluation is due.
-        regular(self.total - 1) - regular(step) + 1
+        regular(a) + regular(b) - regular((a / greatest_divisor(a, b)).saturating_mul(b)) + 1
     }
+}
+
+/// The greatest common divisor of two numbers; at least 1.
+fn greatest_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a.max(1) } else { greatest_divisor(b, a % b) }
 }
 
 /// Receives the events of a run: for progress bars and logs.
@@ -141,8 +152,12 @@ mod tests {
 
     #[test]
     fn evaluations_ahead_are_the_regular_ones_and_the_last() {
-        let left =
-            |eval_every, step| Course { step: 0, total: 10, eval_every, evaluates: true }.evaluations_after(step);
+        let left = |eval_every, step| {
+            Course { step: 0, total: 10, eval_every, judge_every: 0, evaluates: true }.evaluations_after(step)
+        };
+        let judged = Course { total: 13, eval_every: 4, judge_every: 6, evaluates: true, step: 0 };
+        // After steps 4, 6, 8, 12 and 13.
+        assert_eq!([judged.evaluations_after(0), judged.evaluations_after(8)], [5, 2]);
         assert_eq!([0, 3, 4, 8, 9, 10].map(|step| left(4, step)), [3, 3, 2, 1, 1, 0]);
         assert_eq!([0, 4, 5, 9].map(|step| left(5, step)), [2, 2, 1, 1]);
         assert_eq!([left(0, 0), left(0, 10)], [1, 0]);

@@ -9,7 +9,7 @@ use crate::best::{Best, BestStatus};
 use crate::evaluate::{EvalSettings, Examination};
 use crate::saving::Saving;
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
-use crate::tensorboard::{EventFile, begins_at};
+use crate::tensorboard::EventFile;
 use crate::training::batch;
 use crate::{
     Course, Ending, Evaluated, Hooks, MetricsFile, Monitor, Observers, Position, Record, ReferenceCache, RunFolder,
@@ -87,7 +87,7 @@ where
         run.monitor.note(&schedule.of_warmup());
     }
     run.monitor.started(run.course(total));
-    let first = if run.position.step == 0 { run.evaluate(learner)? } else { None };
+    let first = run.start(learner)?;
     let mut last = None;
     while run.position.step < total && !run.is_exhausted() {
         if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
@@ -114,21 +114,6 @@ where
     run.monitor.finished();
     let ending = if run.position.step < total { Ending::StoppedEarly } else { Ending::Done };
     Ok(run.outcome(ending, first, last))
-}
-
-/// Opens a file for the events after `step` steps; the first of a run has its hyperparameters.
-fn events<M: Mdp, S: Source<Mdp = M>>(
-    problem: &Training<'_, M, S>,
-    folder: &RunFolder,
-    step: usize,
-) -> Result<EventFile, TrainError> {
-    let mut events = EventFile::create(&folder.join("tensorboard"), begins_at(step))?;
-    if step == 0 && !problem.hyperparameters.is_empty() {
-        let evaluated = ["eval/loss", "eval/rewards/accuracies", "train/loss"];
-        let metrics = if problem.held_out.is_some() { &evaluated[..] } else { &evaluated[2..] };
-        events.hyperparameters(&problem.hyperparameters, metrics)?;
-    }
-    Ok(events)
 }
 
 /// Whether the last evaluations have been no better than an earlier one, as many as the settings allow.
@@ -198,7 +183,7 @@ where
             held_out_reference: Reference { policy: problem.reference, cache: ReferenceCache::default() },
             metrics: MetricsFile::open(&records, position.step, repeated)?,
             details: MetricsFile::open(&folder.report()?.join("evaluations.jsonl"), position.step, repeated)?,
-            events: events(problem, folder, position.step)?,
+            events: problem.events(folder, position.step)?,
             best,
             saving,
             recorded: (position.step > 0 && is_over).then_some(position.step),
@@ -207,6 +192,14 @@ where
             examples: 0,
             size: 0,
         })
+    }
+
+    /// Evaluates the start, unless the run has begun before; the record of that evaluation.
+    fn start(&mut self, learner: &L) -> Result<Option<Record>, TrainError> {
+        if self.position.step == 0 {
+            self.evaluate(learner)?;
+        }
+        Record::of_start(&self.folder.join("metrics.jsonl"))
     }
 
     /// Loads the user's cache if given, else the run's own, so that a resumed run uses identical numbers.
@@ -327,6 +320,7 @@ where
         if values.is_empty() {
             return Ok(());
         }
+        self.monitor.sampling(self.position.step);
         let record = Record { split: "eval", step: self.position.step, examples: self.position.examples, values };
         if self.recorded == Some(self.position.step) { self.metrics.write(&record) } else { self.write(&record) }
     }
@@ -346,10 +340,12 @@ where
 
     /// What is ahead of the run.
     fn course(&self, total: usize) -> Course {
+        let judge_every = if self.hooks.judge.is_some() { self.settings.judge_every } else { 0 };
         let evaluates = self.hooks.sample.is_some()
+            || judge_every > 0
             || self.problem.held_out.is_some_and(|data| !data.is_empty() && self.settings.eval_examples > 0);
         let eval_every = if evaluates { self.settings.eval_every } else { 0 };
-        Course { step: self.position.step, total, eval_every, evaluates }
+        Course { step: self.position.step, total, eval_every, judge_every, evaluates }
     }
 
     fn sample(&mut self, learner: &L) -> Result<(), TrainError> {
@@ -385,7 +381,7 @@ where
         self.events.flush()
     }
 
-    fn outcome(&self, ending: Ending, first: Option<Evaluated>, last: Option<Evaluated>) -> RunSummary {
+    fn outcome(&self, ending: Ending, first: Option<Record>, last: Option<Evaluated>) -> RunSummary {
         let seconds = self.seconds.max(f64::MIN_POSITIVE);
         RunSummary {
             ending,

@@ -61,8 +61,8 @@ impl Schedule {
         self.warmup >= self.total
     }
 
-    /// The note about a run that ends within its warm-up.
-    pub(crate) fn of_warmup(&self) -> String {
+    /// Says of a run that ends within its warm-up which rate it reaches.
+    pub fn of_warmup(&self) -> String {
         let Self { rate, warmup, total, .. } = self;
         format!(
             "the run has {total} steps, fewer than the {} after which its warm-up is over: the learning rate reaches {:.3e} of \

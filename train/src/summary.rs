@@ -1,4 +1,4 @@
-use crate::Evaluated;
+use crate::{Evaluated, Record};
 
 /// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub struct RunSummary {
     pub steps: usize,
     /// The metric by which a policy was kept in `best/`, and its value there; `None` if none was.
     pub best: Option<(String, f64)>,
-    /// The evaluation before the first step, unless the run was resumed later.
-    pub first: Option<Evaluated>,
+    /// The record of the evaluation before the first step, also of a run that goes on.
+    pub first: Option<Record>,
     /// The evaluation after the last step.
     pub last: Option<Evaluated>,
     /// Training examples per second, excluding evaluation and saving.

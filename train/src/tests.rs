@@ -103,8 +103,8 @@ fn a_run_learns_and_leaves_everything_behind() {
     let trained = train(&path, &dpo(), &settings(), &mut Silent, &AtomicBool::new(false));
     assert_eq!(trained.outcome.ending, Ending::Done);
     assert_eq!(trained.outcome.steps, 9); // three epochs of batches of 4, 4 and 2
-    let first = &trained.outcome.first.unwrap().metrics;
-    assert!((first["loss"] - 2f64.ln()).abs() < 1e-12);
+    let first = trained.outcome.first.unwrap();
+    assert!((first.value("loss").unwrap() - 2f64.ln()).abs() < 1e-12 && first.is_all_tied());
     let last = trained.outcome.last.unwrap();
     assert_eq!(last.metrics["rewards/accuracies"], 1.0);
     assert!(last.accuracy_interval.unwrap().0 > 0.5);
@@ -247,8 +247,13 @@ fn the_best_policy_is_kept_and_patience_ends_a_run() {
     let still = Settings { rate: 1e-300, patience: Some(2), ..best("rewards/accuracies") };
     let ended = train(&path, &dpo(), &still, &mut Silent, &AtomicBool::new(false));
     assert_eq!((ended.outcome.ending, ended.outcome.steps), (Ending::StoppedEarly, 6));
-    assert_eq!(ended.outcome.first.unwrap().accuracy_text(), "all 5 tied");
+    assert!(ended.outcome.first.unwrap().is_all_tied());
+    assert_eq!(ended.outcome.last.unwrap().accuracy_text(), "all 5 tied");
     let again = train(&path, &dpo(), &still, &mut Silent, &AtomicBool::new(false));
+    assert!(
+        again.outcome.first.is_some_and(|first| first.is_all_tied()),
+        "the start of a run is known when it goes on"
+    );
     assert_eq!((again.outcome.ending, again.metrics), (Ending::StoppedEarly, ended.metrics));
 }
 

@@ -7,8 +7,8 @@ use policies::{Learner, Policy};
 
 use crate::evaluate::{EvalSettings, evaluate, read};
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
-use crate::tensorboard::Hyperparameter;
-use crate::{CacheKey, Evaluated, Hooks, ReferenceCache, Schedule, Settings, Source, TrainError};
+use crate::tensorboard::{EventFile, Hyperparameter, begins_at};
+use crate::{CacheKey, Evaluated, Hooks, ReferenceCache, RunFolder, Schedule, Settings, Source, TrainError};
 
 /// The trainer for your own program: data, objective, reference and settings.
 ///
@@ -151,6 +151,17 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
             Some(path) if path.exists() => ReferenceCache::load(path, key),
             _ => Ok(ReferenceCache::default()),
         }
+    }
+
+    /// Opens a file for the events after `step` steps; the first of a run has its hyperparameters.
+    pub(crate) fn events(&self, folder: &RunFolder, step: usize) -> Result<EventFile, TrainError> {
+        let mut events = EventFile::create(&folder.join("tensorboard"), begins_at(step))?;
+        if step == 0 && !self.hyperparameters.is_empty() {
+            let evaluated = ["eval/loss", "eval/rewards/accuracies", "train/loss"];
+            let metrics = if self.held_out.is_some() { &evaluated[..] } else { &evaluated[2..] };
+            events.hyperparameters(&self.hyperparameters, metrics)?;
+        }
+        Ok(events)
     }
 }
 

@@ -3,11 +3,13 @@ mod date;
 mod jinja;
 mod turns;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::error::DatasetError;
 use crate::record::Message;
-use jinja::{Rendered, Template};
+use jinja::{Rendered, Template, Words};
 
 pub use date::Date;
 pub use turns::{RenderedAnswer, WrittenTurn};
@@ -37,6 +39,7 @@ pub use turns::{RenderedAnswer, WrittenTurn};
 pub struct ChatTemplate {
     template: Template,
     source: String,
+    words: Words,
     special_tokens: Vec<(String, String)>,
     arguments: Map<String, Value>,
     today: Date,
@@ -57,7 +60,8 @@ impl ChatTemplate {
     pub fn new(source: &str, special_tokens: &[(&str, &str)], today: Date) -> Result<Self, DatasetError> {
         let template = Template::new(source).map_err(|error| broken(&error))?;
         let special_tokens = special_tokens.iter().map(|&(name, token)| (name.to_owned(), token.to_owned())).collect();
-        Ok(Self { template, source: source.to_owned(), special_tokens, arguments: Map::new(), today })
+        let words = Words::of(source).map_err(|error| broken(&error))?;
+        Ok(Self { template, source: source.to_owned(), words, special_tokens, arguments: Map::new(), today })
     }
 
     /// Sets variables for all conversations; a record's own come before them.
@@ -66,9 +70,9 @@ impl ChatTemplate {
         Self { arguments, ..self }
     }
 
-    /// Whether the template refers to a name.
+    /// Whether the template refers to a name, of a variable or of a field.
     pub(crate) fn mentions(&self, name: &str) -> bool {
-        self.source.contains(name)
+        self.words.names.contains(name) || self.words.texts.contains(name)
     }
 
     /// Renders the chat as a string; with `add_generation_prompt`, up to the start of the assistant's turn. `variables`
@@ -129,6 +133,14 @@ const OURS: [&str; 8] = [
     "return_dict",
     "return_assistant_tokens_mask",
 ];
+
+/// The names in a template's source: of variables, attributes, arguments, filters and tags.
+///
+/// # Errors
+/// The source can't be divided into words; the message names its line.
+pub fn names(source: &str) -> Result<BTreeSet<String>, DatasetError> {
+    Words::of(source).map(|words| words.names).map_err(|error| broken(&error))
+}
 
 /// Checks the name of a template argument.
 ///

@@ -1,5 +1,6 @@
 //! Preference file formats: one parser per format, selected by the fields of the first record.
 mod choices;
+mod column_names;
 mod columns;
 pub(crate) mod fields;
 mod hh;
@@ -27,6 +28,7 @@ use crate::truncation::Truncation;
 use fields::{Fields, Seen};
 
 pub use choices::{ReadingChoices, TreePairs};
+pub use column_names::column_names;
 
 /// A record format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -188,6 +190,11 @@ impl Format {
         let split = record.get("split").filter(|_| self == Self::Tldr);
         split.and_then(Value::as_str).and_then(SplitKind::from_word)
     }
+}
+
+/// Whether one of the columns is a whole conversation.
+pub(crate) fn has_conversations(columns: &[String]) -> bool {
+    columns.iter().any(|column| prompt_columns::CONVERSATIONS.contains(&column.as_str()))
 }
 
 /// Maximum number of answers of a record, which share one batch.

@@ -10,17 +10,17 @@ use crate::error::DatasetError;
 use crate::record::{Answers, Message, PreferenceRecord, Text};
 
 /// Column names of the better and the worse side.
-const SIDES: [(&str, &str); 3] =
+pub(super) const SIDES: [(&str, &str); 3] =
     [("chosen", "rejected"), ("chosen_response", "rejected_response"), ("response", "rejected_response")];
 
 /// Column names of whole chats, better and worse.
-const CHATS: (&str, &str) = ("messages", "rejected_messages");
+pub(super) const CHATS: (&str, &str) = ("messages", "rejected_messages");
 
 /// Column name of the rejected answer beside a conversation.
 const WORSE_END: &str = "rejected_response";
 
 /// Column names of the scores of the better and the worse side.
-const SCORES: [(&str, &str); 5] = [
+pub(super) const SCORES: [(&str, &str); 5] = [
     ("score_chosen", "score_rejected"),
     ("chosen_score", "rejected_score"),
     ("chosen_rating", "rejected_rating"),

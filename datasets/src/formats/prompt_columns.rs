@@ -7,10 +7,10 @@ use crate::error::DatasetError;
 use crate::record::{Answers, Message, PreferenceRecord, Text};
 
 /// Column names of a question, if there is no `prompt`.
-const QUESTIONS: [&str; 4] = ["question", "query", "instruction", "input"];
+pub(super) const QUESTIONS: [&str; 4] = ["question", "query", "instruction", "input"];
 
 /// Column names of a system prompt.
-const SYSTEMS: [&str; 2] = ["system", "system_prompt"];
+pub(super) const SYSTEMS: [&str; 2] = ["system", "system_prompt"];
 
 /// Column names of a whole conversation.
 pub(super) const CONVERSATIONS: [&str; 2] = ["messages", "conversations"];

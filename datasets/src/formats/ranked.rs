@@ -9,7 +9,7 @@ use crate::error::DatasetError;
 use crate::record::{Answers, PreferenceRecord};
 
 /// Columns that order the answers, and whether larger is better.
-const ORDERS: [(&str, bool); 8] = [
+pub(super) const ORDERS: [(&str, bool); 8] = [
     ("ranks", false),
     ("rank", false),
     ("scores", true),

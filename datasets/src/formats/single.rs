@@ -10,7 +10,7 @@ use crate::error::DatasetError;
 use crate::record::{Answers, PreferenceRecord, Text};
 
 /// Column names of a single answer.
-const ANSWERS: [&str; 3] = ["completion", "response", "output"];
+pub(super) const ANSWERS: [&str; 3] = ["completion", "response", "output"];
 
 /// Column names of a label.
 pub(super) const LABELS: [&str; 2] = ["label", "kto_tag"];

@@ -74,7 +74,7 @@ fn forest(found: Vec<Siblings>, pairs: TreePairs) -> Option<(Vec<Message>, Answe
 }
 
 /// The fields of a message that are read.
-const NODE: [&str; 5] = ["text", "role", "replies", "rank", "deleted"];
+pub(super) const NODE: [&str; 5] = ["text", "role", "replies", "rank", "deleted"];
 
 /// Records the fields of a message and its replies that are not read.
 fn pass_over(fields: &Fields<'_>, node: &Value, name: &str) {

@@ -6,13 +6,13 @@ use crate::error::DatasetError;
 use crate::record::{Answers, PreferenceRecord};
 
 /// Column names of a record's weight in the loss.
-const WEIGHTS: [&str; 2] = ["weight", "sample_weight"];
+pub(super) const WEIGHTS: [&str; 2] = ["weight", "sample_weight"];
 
 /// Column name of the margin by which the better answer's reward should be the higher one, as in TRL's reward trainer.
-const MARGIN: &str = "margin";
+pub(super) const MARGIN: &str = "margin";
 
 /// Column names of the probability that the chosen answer is the better one. (`preference` is a verdict's name.)
-const PREFERENCES: [&str; 2] = ["soft_label", "chosen_probability"];
+pub(super) const PREFERENCES: [&str; 2] = ["soft_label", "chosen_probability"];
 
 /// Reads the columns that weigh a record's feedback. One that holds no number says something else, and stays unread.
 pub(super) fn read(fields: &Fields<'_>, record: &mut PreferenceRecord) -> Result<(), DatasetError> {

@@ -6,7 +6,7 @@ use crate::error::DatasetError;
 use crate::record::Text;
 
 /// Column names of the two sides.
-const SIDES: [(&str, &str); 8] = [
+pub(super) const SIDES: [(&str, &str); 8] = [
     ("response_a", "response_b"),
     ("response_0", "response_1"),
     ("response_1", "response_2"),
@@ -18,10 +18,10 @@ const SIDES: [(&str, &str); 8] = [
 ];
 
 /// Column names of the verdict.
-const VERDICTS: [&str; 6] = ["winner", "preference", "preferred", "choice", "better_response_id", "label"];
+pub(super) const VERDICTS: [&str; 6] = ["winner", "preference", "preferred", "choice", "better_response_id", "label"];
 
 /// Column names of a verdict in three columns of 0 and 1.
-const FLAGS: [&str; 3] = ["winner_model_a", "winner_model_b", "winner_tie"];
+pub(super) const FLAGS: [&str; 3] = ["winner_model_a", "winner_model_b", "winner_tie"];
 
 /// The words for a tie.
 const TIES: [&str; 5] = ["tie", "tie (bothbad)", "both", "both_bad", "equal"];

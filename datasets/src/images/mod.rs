@@ -45,6 +45,7 @@ pub use mdp::diffusion::LatentShape;
 pub use pixels::Pixels;
 pub use preparation::{Alpha, LongSide, Middle, Orientation, Preparation};
 pub use resample::Filter;
+pub use rows::COLUMNS;
 pub use trajectories::{Trajectory, TrajectoryFile, TrajectoryLayout, TrajectoryNotes, TrajectoryWriter};
 
 /// A caption with a preferred and a rejected image.

@@ -18,6 +18,23 @@ use crate::error::DatasetError;
 use crate::reading::Cell;
 use crate::record::Origin;
 
+/// The names of columns that something reads.
+pub const COLUMNS: [&str; 13] = [
+    "caption",
+    "prompt",
+    "text",
+    "chosen",
+    "rejected",
+    "image",
+    "file_name",
+    "chosen_file_name",
+    "rejected_file_name",
+    "jpg_0",
+    "jpg_1",
+    "label_0",
+    "has_label",
+];
+
 /// An encoded image.
 pub(super) struct Encoded {
     /// The column or file, for messages.

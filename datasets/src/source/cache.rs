@@ -14,7 +14,7 @@ use crate::records::ReadOptions;
 use crate::tokenise::Tokenise;
 
 /// The version of the format; another one is another cache.
-const MAGIC: &[u8; 8] = b"hdptok01";
+const MAGIC: &[u8; 8] = b"hdptok02";
 
 /// Data below so many bytes is tokenised in the time that a cache takes.
 const WORTH: u64 = 4 << 20;
@@ -25,7 +25,7 @@ const KEPT: usize = 16;
 /// A folder of tokenised data sets, by the contents of their files, the tokeniser and the settings of reading.
 ///
 /// # Format
-/// A file has `hdptok01`, the key (32 bytes), the length of the audit as u64, the audit as JSON, the number of examples as
+/// A file has `hdptok02`, the key (32 bytes), the length of the audit as u64, the audit as JSON, the number of examples as
 /// u64, for each its place among the tokens and the hash of its prompt as u64, the length of the tokens as u64 and the
 /// tokens as they are in memory; last a BLAKE3 hash of all before it. Little-endian. Damaged files are made anew.
 #[derive(Clone, Debug)]

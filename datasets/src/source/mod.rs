@@ -13,6 +13,7 @@ use crate::audit::Audit;
 use crate::disk_buffer::{Offset, Spool, SpoolWriter};
 use crate::error::DatasetError;
 use crate::example::Example;
+use crate::formats::{Format, has_conversations};
 use crate::holdout::{self, PromptHash};
 use crate::record::{Message, PreferenceRecord, Text};
 use crate::records::{ReadOptions, Records, note, records};
@@ -111,6 +112,20 @@ fn read<'a>(
     let mut builder = Builder { progress, ..Builder::new(tokenise, truncation, on_bad) };
     builder.audit.layout = Some(format!("format {}; columns: {}", records.format(), columns(&records)));
     builder.extend(&mut records)?;
+    let examples = builder.audit.examples;
+    match records.format() {
+        Format::Tree => builder.audit.trees = examples,
+        Format::Kto | Format::Demonstration if has_conversations(records.columns()) => {
+            builder.audit.conversations = examples;
+        }
+        Format::Kto
+        | Format::Demonstration
+        | Format::Trl
+        | Format::Tldr
+        | Format::Hh
+        | Format::Ultrafeedback
+        | Format::Ranked => {}
+    }
     let skipped = records.skipped().clone();
     builder.audit.not_read.extend(records.not_read().iter().map(|(name, count)| (name.clone(), *count)));
     builder.audit.part = records.part().map(str::to_owned);
@@ -270,6 +285,8 @@ impl<'a> Builder<'a> {
         let is_for_chat =
             self.tokenise.has_template() && is_plain(&record.prompt) && texts.iter().all(|text| is_plain(text));
         self.audit.plain_for_chat += u64::from(is_for_chat);
+        let is_chat = !is_plain(&record.prompt) || texts.iter().any(|text| !is_plain(text));
+        self.audit.chats += u64::from(is_chat);
         self.audit.user_turns += texts.iter().filter(|answer| has_given_turn(answer)).count() as u64;
         self.audit.repeated_prompts +=
             texts.iter().filter(|answer| repeats_prompt(&record.prompt, answer)).count() as u64;

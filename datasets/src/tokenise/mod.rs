@@ -234,7 +234,9 @@ impl Tokenise {
         let has_tools = variables.get("tools").is_some_and(|tools| !tools.is_null());
         let tools = self.tool_template.as_ref().filter(|_| has_tools);
         tools.or(self.template.as_ref()).ok_or_else(|| DatasetError::Template {
-            message: format!("{origin}: the record is a chat, and the model has no chat template"),
+            message: format!(
+                "{origin}: the record is a chat, and the model has no chat template; `data.chat_template` FILE gives it one"
+            ),
         })
     }
 

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
+use datasets::ReadOptions;
 use datasets::images::{
     Alpha, ContextLayout, Filter, ImageAudit, ImageDataset, ImageKind, ImageSettings, LatentLayout, LatentNotes,
     LatentWriter, Latents, LongSide, Middle, Mirror, Orientation, PairFlip, Pixels, Preparation,
 };
-use datasets::{ColumnMap, ReadOptions};
+use datasets::pairs::Modality;
 use engine::Noise;
 use engine::ops::Grid;
 use models::denoiser::{Condition, LatentShape};
@@ -18,6 +19,7 @@ use train::diffusion::{ImageExample, Images};
 
 use super::latents::{LatentImages, context, kind};
 use super::{Captions, ImageData, of_pixels};
+use crate::columns::columns;
 use crate::denoiser::Loaded;
 use crate::settings::{FlipSides, ResizeFilter, ResizeRounding, TransparencyName, Values, at};
 use crate::text::{Part, on_bad, split, unread};
@@ -169,7 +171,7 @@ pub(crate) fn reading(part: Part, values: &Values) -> Result<ReadOptions, Failur
         split: split(part, values),
         limit: values.data.limit().filter(|_| part == Part::Train).map(|limit| limit as u64),
         on_bad: on_bad(values.data.on_bad_image()),
-        columns: ColumnMap::parse(values.data.map())?,
+        columns: columns(values, Modality::Diffusion)?,
         ..ReadOptions::default()
     })
 }

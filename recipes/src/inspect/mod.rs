@@ -153,6 +153,7 @@ fn inspect_data(call: &Call<'_>, data: &str, model: &str) -> Result<Description,
     text::fit_lengths(&mut values, &files)?;
     let tokenise = text::tokenise(&files, &values)?;
     let data_set = text::open(data, text::Part::Train, &tokenise, &values, call.reporter)?;
+    text::refuse_idle(&values, data_set.audit())?;
     let audit = DataAudit::Texts(Box::new(data_set.audit().clone()));
     let records = shown::records(&data_set, files.tokenizer()?, values.data.show())?;
     Ok(Description { records, ..Description::audited(format!("{data}, with the tokenizer of {model}"), audit) })

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Description;
 use crate::Failure;
-use crate::settings::Values;
+use crate::settings::{Loss, Modality, Values};
 
 /// The first and the last line of metrics of a split.
 type Ends = (Value, Value);
@@ -34,7 +34,7 @@ pub(super) fn inspect(path: &Path) -> Result<Description, Failure> {
     let optimizer = &values.optimizer;
     let rows = [
         ("problem", values.run.mdp().name().to_owned()),
-        ("objective", format!("{}, beta {}", values.objective.name(), values.objective.beta())),
+        ("objective", objective(&values)),
         ("model", model.join(" and ")),
         ("data", data),
         ("optimiser", format!("{}, learning rate {}", optimizer.name(), optimizer.lr())),
@@ -47,6 +47,16 @@ pub(super) fn inspect(path: &Path) -> Result<Description, Failure> {
     Ok(Description { tables, ..Description::with_rows(format!("run {}", path.display()), rows) })
 }
 
+/// The loss, with its beta where it has one.
+fn objective(values: &Values) -> String {
+    // In a hybrid it weighs the refiner's decisions also where they are imitated.
+    let (name, is_hybrid) = (values.objective.name(), values.run.mdp() == Modality::Hybrid);
+    if name == Loss::Sft && !is_hybrid {
+        return name.to_string();
+    }
+    format!("{name}, beta {}", values.objective.beta())
+}
+
 /// The metrics of the first and of the last line.
 fn table(title: &str, (first, last): &Ends) -> String {
     let step = |line: &Value| format!("step {}", line["step"].as_u64().unwrap_or_default());
@@ -54,10 +64,20 @@ fn table(title: &str, (first, last): &Ends) -> String {
     let names: BTreeSet<&String> =
         [first, last].into_iter().filter_map(Value::as_object).flat_map(|line| line.keys()).collect();
     for name in names.into_iter().filter(|name| !matches!(name.as_str(), "step" | "split")) {
-        let shown = |line: &Value| line[name].as_f64().map_or_else(|| "-".to_owned(), number);
+        let shown = |line: &Value| match line[name].as_f64() {
+            None => "-".to_owned(),
+            Some(_) if is_tied(line, name) => "all tied".to_owned(),
+            Some(value) => number(value),
+        };
         let _ = write!(text, "\n  {name:<36}{:>14}{:>14}", shown(first), shown(last));
     }
     text
+}
+
+/// Whether a metric is the accuracy of comparisons that all are ties, as before the first step.
+fn is_tied(line: &Value, name: &str) -> bool {
+    let is_accuracy = matches!(name, "rewards/accuracies" | "implicit_accuracy") || name.starts_with("accuracies/");
+    is_accuracy && line["rewards/accuracies"] == 0.0 && line["rewards/margins"] == 0.0
 }
 
 /// Five significant digits or so, in at most twelve characters.
@@ -75,6 +95,18 @@ fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ties_are_no_accuracy_and_imitation_has_no_beta() {
+        let line = |step: u64, accuracy: f64, margin: f64| serde_json::json!({"split": "eval", "step": step, "rewards/accuracies": accuracy, "rewards/margins": margin});
+        let table = table("held out", &(line(0, 0.0, 0.0), line(8, 0.75, 0.5)));
+        let row = table.lines().find(|line| line.contains("accuracies")).unwrap();
+        assert!(row.ends_with("      all tied        0.7500"), "{table}");
+        let mut values = Values::default();
+        assert_eq!(objective(&values), "dpo, beta 0.1");
+        values.merge_set("objective.name=sft").unwrap();
+        assert_eq!(objective(&values), "sft");
+    }
 
     #[test]
     fn numbers_are_short() {

@@ -12,7 +12,7 @@ use eval::{
 use serde_json::{Map, Value};
 
 use super::report::JudgeUsage;
-use super::{AT_ONCE, plain_name, record};
+use super::{AT_ONCE, GoesOn, plain_name, record};
 use crate::settings::Values;
 use crate::{Failure, Reporter};
 
@@ -146,7 +146,7 @@ pub(super) fn judge(
     log: &mut JudgementLog,
     answers: &Path,
     values: &Values,
-    reporter: &dyn Reporter,
+    (goes_on, reporter): (GoesOn, &dyn Reporter),
 ) -> Result<(String, ApiFigures), Failure> {
     let settings = ApiSettings::of(values)?;
     let answers = values.judge.cache().map_or_else(|| answers.to_owned(), PathBuf::from);
@@ -160,7 +160,7 @@ pub(super) fn judge(
         .fields(settings.fields.clone())
         .parallel(settings.parallel);
     let name = format!("openai {} {}", plain_name(judge.model()), &judge.fingerprint()[..8]);
-    let asking = Asking { pairs, judge: &judge, name: &name, settings: &settings, answers: &answers };
+    let asking = Asking { pairs, judge: &judge, name: &name, settings: &settings, answers: &answers, goes_on };
     let judged = asking.all(log, reporter)?;
     let figures = ApiFigures {
         positions: Positions::of(&judged),
@@ -179,6 +179,7 @@ struct Asking<'a> {
     name: &'a str,
     settings: &'a ApiSettings,
     answers: &'a Path,
+    goes_on: GoesOn,
 }
 
 impl Asking<'_> {
@@ -192,6 +193,7 @@ impl Asking<'_> {
                 done.push(judged);
             }
         }
+        self.tie_same(&mut open, log)?;
         let bar = reporter.bar("judge", open.len());
         for indices in open.chunks(AT_ONCE.max(4 * self.settings.parallel)) {
             let pairs = indices.iter().map(|index| material(self.pairs, *index)).collect::<Result<Vec<_>, _>>()?;
@@ -217,6 +219,21 @@ impl Asking<'_> {
         Ok(done)
     }
 
+    /// Takes pairs of identical answers out of the open ones: they are ties, and nobody has to be asked.
+    fn tie_same(&self, open: &mut Vec<usize>, log: &mut JudgementLog) -> Result<(), Failure> {
+        let mut others = Vec::with_capacity(open.len());
+        for index in open.drain(..) {
+            let pair = material(self.pairs, index)?;
+            if pair.a == pair.b {
+                record(log, (index, self.name, Judge::Model), LabelChoice::Tie)?;
+            } else {
+                others.push(index);
+            }
+        }
+        *open = others;
+        Ok(())
+    }
+
     /// Refuses to go on with pairs whose judge was down, or that it all refused.
     fn check(&self, done: &[Judged], log: &JudgementLog) -> Result<(), Failure> {
         let last =
@@ -238,9 +255,13 @@ impl Asking<'_> {
         let (n, done) = (self.pairs.len(), log.labels().count(self.name));
         let (endpoint, answers) = (&self.settings.endpoint, self.answers.display());
         let why = why.strip_prefix(&format!("{endpoint}: ")).unwrap_or(why);
+        let then = match self.goes_on {
+            GoesOn::ByCommand => "and the same command goes on from there",
+            GoesOn::ByResuming => "and `resume` goes on from there",
+            GoesOn::Anyway => "and training goes on without",
+        };
         Failure::failed(format!(
-            "{endpoint}: {why}; {done} of {n} pairs are judged, the answers are kept in {answers}, and the same command goes on \
-             from there"
+            "{endpoint}: {why}; {done} of {n} pairs are judged, the answers are kept in {answers}, {then}"
         ))
     }
 }

@@ -74,7 +74,7 @@ pub fn judge(call: Call<'_, impl JudgingSettings>) -> Result<JudgeReport, Failur
 
 /// Judges a folder of pairs.
 fn of_folder(path: &Path, values: &Values, reporter: &dyn Reporter) -> Result<JudgeReport, Failure> {
-    let judged = judge_folder(path, &path.join(ANSWERS), values, reporter)?;
+    let judged = judge_folder(path, &path.join(ANSWERS), values, (GoesOn::ByCommand, reporter))?;
     reporter.info(&format!("{} pairs judged by {}", judged.folder.len(), judged.labeller));
     let system = figures(&judged).report(&path.display().to_string(), None, values.run.seed());
     let usage = judged.api.as_ref().map(|api| api.usage(values));
@@ -97,7 +97,7 @@ fn of_samples(
         Samples::read(Path::new(system))?.against(&others, &path, reporter)?;
         let answers = PathBuf::from(format!("{system}.{ANSWERS}"));
         let place = path.display().to_string();
-        let judged = judge_folder(&path, &answers, values, reporter)
+        let judged = judge_folder(&path, &answers, values, (GoesOn::ByCommand, reporter))
             .map_err(|failure| failure.naming(&place, &format!("{system} against {baseline}")))?;
         let figures = figures(&judged);
         reports.push(figures.report(system, Some(baseline), values.run.seed()));
@@ -144,7 +144,8 @@ pub(crate) fn check_for(values: &Values, modality: Modality) -> Result<(), Failu
 
 /// Judges a folder of pairs within a run, and counts the choices.
 pub(crate) fn counts_of(path: &Path, values: &Values, reporter: &dyn Reporter) -> Result<JudgeCounts, Failure> {
-    let judged = judge_folder(path, &path.join(ANSWERS), &without_template(values), reporter)?;
+    let values = &without_template(values);
+    let judged = judge_folder(path, &path.join(ANSWERS), values, (GoesOn::ByResuming, reporter))?;
     reporter.info(&format!("{} pairs judged by {}", judged.folder.len(), judged.labeller));
     Ok(judged.counts())
 }
@@ -154,6 +155,17 @@ pub(crate) fn without_template(values: &Values) -> Values {
     let mut values = values.clone();
     values.reset(&at::data::chat_template);
     values
+}
+
+/// How the work goes on that a server's silence interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GoesOn {
+    /// By the command that was given.
+    ByCommand,
+    /// By resuming the run or the rounds.
+    ByResuming,
+    /// By itself.
+    Anyway,
 }
 
 /// A folder of pairs as its judge left it.
@@ -179,7 +191,7 @@ pub(crate) fn judge_folder(
     path: &Path,
     answers: &Path,
     values: &Values,
-    reporter: &dyn Reporter,
+    (goes_on, reporter): (GoesOn, &dyn Reporter),
 ) -> Result<JudgedFolder, Failure> {
     let judge = values.judge.judge();
     let pairs = PairFolder::open(path)?;
@@ -188,7 +200,7 @@ pub(crate) fn judge_folder(
         return Err(Failure::usage(format!("people judge with: `label::Server` `label.pairs` {}", path.display())));
     }
     let (name, api) = if judge == API {
-        let (name, figures) = api::judge(&pairs, &mut log, answers, values, reporter)?;
+        let (name, figures) = api::judge(&pairs, &mut log, answers, values, (goes_on, reporter))?;
         (name, Some(figures))
     } else {
         (by_numbers(judge, &pairs, &mut log, values, reporter)?, None)

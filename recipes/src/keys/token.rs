@@ -99,11 +99,10 @@ pub(super) const KEYS: &[Key] = &[
         Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")),
         Condition(DATA, ANY, DataFrom(&[Files])),
     ]),
-    key(&at::data::template, ALL | SEARCH | CREDIT).only(Modality::Token).when(&[Condition(
-        INSPECT,
-        ANY,
-        Predicate(|here| here.loads, "is for what loads a model, and nothing is loaded here"),
-    )]),
+    key(&at::data::template, ALL | SEARCH | CREDIT).only(Modality::Token).when(&[
+        Condition(INSPECT, ANY, Predicate(|here| here.loads, "is for what loads a model, and nothing is loaded here")),
+        INSPECTS_DATA,
+    ]),
     key(&at::data::chat_template, ALL | EXPORTS | SEARCH | CREDIT | JUDGE).only(Modality::Token).when(&[
         Condition(INSPECT, ANY, Predicate(|here| here.loads, "is for what loads a model, and nothing is loaded here")),
         Condition(JUDGE, ANY, NoneOf(&at::judge::judge, &["oracle", "people", "openai"])),

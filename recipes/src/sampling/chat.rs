@@ -4,6 +4,7 @@ use models::formats::ModelTokenizer;
 
 use crate::Failure;
 use crate::settings::Values;
+use crate::text::refuse_idle_template;
 
 /// Makes chats of plain prompts if that is asked for, and puts the system prompt before those that have none.
 ///
@@ -35,6 +36,7 @@ pub(super) fn prepare(
         }
     }
     let has_chats = prompts.iter().any(|prompt| matches!(prompt.text, Text::Chat(_)));
+    refuse_idle_template(values, has_chats)?;
     if has_chats && tokenizer.chat_templates.is_empty() {
         let path = tokenizer.path.display();
         return Err(Failure::failed(format!(

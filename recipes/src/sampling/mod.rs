@@ -17,8 +17,7 @@ pub(crate) use token::{
 
 /// A line about a finished folder of pairs.
 pub(crate) fn describe_pairs(n: usize, folder: &Path) -> String {
-    let folder = folder.display();
-    format!("{n} pairs in {folder}; next: `label::Server` `label.pairs` {folder}")
+    format!("{n} pairs in {}", folder.display())
 }
 
 /// Settings as the folder of pairs keeps them.

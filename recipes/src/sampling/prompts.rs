@@ -6,6 +6,7 @@ use std::path::Path;
 use datasets::synthetic::Split;
 use datasets::{ColumnMap, Prompt, Text};
 
+use crate::columns::columns;
 use crate::embedded::{find, is_embedded, listed, owner, problems};
 use crate::origin::origin_of;
 use crate::settings::{Modality, Values};
@@ -106,7 +107,7 @@ pub(crate) fn embedded_prompts(
 /// The prompts in a file or folder: what its records ask, or one a line of text.
 fn from_file(source: &str, values: &Values, reporter: &dyn Reporter) -> Result<Vec<Prompt>, Failure> {
     let path = Path::new(source);
-    let columns = ColumnMap::parse(values.data.map())?;
+    let columns = columns(values, values.run.mdp())?;
     let is_text = path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("txt"));
     let prompts = if datasets::reading::holds_records(path)? {
         from_records(path, &columns, values, reporter)?

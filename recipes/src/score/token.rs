@@ -53,6 +53,7 @@ pub(crate) fn run(call: &Call<'_>, depth: Depth, verb: &'static str) -> Result<S
         Depth::Divergence => text::Part::Measured,
     };
     let data = text::open(data, part, &tokenise, values, call.reporter)?;
+    text::refuse_idle(values, data.audit())?;
     files.tokenizer()?.notes.iter().for_each(|note| call.reporter.info(note));
     call.reporter.info(&data.audit().to_string());
     let mdp = TokenMdp {

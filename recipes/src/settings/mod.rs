@@ -27,6 +27,9 @@ mod setting;
 mod sources;
 mod train;
 mod values;
+#[cfg(test)]
+mod values_tests;
+mod words;
 
 use serde::{Deserialize, Serialize};
 use toml::Value;

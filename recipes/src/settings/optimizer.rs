@@ -13,7 +13,8 @@ section! {
         weight_decay: f64 = 0.0, "weight-decay";
         /// sgd: momentum
         momentum: f64 = 0.0, "momentum";
-        /// Steps N until the top learning rate: step i, from 0, has (i + 1) / (N + 1) of it
+        /// Steps N until the top learning rate: step i, from 0, has (i + 1) / (N + 1) of it; a default that would not end
+        /// within the run is shortened to a tenth of it
         warmup_steps: usize = Settings::DEFAULT.warmup_steps, "warmup-steps";
         /// The learning rate after the warm-up
         schedule: Decay = Settings::DEFAULT.decay, "schedule";

@@ -1,4 +1,5 @@
 //! Text data from `data.data`, tokenised for a model.
+mod idle;
 mod training;
 
 use std::ops::Range;
@@ -7,17 +8,19 @@ use std::path::Path;
 use datasets::pairs::Modality;
 use datasets::synthetic::Split;
 use datasets::{
-    ColumnMap, Dataset, DatasetError, Format, OnBad, Opening, ReadOptions, ReadingChoices, TokenSettings, Tokenise,
-    Tokenization, TreePairs, Truncation,
+    Dataset, DatasetError, Format, OnBad, Opening, ReadOptions, ReadingChoices, TokenSettings, Tokenise, Tokenization,
+    TreePairs, Truncation,
 };
 use models::causal::GenerationConfig;
 use models::formats::{ModelFiles, ModelTokenizer};
 
+use crate::columns::columns;
 use crate::embedded::{EmbeddedTexts, is_embedded, listed};
 use crate::judged_pairs::{JudgedPairs, is_pair_folder};
 use crate::settings::{Broken, FormatName, Loss, TokenizationName, TreePairsName, TruncationName, Values, at};
 use crate::{Failure, Reporter, model};
 
+pub(crate) use self::idle::{refuse_idle, refuse_idle_template};
 pub(crate) use self::training::{MixedTexts, TrainingTexts, open_split};
 
 /// Losses of labelled answers, which can't use a tie.
@@ -192,7 +195,7 @@ fn reading(part: Part, values: &Values) -> Result<ReadOptions, Failure> {
         split: split(part, values),
         limit: values.data.limit().filter(|_| part != Part::HeldOut).map(|limit| limit as u64),
         on_bad: on_bad(values.data.on_bad()),
-        columns: ColumnMap::parse(values.data.map())?,
+        columns: columns(values, Modality::Token)?,
         choices: choices(values),
     })
 }

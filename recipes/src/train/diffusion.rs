@@ -96,7 +96,9 @@ impl Setup {
         let values = &task.call.values;
         let draws = self.draws(values)?;
         let is_half = values.diffusion.scheme() == SchemeName::Half;
-        task.say_beta(self.describe(values.objective.beta(), &draws, is_half));
+        if values.objective.name() != Loss::Sft {
+            task.say_beta(self.describe(values.objective.beta(), &draws, is_half));
+        }
         let scheme = if is_half { Scheme::Half(self.reference.as_ref()) } else { Scheme::Forward };
         let share = draws::empty_share(values)?;
         let empty = self.data.captions.empty()?;

@@ -20,7 +20,8 @@ use serde_json::{Map, Value, json};
 
 use super::Task;
 use crate::embedded::{WinRate, is_embedded, owner};
-use crate::judge::{self, JudgedFolder};
+use crate::judge::{self, GoesOn, JudgedFolder};
+use crate::reporter::WithoutInfo;
 use crate::sampling::{prompt_text, read_prompts};
 use crate::settings::Values;
 use crate::{Call, Failure, Reporter, holdout, text};
@@ -196,7 +197,9 @@ impl<'a> StartComparison<'a> {
         if step == 0 {
             return Ok(Vec::new());
         }
-        let judged = judge::judge_folder(&path, &self.folder.join(judge::ANSWERS), &self.values, self.reporter)?;
+        // What a judge says of its own data does not belong between the steps.
+        let (answers, reporter) = (self.folder.join(judge::ANSWERS), WithoutInfo(self.reporter));
+        let judged = judge::judge_folder(&path, &answers, &self.values, (GoesOn::Anyway, &reporter))?;
         Ok(metrics(&judged))
     }
 

@@ -1,4 +1,5 @@
 //! `train`.
+mod best;
 mod diffusion;
 mod hybrid;
 mod image_presets;
@@ -36,19 +37,7 @@ use crate::{Call, Failure, card, model, report};
 /// # Errors
 /// Invalid settings or settings that nothing reads, files that can't be read or written, a diverging loss.
 pub fn train(call: Call<'_, impl TrainingSettings>, resume: Option<&Path>) -> Result<Trained, Failure> {
-    let mut call = call.untyped();
-    let extension = resume.map(|path| resume::load(&mut call.values, path)).transpose()?.flatten();
-    if let (Some(path), None) = (resume, extension)
-        && let Some(finished) = report::finished(path)?
-    {
-        let trained = Trained {
-            table: finished.table,
-            ..Trained::of(path, TrainingStatus::FinishedBefore { steps: finished.steps })
-        };
-        call.reporter.trained(&trained);
-        return Ok(trained);
-    }
-    start(call, Purpose::Train, (resume, extension), PROMPTS)
+    resumed(call.untyped(), Purpose::Train, resume, PROMPTS)
 }
 
 /// Returns the plan of a training run, with the time and the memory of a first step that is tried and discarded. Nothing
@@ -57,9 +46,7 @@ pub fn train(call: Call<'_, impl TrainingSettings>, resume: Option<&Path>) -> Re
 /// # Errors
 /// As [`train`](train()).
 pub fn plan(call: Call<'_, impl TrainingSettings>, resume: Option<&Path>) -> Result<Trained, Failure> {
-    let mut call = call.untyped();
-    let extension = resume.map(|path| resume::load(&mut call.values, path)).transpose()?.flatten();
-    start(call, Purpose::Plan, (resume, extension), 0)
+    resumed(call.untyped(), Purpose::Plan, resume, 0)
 }
 
 /// Computes the reference's numbers of all training examples, as the run with these settings reads them, and writes them
@@ -82,9 +69,28 @@ pub fn train_judged(
     resume: Option<&Path>,
     prompts: u64,
 ) -> Result<Trained, Failure> {
-    let mut call = call.untyped();
+    resumed(call.untyped(), Purpose::Train, resume, prompts)
+}
+
+/// Starts a run, or takes one up with the settings it has. One that has finished stays as it is.
+fn resumed(mut call: Call<'_>, purpose: Purpose, resume: Option<&Path>, prompts: u64) -> Result<Trained, Failure> {
     let extension = resume.map(|path| resume::load(&mut call.values, path)).transpose()?.flatten();
-    start(call, Purpose::Train, (resume, extension), prompts)
+    if let (Some(path), None) = (resume, extension)
+        && let Some(finished) = finished_before(path)?
+    {
+        call.reporter.trained(&finished);
+        return Ok(finished);
+    }
+    start(call, purpose, (resume, extension), prompts)
+}
+
+/// What a run that has finished has said at its end; `None` of a run that has not.
+fn finished_before(path: &Path) -> Result<Option<Trained>, Failure> {
+    let finished = report::finished(path)?;
+    Ok(finished.map(|finished| Trained {
+        table: finished.table,
+        ..Trained::of(path, TrainingStatus::FinishedBefore { steps: finished.steps })
+    }))
 }
 
 /// Completes the settings and starts a run or rounds.
@@ -96,6 +102,9 @@ fn start(
 ) -> Result<Trained, Failure> {
     preset(&mut call.values)?;
     keys::idle::refuse(&call.values, TRAIN)?;
+    if purpose != Purpose::Precompute {
+        best::check(&call.values)?;
+    }
     own_part::take(&mut call.values, call.reporter);
     if let (Purpose::Train, None, Some(out)) = (purpose, resume, call.values.run.out()) {
         RunFolder::check_free(Path::new(out))?;
@@ -168,7 +177,8 @@ fn one(
         Modality::Hybrid => hybrid::train(task, objective),
         Modality::Token => token::train(task, objective),
     }?;
-    if matches!(purpose, Purpose::Train | Purpose::Round) {
+    let is_new = !matches!(trained.status, TrainingStatus::FinishedBefore { .. });
+    if is_new && matches!(purpose, Purpose::Train | Purpose::Round) {
         card::of_trained(&trained, reporter);
         report::of_trained(&trained, reporter);
     }
@@ -252,7 +262,7 @@ fn keep(folder: &RunFolder, files: &[(&'static str, String)]) -> Result<(), Fail
 }
 
 fn settings(values: &Values) -> Result<Settings, Failure> {
-    if values.train.best_metric() == "win_rate" && values.judge.every() == 0 {
+    if values.train.best_metric() == best::WIN_RATE && values.judge.every() == 0 {
         return Err(Failure::usage(
             "`train.best_metric` win_rate goes with `judge.every`, which says how often it is measured",
         ));

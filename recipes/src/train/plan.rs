@@ -6,6 +6,7 @@ use policies::{Learner, Persist};
 
 use super::Task;
 use crate::amounts::{bytes, count, counted, duration};
+use crate::judge::API;
 use crate::settings::{Loss, Modality, OptimizerName, Values, at};
 use crate::summary::peak_memory;
 use crate::trained::{Trained, TrainingStatus};
@@ -62,6 +63,10 @@ impl Task<'_> {
         learner: &mut L,
     ) -> Result<Trained, Failure> {
         let trial = training.try_step(learner)?;
+        let schedule = self.settings.schedule(training.examples());
+        if schedule.ends_in_warmup() {
+            self.call.reporter.info(&schedule.of_warmup());
+        }
         let table = self.rows(training, trial).iter().map(line).collect::<Vec<_>>().join("\n");
         let folder = self.resume.clone().or_else(|| self.call.values.run.out().map(Into::into)).unwrap_or_default();
         Ok(Trained { table, ..Trained::of(&folder, TrainingStatus::Planned) })
@@ -74,6 +79,7 @@ impl Task<'_> {
         rows.extend(self.sources.iter().map(|source| ("source", source.clone())));
         rows.push((S::UNIT, self.size.map_or_else(|| of_trial(trial, n), |size| of_data(size, n))));
         rows.push(("steps", of_steps(settings, n)));
+        rows.extend(of_judge(values, steps));
         rows.push(("learning rate", of_rate(settings, n)));
         if let Some(beta) = self.beta.get().cloned().or_else(|| beta(values)) {
             rows.push(("beta", beta));
@@ -118,6 +124,24 @@ fn of_steps(settings: &Settings, examples: usize) -> String {
         every => format!("evaluated every {}", count(every)),
     };
     format!("{} of {} ({passes} {noun}), {looks}", count(steps), counted(settings.batch_size.min(examples), "example"))
+}
+
+/// The comparisons with the start: how often, on how many prompts, and how much a server is asked; nothing without any.
+fn of_judge(values: &Values, steps: usize) -> Rows {
+    let every = values.judge.every();
+    if every == 0 {
+        return Rows::new();
+    }
+    // Also after the last step, whether one is due there or not.
+    let (times, prompts, judge) = (steps.div_ceil(every), values.judge.prompts(), values.judge.judge());
+    let text =
+        format!("every {}: {} on {} by {judge}", count(every), counted(times, "time"), counted(prompts, "prompt"));
+    let mut rows = vec![("judged", text)];
+    if judge == API {
+        let orders = if values.judge.both_orders() { 2 } else { 1 };
+        rows.push(("requests", format!("up to {} to the judge", count(times * prompts * orders))));
+    }
+    rows
 }
 
 fn of_rate(settings: &Settings, examples: usize) -> String {
@@ -175,6 +199,21 @@ mod tests {
         assert_eq!(of_rate(&settings, 8192), "5e-7, 10 steps of warm-up, then constant");
         let half = Settings { max_steps: Some(128), eval_every: 0, ..settings };
         assert_eq!(of_steps(&half, 8192), "128 of 32 examples (0.50 epochs), evaluated at the start and the end");
+    }
+
+    #[test]
+    fn comparisons_with_the_start_are_counted() {
+        let mut values = Values::default();
+        assert!(of_judge(&values, 100).is_empty());
+        values.merge_set("judge.every=30").unwrap();
+        values.merge_set("judge.prompts=64").unwrap();
+        let judged = |values: &Values, steps| of_judge(values, steps).iter().map(line).collect::<Vec<_>>();
+        assert_eq!(judged(&values, 100), ["judged        every 30: 4 times on 64 prompts by oracle"]);
+        assert_eq!(judged(&values, 20), ["judged        every 30: 1 time on 64 prompts by oracle"]);
+        values.merge_set("judge.judge=openai").unwrap();
+        assert_eq!(judged(&values, 90)[1], "requests      up to 192 to the judge");
+        values.merge_set("judge.both_orders=true").unwrap();
+        assert_eq!(judged(&values, 900)[1], "requests      up to 3,840 to the judge");
     }
 
     #[test]

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use ::train::{RunFolder, Schedule, Settings, write_whole};
 
+use crate::amounts::counted;
 use crate::keys;
 use crate::paths;
 use crate::report;
@@ -44,7 +45,6 @@ pub(super) fn load(values: &mut Values, path: &Path) -> Result<Option<Extension>
     }
     let given = values.clone();
     open_run(path)?;
-    let length = (values.train.epochs(), values.train.max_steps());
     values.reset(&at::train::epochs);
     values.reset(&at::train::max_steps);
     values.merge_file(&path.join("config.toml"))?;
@@ -57,16 +57,16 @@ pub(super) fn load(values: &mut Values, path: &Path) -> Result<Option<Extension>
     if let Some(base) = base.filter(|base| here.as_ref() != Some(base)) {
         paths::resolve(values, &base);
     }
-    extend(values, length)
+    extend(values, &given)
 }
 
-/// Sets a new length; the old one is returned if it was another.
-fn extend(values: &mut Values, length: (Option<usize>, Option<usize>)) -> Result<Option<Extension>, Failure> {
+/// Sets the length that is given; the old one is returned if it was another.
+fn extend(values: &mut Values, given: &Values) -> Result<Option<Extension>, Failure> {
     let before = Extension { epochs: values.train.epochs(), max_steps: values.train.max_steps() };
-    let is_other = [(length.0, before.epochs), (length.1, before.max_steps)]
-        .into_iter()
-        .any(|(given, had)| given.is_some() && given != had);
-    if !is_other {
+    let (fields, length) =
+        ([&at::train::epochs, &at::train::max_steps], (given.train.epochs(), given.train.max_steps()));
+    let is_given = fields.iter().any(|field| given.is_given(field));
+    if !is_given || length == (before.epochs, before.max_steps) {
         return Ok(None);
     }
     if values.rounds.rounds().is_some() {
@@ -74,8 +74,9 @@ fn extend(values: &mut Values, length: (Option<usize>, Option<usize>)) -> Result
             "`train.epochs` and `train.max_steps` are those of every round: they stay as the rounds began",
         ));
     }
-    // The length that is given decides alone, as in a new run.
+    // What is given decides alone, as in a new run: of both, what comes first.
     values.set(|settings| (settings.train.epochs, settings.train.max_steps) = length);
+    values.give_again(given, &fields);
     Ok(Some(before))
 }
 
@@ -98,6 +99,11 @@ pub(super) fn record(folder: &RunFolder, values: &Values) -> Result<(), Failure>
 }
 
 impl Extension {
+    /// Whether the run has another number of steps now.
+    pub(super) fn changes(self, settings: &Settings, examples: usize) -> bool {
+        settings.total_steps(examples) != self.settings(settings).total_steps(examples)
+    }
+
     /// Checks that the run gets longer, and says what changes.
     pub(super) fn say(
         self,
@@ -137,17 +143,22 @@ fn changes(before: Extension, now: &Settings) -> String {
 
 /// What another length does to the learning rates from a step on.
 fn of_schedule(now: Schedule, before: Schedule, done: usize) -> String {
-    let is_constant = now.decay == ::train::Decay::Constant;
-    if is_constant {
-        return "the learning rate is constant after its warm-up, so every step is that of a run of this length from the \
-                start"
-            .to_owned();
+    let warmup = match now.warmup {
+        0 => "the run has no warm-up".to_owned(),
+        steps => format!("the warm-up stays the {} that the run began with", counted(steps, "step")),
+    };
+    if now.decay == ::train::Decay::Constant {
+        return format!(
+            "{warmup}, and beyond that the learning rate is constant: every step is that of a run of this length from the \
+             start with `optimizer.warmup_steps` {}",
+            now.warmup
+        );
     }
     let decay = now.decay.name();
     format!(
-        "the {decay} schedule is stretched to the new length from here on: the next step has a learning rate of {:.3e}, \
-         it would have had {:.3e} before; the steps so far were taken at the rates of the shorter run, so this is not the \
-         run of {} steps from the start",
+        "{warmup}; the {decay} schedule is stretched to the new length from here on: the next step has a learning rate of \
+         {:.3e}, it would have had {:.3e} before; the steps so far were taken at the rates of the shorter run, so this is \
+         not the run of {} steps from the start",
         now.at(done),
         before.at(done),
         now.total
@@ -191,21 +202,43 @@ mod tests {
 
     #[test]
     fn the_length_that_is_given_decides_alone() {
+        let one_epoch = Some(Extension { epochs: Some(1), max_steps: None });
         let mut longer = values(&["train.epochs=1"]);
-        let before = extend(&mut longer, (None, Some(9))).unwrap();
-        assert_eq!(before, Some(Extension { epochs: Some(1), max_steps: None }));
+        assert_eq!(extend(&mut longer, &values(&["train.max_steps=9"])).unwrap(), one_epoch);
         assert_eq!((longer.train.epochs, longer.train.max_steps), (None, Some(9)));
         let mut same = values(&["train.epochs=2"]);
-        assert_eq!(extend(&mut same, (Some(2), None)).unwrap(), None);
-        assert_eq!(extend(&mut same, (None, None)).unwrap(), None);
-        assert!(extend(&mut values(&["rounds.rounds=2"]), (Some(2), None)).unwrap_err().is_usage());
+        assert_eq!(extend(&mut same, &values(&["train.epochs=2"])).unwrap(), None);
+        assert_eq!(extend(&mut same, &values(&[])).unwrap(), None);
+        assert!(extend(&mut values(&["rounds.rounds=2"]), &values(&["train.epochs=2"])).unwrap_err().is_usage());
+    }
+
+    #[test]
+    fn of_two_lengths_that_are_given_none_is_forgotten() {
+        let both = values(&["train.epochs=1", "train.max_steps=100"]);
+        for before in [&["train.epochs=1"][..], &["train.max_steps=100"], &["train.epochs=3"], &[]] {
+            let mut longer = values(before);
+            assert!(extend(&mut longer, &both).unwrap().is_some(), "{before:?}");
+            super::super::decide_length(&mut longer);
+            assert_eq!((longer.train.epochs, longer.train.max_steps), (Some(1), Some(100)), "{before:?}");
+        }
+        assert_eq!(extend(&mut both.clone(), &both).unwrap(), None);
+        // The steps that come first are counted: 10 an epoch here.
+        let settings = Settings { batch_size: 1, epochs: Some(1), max_steps: Some(100), ..Settings::DEFAULT };
+        let of = |epochs, max_steps| Extension { epochs, max_steps };
+        assert!(!of(Some(1), None).changes(&settings, 10) && of(Some(2), None).changes(&settings, 10));
+        assert!(!of(None, Some(10)).changes(&settings, 10));
     }
 
     #[test]
     fn what_happens_to_the_schedule_is_said() {
         let schedule = |decay, total| Schedule { rate: 1e-3, warmup: 0, decay, total };
         let said = of_schedule(schedule(Decay::Constant, 20), schedule(Decay::Constant, 10), 10);
-        assert!(said.contains("constant after its warm-up"), "{said}");
+        assert!(said.contains("has no warm-up, and beyond that the learning rate is constant"), "{said}");
+        let warm = |total| Schedule { warmup: 3, ..schedule(Decay::Constant, total) };
+        let said = of_schedule(warm(20), warm(10), 10);
+        for part in ["stays the 3 steps that the run began with", "from the start with `optimizer.warmup_steps` 3"] {
+            assert!(said.contains(part), "{said}");
+        }
         let said = of_schedule(schedule(Decay::Linear, 20), schedule(Decay::Linear, 10), 10);
         for part in ["linear schedule is stretched", "5.000e-4", "0.000e0 before", "20 steps from the start"] {
             assert!(said.contains(part), "{said}");

@@ -107,6 +107,7 @@ impl Setup {
         let tokenizer = files.tokenizer()?.clone();
         let tokenise = text::tokenise(&files, &call.values)?;
         let TrainingTexts { data, held_out, mixed } = text::open_split(&tokenise, &call.values, call.reporter)?;
+        text::refuse_idle(&call.values, data.audit())?;
         tokenizer.notes.iter().for_each(|note| call.reporter.info(note));
         call.reporter.info(&describe(&name, &files, &data, held_out.as_ref()));
         call.reporter.info(&data.audit().to_string());

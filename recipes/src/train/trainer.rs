@@ -11,7 +11,7 @@ use objectives::{Needs, Objective};
 use policies::{Learner, Persist, Policy};
 
 use super::judged::{Answers, StartComparison};
-use super::{Purpose, Task, precompute, resume};
+use super::{Purpose, Task, finished_before, precompute, resume};
 use crate::embedded::JudgedPolicy;
 use crate::keys::{self, TRAIN};
 use crate::settings::SaveDtype;
@@ -94,10 +94,8 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
     let training = training.cache(task.cache().map(Path::to_owned)).hyperparameters(task.hyperparameters());
     let training =
         if problem.is_compared(objective.needs()) { training.reference(problem.reference()) } else { training };
-    match task.purpose {
-        Purpose::Precompute => return precompute::fill(task, &training),
-        Purpose::Plan => return task.planned(&training, learner),
-        Purpose::Train | Purpose::Round => task.say_start(training.examples())?,
+    if let Some(done) = task.without_a_run(&training, learner)? {
+        return Ok(done);
     }
     task.describe(&training, learner)?;
     let folder = task.folder()?;
@@ -155,6 +153,37 @@ impl Task<'_> {
     /// The settings for tables of hyperparameters.
     fn hyperparameters(&self) -> Vec<(String, Hyperparameter)> {
         keys::hyperparameters(&self.call.values, TRAIN)
+    }
+
+    /// What is done without a run: the reference's numbers, a plan, nothing of a run that has finished. `None` where a run
+    /// follows, whose start is said.
+    fn without_a_run<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
+        &mut self,
+        training: &Training<'_, M, S>,
+        learner: &mut L,
+    ) -> Result<Option<Trained>, Failure> {
+        let finished = self.finished_before(training.examples())?;
+        if finished.is_some() {
+            return Ok(finished);
+        }
+        if self.purpose == Purpose::Precompute {
+            return precompute::fill(self, training).map(Some);
+        }
+        self.say_start(training.examples())?;
+        match self.purpose {
+            Purpose::Plan => self.planned(training, learner).map(Some),
+            Purpose::Train | Purpose::Round | Purpose::Precompute => Ok(None),
+        }
+    }
+
+    /// The end of a run that has finished and does not get longer by the length that is given.
+    fn finished_before(&mut self, examples: usize) -> Result<Option<Trained>, Failure> {
+        let (Some(path), Some(extension)) = (&self.resume, self.extension) else { return Ok(None) };
+        if extension.changes(&self.settings, examples) {
+            return Ok(None);
+        }
+        self.extension = None;
+        finished_before(path)
     }
 
     /// Says how a resumed run goes on, and what changes if it gets longer.

@@ -48,9 +48,12 @@ pub(super) fn results(runs: &[Run]) -> Section {
     section
 }
 
-/// A number of a record, with its interval where there is one.
+/// A number of a record, with its interval where there is one; ties are no accuracy of 0.
 fn value(run: &Run, record: &Record, name: &str) -> String {
     let Some(value) = record.value(name) else { return "-".to_owned() };
+    if record.is_tied(name) {
+        return "all tied".to_owned();
+    }
     let evaluation = run.evaluations.iter().find(|evaluation| evaluation.step == record.step);
     match evaluation.and_then(|evaluation| evaluation.intervals.get(name)) {
         Some((low, high)) => format!("{value:.3} ({low:.3} to {high:.3})"),

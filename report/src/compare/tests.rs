@@ -99,6 +99,20 @@ fn a_page_has_all_that_a_run_holds() {
 }
 
 #[test]
+fn ties_before_training_are_no_accuracy_of_0() {
+    let scene = scene();
+    let run = scene.path().join("first");
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let tied = metrics.replacen("\"rewards/accuracies\":0.75", "\"rewards/accuracies\":0.0,\"rewards/margins\":0.0", 1);
+    fs::write(run.join("metrics.jsonl"), tied).unwrap();
+    let page = compare(&read(&run), None).unwrap().html;
+    assert!(
+        page.contains("all tied") && page.contains("0.750 (0.400 to 0.900)") && !page.contains("0.000 ("),
+        "{page}"
+    );
+}
+
+#[test]
 fn runs_beside_each_other_show_in_what_they_differ() {
     let scene = scene();
     write_run(&scene.path().join("second"), "0.5", 8);

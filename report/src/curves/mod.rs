@@ -188,9 +188,10 @@ impl Drawing {
     }
 }
 
-/// A metric's numbers by step.
+/// A metric's numbers by step. An accuracy where all comparisons are ties, as before training, is left out.
 fn numbers(records: &Records, split: RecordKind, name: &str) -> Vec<(f64, f64)> {
-    records.of(split).filter_map(|record| Some((record.step as f64, record.value(name)?))).collect()
+    let of_no_tie = records.of(split).filter(|record| !record.is_tied(name));
+    of_no_tie.filter_map(|record| Some((record.step as f64, record.value(name)?))).collect()
 }
 
 /// The interval of an evaluation's number, where the run has recorded one.

@@ -45,6 +45,13 @@ impl Record {
     pub(crate) fn value(&self, name: &str) -> Option<f64> {
         self.values.iter().find(|(own, _)| own == name).map(|(_, value)| *value)
     }
+
+    /// Whether a metric is the accuracy of comparisons that all are ties, as before the first step: no margin is above 0, and
+    /// their mean is 0.
+    pub(crate) fn is_tied(&self, name: &str) -> bool {
+        let is_accuracy = matches!(name, "rewards/accuracies" | "implicit_accuracy") || name.starts_with("accuracies/");
+        is_accuracy && ["rewards/accuracies", "rewards/margins"].iter().all(|name| self.value(name) == Some(0.0))
+    }
 }
 
 /// The records of a run.
@@ -126,6 +133,21 @@ mod tests {
         let record = &records.all[0];
         assert_eq!((record.split, record.step, record.value("loss")), (RecordKind::Train, 1, Some(0.5)));
         assert!(record.value("rewards/margins").unwrap().is_nan());
+    }
+
+    #[test]
+    fn an_accuracy_of_ties_is_none() {
+        let line = |accuracy: f64, margin: f64| {
+            format!(
+                "{{\"split\":\"eval\",\"step\":0,\"examples\":0,\"loss\":0.0,\"implicit_accuracy\":{accuracy},\
+                 \"rewards/accuracies\":{accuracy},\"rewards/margins\":{margin}}}\n"
+            )
+        };
+        let is_tied = |line: &str, name: &str| parse(line).unwrap().all[0].is_tied(name);
+        for name in ["rewards/accuracies", "implicit_accuracy", "accuracies/refiner"] {
+            assert!(is_tied(&line(0.0, 0.0), name) && !is_tied(&line(0.0, -0.5), name), "{name}");
+        }
+        assert!(!is_tied(&line(0.0, 0.0), "loss") && !is_tied(&line(0.5, 0.0), "rewards/accuracies"));
     }
 
     #[test]

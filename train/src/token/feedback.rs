@@ -86,9 +86,12 @@ impl FromExample for Label {
         match example.kind {
             ExampleKind::Pair => Ok(vec![label(0, true), label(1, false)]),
             ExampleKind::Labelled { desirable } => Ok(vec![label(0, desirable)]),
-            kind @ (ExampleKind::Ranked | ExampleKind::Forest | ExampleKind::Demonstration) => {
-                Err(wrong("single answers with a thumb up or down, or pairs", kind))
+            ExampleKind::Ranked | ExampleKind::Forest => {
+                let hint = "`data.tree_pairs` best-worst, adjacent or all makes pairs of conversation trees; of other ranked \
+                            answers learns `objective.name` plackett-luce";
+                Err(WrongFeedback { hint, ..wrong("single answers with a thumb up or down, or pairs", example.kind) })
             }
+            kind @ ExampleKind::Demonstration => Err(wrong("single answers with a thumb up or down, or pairs", kind)),
         }
     }
 

@@ -52,6 +52,19 @@ fn tokens_are_counted_once_an_answer_and_not_of_a_baseline() {
 }
 
 #[test]
+fn of_a_tree_labels_are_told_what_makes_pairs_of_it() {
+    for kind in [ExampleKind::Ranked, ExampleKind::Forest] {
+        let said = Label::from_example(&example(kind, 3)).unwrap_err().to_string();
+        assert!(
+            said.contains("`data.tree_pairs` best-worst, adjacent or all") && said.contains("plackett-luce"),
+            "{said}"
+        );
+    }
+    let said = Label::from_example(&example(ExampleKind::Demonstration, 1)).unwrap_err().to_string();
+    assert!(said.contains("sft"), "{said}");
+}
+
+#[test]
 fn three_ranked_answers_are_three_comparisons() {
     let data = vec![example(ExampleKind::Ranked, 3)];
     let pairs = TokenSource::<Comparison>::new(&data, 64).item(0).unwrap().feedback;

@@ -47,6 +47,8 @@ mod text_methods;
 mod token;
 mod value;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value as Json};
 
 use super::Date;
@@ -56,6 +58,41 @@ use scope::Scope;
 
 pub(super) use error::Error;
 pub(super) use generations::Rendered;
+
+/// The words of a template's tags.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Words {
+    /// The names: of variables, attributes, arguments, filters and tags.
+    pub(super) names: BTreeSet<String>,
+    /// The texts in quotes, which may be the names of fields.
+    pub(super) texts: BTreeSet<String>,
+}
+
+impl Words {
+    /// The words of a template.
+    ///
+    /// # Errors
+    /// The source has what Jinja can't divide into words.
+    pub(super) fn of(source: &str) -> Result<Self, Error> {
+        let mut words = Self::default();
+        for token in lexer::tokens(source)? {
+            match token.kind {
+                token::Kind::Name(name) => _ = words.names.insert(name),
+                token::Kind::Text(text) => _ = words.texts.insert(text),
+                token::Kind::Data(_)
+                | token::Kind::VariableBegin
+                | token::Kind::VariableEnd
+                | token::Kind::BlockBegin
+                | token::Kind::BlockEnd
+                | token::Kind::Int(_)
+                | token::Kind::Float(_)
+                | token::Kind::Operator(_)
+                | token::Kind::End => {}
+            }
+        }
+        Ok(words)
+    }
+}
 
 /// A compiled template.
 #[derive(Debug)]

@@ -116,6 +116,7 @@ pub(super) fn credit(call: &Call<'_>) -> Result<TextCredit, Failure> {
     let beta = crate::score::beta(&values)?;
     let reward = reward_model(&values)?;
     let asked = answers::read(&data, &values)?;
+    text::refuse_idle_template(&values, asked.iter().any(|record| record.chat.is_some()))?;
     let files = model::load(&name, &values)?;
     model::say_ignored(&files, call.reporter);
     text::fit_lengths(&mut values, &files)?;

@@ -27,6 +27,7 @@ use crate::keys::{TRAIN, to_toml};
 use crate::report;
 use crate::sample;
 use crate::settings::{RoundReference, SaveDtype, SearchScore, at};
+use crate::text::refuse_idle_template;
 use crate::trained::{Suggestion, Trained, TrainingStatus};
 use crate::{Call, Failure, search};
 
@@ -44,6 +45,7 @@ pub(super) fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained
     });
     let source = source(&mut call.values)?;
     let prompts = Prompts::read(source, &call.values, call.reporter)?;
+    refuse_idle_template(&call.values, prompts.have_chats())?;
     if resume.is_none() {
         fit(&mut call.values)?;
     }

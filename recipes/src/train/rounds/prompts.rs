@@ -2,9 +2,9 @@
 use std::path::Path;
 
 use ::train::write_whole;
-use datasets::Prompt;
 use datasets::holdout::{PromptHash, hold_out};
 use datasets::synthetic::Split;
+use datasets::{Prompt, Text};
 use mdp::chance::drawn;
 
 use crate::embedded::is_embedded;
@@ -60,6 +60,11 @@ impl Prompts {
         let held_out = looked_at.into_iter().map(|place| held_out[place]).collect();
         let pick = |rows: Vec<usize>| rows.into_iter().map(|row| all[row].clone()).collect();
         Ok(Self { source, asked: pick(asked), held_out: pick(held_out), split: Some(split) })
+    }
+
+    /// Whether any of them is a chat.
+    pub(super) fn have_chats(&self) -> bool {
+        self.asked.iter().chain(&self.held_out).any(|prompt| matches!(prompt.text, Text::Chat(_)))
     }
 
     /// Records the held-out prompts in a new folder; resumed rounds must hold out the same ones, or they would train on
