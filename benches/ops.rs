@@ -92,6 +92,7 @@ fn log_probabilities(criterion: &mut Criterion) {
             reference: None,
             forms: [LogitForm::PLAIN; 2],
             diagnostics: false,
+            collision: false,
         };
         compare(
             criterion,

@@ -79,9 +79,10 @@ const MODELS_MAY_KNOW: [(&str, &[&str]); 18] = [
 ];
 
 /// The modules of `train` that are its loop, which knows no kind of problem.
-const LOOP: [&str; 23] = [
+const LOOP: [&str; 25] = [
     "best",
     "cache",
+    "decline",
     "demonstrations",
     "error",
     "evaluate",
@@ -93,6 +94,7 @@ const LOOP: [&str; 23] = [
     "observe",
     "preferences",
     "run",
+    "safeguard",
     "saving",
     "schedule",
     "settings",

@@ -87,7 +87,7 @@ fn train(dtype: DType, at_once: usize, recompute: Recompute) -> (Shown, Vec<f64>
         .collect();
     let mut reference = Reference { policy: Some(&reference), cache: ReferenceCache::default() };
     let step = |step| {
-        let at = StepAt { step, rate: 1e-6, max_gradient_norm: None };
+        let at = StepAt { step, rate: 1e-6, ..StepAt::default() };
         let learned = learn(&mdp, &mut learner, &mut reference, loss, &slices, at).unwrap();
         [learned.loss, learned.metrics["rewards/margins"], learned.gradient_norm]
     };

@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 
 use mdp::{Channels, Steps};
 use objectives::{
-    ApoDown, ApoZero, Bco, BoxObjective, Comparison, DecisionReward, Evaluation, Exo, Hinge, Ipo, Kto, Label, Logistic,
-    Nca, Objective, ObjectiveError, Orpo, Pairwise, Reduction, Robust, Scores, Simpo, Sppo, WeightedSum,
+    Aot, ApoDown, ApoZero, Bco, BoxObjective, Comparison, DecisionReward, DiscoPop, Divergence, Evaluation, Exo, Hinge,
+    Ipo, Kto, Label, Logistic, Nca, Objective, ObjectiveError, Orpo, Pairwise, Reduction, Robust, Scores, Simpo, Sppo,
+    TokenLikelihood, WeightedSum, Wpo,
 };
 use serde_json::Value;
 
@@ -49,6 +50,9 @@ fn pairwise(case: &Case<'_>) -> Result<Option<BoxObjective<Comparison>>, Objecti
     let beta = case.setting("beta");
     let logistic = Pairwise::new(Logistic::new(beta)?);
     let ipo = Pairwise::new(Ipo::new(beta)?).with_reduction(Reduction::PerToken);
+    if let Some(changed) = changed(case)? {
+        return Ok(Some(changed));
+    }
     Ok(Some(match case.name() {
         "dpo" => Box::new(logistic),
         "dpo_per_token" => Box::new(logistic.with_reduction(Reduction::PerToken)),
@@ -74,10 +78,42 @@ fn pairwise(case: &Case<'_>) -> Result<Option<BoxObjective<Comparison>>, Objecti
     }))
 }
 
+/// The same of sums, sorted batches, other divergences and weights.
+fn changed(case: &Case<'_>) -> Result<Option<BoxObjective<Comparison>>, ObjectiveError> {
+    let (beta, js) = (case.setting("beta"), Divergence::JensenShannon);
+    let logistic = Pairwise::new(Logistic::new(beta)?);
+    let ipo = Pairwise::new(Ipo::new(beta)?).with_reduction(Reduction::PerToken);
+    Ok(Some(match case.name() {
+        "dpo_bco_and_sft" => Box::new(WeightedSum::new(vec![
+            (0.8, Box::new(logistic)),
+            (0.2, Box::new(Pairwise::new(Bco::new(beta)?))),
+            (1.0, Box::new(TokenLikelihood)),
+        ])?),
+        "aot" => Box::new(Aot::paired(beta, case.setting("label_smoothing"))?),
+        "aot_unpaired" => Box::new(Aot::unpaired(beta, case.setting("label_smoothing"))?),
+        "discopop" => Box::new(Pairwise::new(DiscoPop::new(beta, 0.05)?)),
+        "forward_kl" => Box::new(logistic.with_divergence(Divergence::ForwardKl)),
+        "js" => Box::new(logistic.with_divergence(js)),
+        "alpha" => Box::new(logistic.with_divergence(Divergence::alpha(case.setting("f_alpha_divergence_coef"))?)),
+        "js_per_token" => Box::new(logistic.with_reduction(Reduction::PerToken).with_divergence(js)),
+        "js_ipo" => Box::new(ipo.with_divergence(js)),
+        "js_hinge" => Box::new(Pairwise::new(Hinge::new(beta)?).with_divergence(js)),
+        "js_exo" => Box::new(Pairwise::new(Exo::new(beta, case.setting("label_smoothing"))?).with_divergence(js)),
+        "js_robust" => Box::new(Pairwise::new(Robust::new(beta, case.setting("label_smoothing"))?).with_divergence(js)),
+        "js_discopop" => Box::new(Pairwise::new(DiscoPop::new(beta, 0.05)?).with_divergence(js)),
+        "ld" => Box::new(logistic.with_tail_weight(case.setting("ld_alpha"))?),
+        "ld_bco" => Box::new(Pairwise::new(Bco::new(beta)?).with_tail_weight(case.setting("ld_alpha"))?),
+        "wpo" => Box::new(Wpo::new(logistic)),
+        "wpo_robust" => Box::new(Wpo::new(Pairwise::new(Robust::new(beta, case.setting("label_smoothing"))?))),
+        _ => return Ok(None),
+    }))
+}
+
 #[test]
 fn every_loss_trl_has_agrees() {
     let golden: Value = serde_json::from_str(TRL).unwrap();
-    let policy = Channels::from(steps(&golden["policy"]));
+    let collision = Some(steps(&golden["collision"]));
+    let policy = Channels { collision, ..steps(&golden["policy"]).into() };
     let reference = steps(&golden["reference"]);
     let weights = reference.filled(1.0);
     let scores = Scores { policy: &policy, reference: Some(&reference), weights: &weights };
@@ -86,7 +122,7 @@ fn every_loss_trl_has_agrees() {
     // The same feedback the other way round: second is better for sure.
     let turned: Vec<Comparison> = (0..n).map(|i| Comparison { preference: 0.0, ..Comparison::new(n + i, i) }).collect();
     let cases = golden["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 22);
+    assert_eq!(cases.len(), 39);
     for case in cases.iter().map(Case) {
         if let Some(objective) = pairwise(&case).unwrap() {
             case.check(&objective.evaluate(&comparisons, scores).unwrap());

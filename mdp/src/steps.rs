@@ -103,6 +103,9 @@ pub struct Channels {
     pub mean_logit: Option<Steps>,
     /// 1 where no action of the state is likelier, else 0; a diagnostic without gradient.
     pub is_likeliest: Option<Steps>,
+    /// The logarithm of the sum of all actions' squared probabilities in that state, in nats: of the chance that two actions
+    /// drawn from the policy are the same. It has no gradient.
+    pub collision: Option<Steps>,
 }
 
 impl From<Steps> for Channels {

@@ -81,11 +81,26 @@ pub enum ObjectiveError {
     /// A comparison has a margin that the loss has no place for.
     #[error(
         "feedback {feedback} has a margin of {margin}, and the loss has no place for one: `objective.name` dpo, robust, \
-         hinge and simpo have; or drop the column"
+         hinge, discopop and simpo have; or drop the column"
     )]
     Margin {
         /// Index of the feedback, from 0.
         feedback: usize,
+        /// Its margin.
+        margin: f64,
+    },
+    /// A comparison is soft, weighed or has a margin, and the loss takes certain ones only.
+    #[error(
+        "feedback {feedback} has a preference of {preference}, a weight of {weight} and a margin of {margin}, and the loss \
+         sorts a whole batch: it takes certain preferences of weight 1 (`objective.name` dpo takes others)"
+    )]
+    NotCertain {
+        /// Index of the feedback, from 0.
+        feedback: usize,
+        /// Its preference.
+        preference: f64,
+        /// Its weight.
+        weight: f64,
         /// Its margin.
         margin: f64,
     },

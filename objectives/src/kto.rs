@@ -23,6 +23,7 @@ pub struct Kto {
     beta: f64,
     desirable_weight: f64,
     undesirable_weight: f64,
+    is_of_batch: bool,
 }
 
 impl Kto {
@@ -38,7 +39,15 @@ impl Kto {
             beta: check.positive("beta", beta)?,
             desirable_weight: check.not_negative("desirable_weight", desirable_weight)?,
             undesirable_weight: check.not_negative("undesirable_weight", undesirable_weight)?,
+            is_of_batch: false,
         })
+    }
+
+    /// Takes the mean return of the labelled episodes themselves as the baseline, at least 0 and held constant: Diffusion-KTO,
+    /// as its released code has it (Li et al. 2024, arXiv:2404.04465, Eq. 8). There are no mismatched images for a caption.
+    #[must_use]
+    pub fn with_batch_baseline(self) -> Self {
+        Self { is_of_batch: true, ..self }
     }
 }
 
@@ -54,7 +63,7 @@ impl Objective for Kto {
         let return_spec = ReturnSpec::default();
         let returns = return_spec.returns(scores)?;
         check_labels(feedback, returns.len())?;
-        let baseline = baseline(feedback, &returns);
+        let baseline = self.baseline(feedback, &returns);
         let share = 1.0 / feedback.len() as f64;
         let (mut loss, mut slopes, mut implicit_rewards) = (0.0, vec![0.0; returns.len()], Vec::new());
         for (i, label) in feedback.iter().enumerate() {
@@ -85,9 +94,12 @@ impl Objective for Kto {
     }
 }
 
-fn baseline(feedback: &[Label], returns: &[f64]) -> f64 {
-    let mismatched: Vec<f64> = feedback.iter().filter_map(|label| label.mismatched).map(|i| returns[i]).collect();
-    if mismatched.is_empty() { 0.0 } else { (mismatched.iter().sum::<f64>() / mismatched.len() as f64).max(0.0) }
+impl Kto {
+    fn baseline(&self, feedback: &[Label], returns: &[f64]) -> f64 {
+        let of = |label: &Label| if self.is_of_batch { Some(label.episode) } else { label.mismatched };
+        let values: Vec<f64> = feedback.iter().filter_map(of).map(|i| returns[i]).collect();
+        if values.is_empty() { 0.0 } else { (values.iter().sum::<f64>() / values.len() as f64).max(0.0) }
+    }
 }
 
 fn check_labels(feedback: &[Label], episodes: usize) -> Result<(), ObjectiveError> {

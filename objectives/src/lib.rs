@@ -28,15 +28,24 @@
 //! | `exo` | [`Exo::new`]`(beta, e)` | KL of sigma(beta D) from 1-e | log-ratio, sum |
 //! | `sppo` | [`Sppo::new`]`(beta)` | (c - 1/(2 beta))^2 + (r + 1/(2 beta))^2 | log-ratio, sum |
 //! | `d3po` | [`Clamped::new`]`(beta, eps)` | -log sigma(beta (c' - r')), c' and r' within log(1 -+ eps) | log-ratio, sum |
+//! | `discopop` | [`DiscoPop::new`]`(beta, tau)` | -(1-m) log sigma(beta D) + m e^(-beta D), m = sigma(beta D / tau) | log-ratio, sum |
+//! | `dpop` | [`Dpop::new`]`(beta, lambda)` | -log sigma(beta (D - lambda max(0, -c))) | log-ratio, sum |
+//! | `linear` | [`Linear::new`]`(beta, eta)` | -w D, w = 1/2 - 0.4 beta D within eta to 1-eta, held constant | log-ratio, sum |
 //! | `cpl` | [`Cpl::new`]`(alpha, lambda)` | -log sigma(alpha (c - lambda r)) | own, sum; CPL-KL: [`DecisionReward::LogRatio`] |
 //! | `sft` | [`ChosenLikelihood`] | -c | own, sum |
 //!
-//! These are links, arguments of [`Pairwise::new`]. The others are objectives themselves:
+//! These are links, arguments of [`Pairwise::new`], which can change their returns: means per decision
+//! ([`Pairwise::with_reduction`]), another divergence than the reverse KL ([`Pairwise::with_divergence`]), less weight for what
+//! one answer has beyond the length of the other ([`Pairwise::with_tail_weight`]). The others are objectives themselves:
 //!
 //! | name | made by | about |
 //! |---|---|---|
 //! | `tdpo` | [`Tdpo::v2`]`(beta, alpha)`, [`Tdpo::v1`]`(beta)` | [`Comparison`]; needs the divergence |
-//! | `kto` | [`Kto::new`]`(beta)`, [`Kto::weighted`] | [`Label`]; needs the whole batch |
+//! | `aot` | [`Aot::paired`]`(beta, e)`, [`Aot::unpaired`] | [`Comparison`]; needs the whole batch |
+//! | `bco` with a moving delta | [`MovingBco::new`]`(beta)` | [`Comparison`]; needs the whole batch |
+//! | `wpo` | [`Wpo::new`] | [`Comparison`]; weighs another loss |
+//! | `sft` per token | [`TokenLikelihood`] | [`Comparison`]; needs the whole batch |
+//! | `kto` | [`Kto::new`]`(beta)`, [`Kto::weighted`], [`Kto::with_batch_baseline`] | [`Label`]; needs the whole batch |
 //! | `plackett_luce` | [`PlackettLuce::new`]`(beta)` | [`Ranking`] |
 //! | `sft` | [`Sft`] | [`Demonstration`] |
 //! | sums | [`WeightedSum::new`] | any one of them |
@@ -64,12 +73,16 @@ use std::collections::BTreeMap;
 
 use mdp::{Channels, Steps};
 
+mod aot;
+mod divergence;
 mod error;
 mod feedback;
 mod implicit_rewards;
 mod kto;
 pub mod laws;
+mod likelihood;
 mod links;
+mod moving;
 mod numbers;
 mod pairwise;
 mod ranked;
@@ -80,20 +93,27 @@ mod sum;
 mod tdpo;
 #[cfg(test)]
 mod tests;
+mod weighted;
 
+pub use aot::Aot;
+pub use divergence::Divergence;
 pub use error::ObjectiveError;
 pub use feedback::{Comparison, Demonstration, Feedback, Label, Ranking};
 pub use implicit_rewards::ImplicitRewards;
 pub use kto::Kto;
+pub use likelihood::TokenLikelihood;
 pub use links::{
-    ApoDown, ApoZero, Bco, ChosenLikelihood, Clamped, Cpl, Exo, Hinge, Ipo, Logistic, Nca, Orpo, Robust, Simpo, Sppo,
+    ApoDown, ApoZero, Bco, ChosenLikelihood, Clamped, Cpl, DiscoPop, Dpop, Exo, Hinge, Ipo, Linear, Logistic, Nca,
+    Orpo, Robust, Simpo, Sppo,
 };
+pub use moving::MovingBco;
 pub use pairwise::{Link, Pairwise, Point};
 pub use ranked::PlackettLuce;
 pub use returns::{DecisionReward, Reduction, ReturnSpec};
 pub use sft::Sft;
 pub use sum::{BoxObjective, WeightedSum};
 pub use tdpo::Tdpo;
+pub use weighted::Wpo;
 
 /// The inputs of an objective, one row per episode.
 #[derive(Clone, Copy, Debug)]
@@ -122,11 +142,14 @@ pub struct Evaluation {
 
 /// The inputs that an objective needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a need by itself")]
 pub struct Needs {
     /// The reference's log-probabilities.
     pub reference: bool,
     /// The policy's divergence channel (KL to the reference in every state).
     pub divergence: bool,
+    /// The policy's collision channel (log of the sum of squared probabilities in every state).
+    pub collision: bool,
     /// Whether the loss couples the examples of a batch, so that all must be scored before any slope is known (KTO's
     /// baseline).
     pub whole_batch: bool,
@@ -151,4 +174,21 @@ pub trait Objective {
     /// A number that is not finite (which episode, which decision), a missing channel, an index out of range, no
     /// feedback at all.
     fn evaluate(&self, feedback: &[Self::Feedback], scores: Scores<'_>) -> Result<Evaluation, ObjectiveError>;
+
+    /// Takes note of a batch that was learned from, for objectives with a memory ([`MovingBco`]); trainers call it once a
+    /// step, after `evaluate`. Others remember nothing.
+    ///
+    /// # Errors
+    /// As `evaluate`.
+    fn advance(&self, _feedback: &[Self::Feedback], _scores: Scores<'_>) -> Result<(), ObjectiveError> {
+        Ok(())
+    }
+
+    /// What is remembered of the steps so far, for checkpoints; nothing by default.
+    fn state(&self) -> Vec<f64> {
+        Vec::new()
+    }
+
+    /// Remembers what [`state`](Self::state) returned before; of anything else, nothing.
+    fn restore(&self, _state: &[f64]) {}
 }

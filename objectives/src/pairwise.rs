@@ -3,10 +3,11 @@ use std::collections::BTreeMap;
 use mdp::Channels;
 
 use crate::implicit_rewards::{check_comparisons, check_loss, check_no_margins};
-use crate::returns::{check, on_log_probs, totals, weighted_totals};
+use crate::returns::{SideSpec, check, on_log_probs, totals, weighted_totals};
+use crate::settings::Check;
 use crate::{
-    Comparison, DecisionReward, Evaluation, ImplicitRewards, Needs, Objective, ObjectiveError, Reduction, ReturnSpec,
-    Scores,
+    Comparison, DecisionReward, Divergence, Evaluation, ImplicitRewards, Needs, Objective, ObjectiveError, Reduction,
+    ReturnSpec, Scores,
 };
 
 /// The loss of a pair and its derivatives with respect to the two returns.
@@ -119,27 +120,48 @@ impl<L: Link + ?Sized> Link for Box<L> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pairwise<L> {
     link: L,
-    return_spec: ReturnSpec,
+    sides: SideSpec,
 }
 
 impl<L: Link> Pairwise<L> {
     /// The loss with its paper's returns.
     pub fn new(link: L) -> Self {
-        let return_spec = link.return_spec();
-        Self { link, return_spec }
+        let sides = SideSpec { spec: link.return_spec(), divergence: Divergence::default(), tail: 1.0 };
+        Self { link, sides }
+    }
+
+    /// The same returns under another link.
+    pub fn with_link<K: Link>(self, link: K) -> Pairwise<K> {
+        Pairwise { link, sides: self.sides }
+    }
+
+    /// Penalises another divergence from the reference than the reverse KL: returns are the divergence's scores of
+    /// log-ratios. Reported rewards remain log-ratios.
+    #[must_use]
+    pub fn with_divergence(mut self, divergence: Divergence) -> Self {
+        self.sides.divergence = divergence;
+        self
+    }
+
+    /// Weighs the decisions behind the length of a pair's shorter side by `tail`, from 0 to 1, so that length matters less:
+    /// LD-DPO (Liu et al. 2024, arXiv:2409.06411). Reported rewards are weighed too, as in TRL.
+    pub fn with_tail_weight(mut self, tail: f64) -> Result<Self, ObjectiveError> {
+        self.sides.tail =
+            Check("ld-dpo").that("tail_weight", tail, (0.0..=1.0).contains(&tail), "a number from 0 to 1")?;
+        Ok(self)
     }
 
     /// Changes the reduction over decisions.
     #[must_use]
     pub fn with_reduction(mut self, reduction: Reduction) -> Self {
-        self.return_spec.reduction = reduction;
+        self.sides.spec.reduction = reduction;
         self
     }
 
     /// Selects rewards with or without a reference.
     #[must_use]
     pub fn with_reward(mut self, reward: DecisionReward) -> Self {
-        self.return_spec.reward = reward;
+        self.sides.spec.reward = reward;
         self
     }
 }
@@ -148,28 +170,31 @@ impl<L: Link> Objective for Pairwise<L> {
     type Feedback = Comparison;
 
     fn needs(&self) -> Needs {
-        self.return_spec.needs()
+        self.sides.spec.needs()
     }
 
     fn evaluate(&self, feedback: &[Comparison], scores: Scores<'_>) -> Result<Evaluation, ObjectiveError> {
         check(scores, self.needs())?;
-        let returns = self.return_spec.returns(scores)?;
-        let mut slopes = vec![0.0; returns.len()];
+        let n = scores.policy.log_probs.len();
+        let mut sides = self.sides.sides(scores)?;
+        let mut slopes = vec![0.0; n];
         if !self.link.takes_margins() {
             check_no_margins(feedback)?;
         }
-        let loss = mean_loss(feedback, returns.len(), |Order { chosen, rejected, share, margin }| {
-            let point = self.link.at(returns[chosen] - margin / self.link.beta(), returns[rejected]);
-            slopes[chosen] += share * point.chosen;
-            slopes[rejected] += share * point.rejected;
+        let loss = mean_loss(feedback, n, |Order { chosen, rejected, share, margin }| {
+            let (better, worse) = (sides.of(chosen, rejected), sides.of(rejected, chosen));
+            let point = self.link.at(better.value - margin / self.link.beta(), worse.value);
+            sides.add(&mut slopes, (chosen, rejected), share * point.chosen * better.slope);
+            sides.add(&mut slopes, (rejected, chosen), share * point.rejected * worse.slope);
             point.loss
         })?;
-        let own = |c: &Comparison| self.link.metrics(returns[c.chosen()], returns[c.rejected()]);
-        let rewards: Vec<f64> =
-            self.return_spec.reported().returns(scores)?.iter().map(|r| self.link.beta() * r).collect();
-        let (implicit_rewards, metrics) = describe(feedback, scores, &rewards, own);
-        let slopes = on_log_probs(self.return_spec.spread(&slopes, scores.weights));
-        Ok(Evaluation { loss, slopes, metrics, implicit_rewards })
+        let own = |c: &Comparison| {
+            let (chosen, rejected) = (c.chosen(), c.rejected());
+            self.link.metrics(sides.of(chosen, rejected).value, sides.of(rejected, chosen).value)
+        };
+        let reward = |episode, other| self.link.beta() * sides.reported(episode, other);
+        let (implicit_rewards, metrics) = describe(feedback, scores, reward, own);
+        Ok(Evaluation { loss, slopes: on_log_probs(sides.slopes(&slopes)), metrics, implicit_rewards })
     }
 }
 
@@ -213,11 +238,11 @@ pub(crate) fn mean_loss(
     Ok(total * share)
 }
 
-/// The implicit rewards of every comparison, and all metrics.
+/// The implicit rewards of every comparison, and all metrics; `reward` is that of an episode beside another.
 pub(crate) fn describe(
     feedback: &[Comparison],
     scores: Scores<'_>,
-    rewards: &[f64],
+    reward: impl Fn(usize, usize) -> f64,
     own: impl Fn(&Comparison) -> Vec<(&'static str, f64)>,
 ) -> (Vec<ImplicitRewards>, BTreeMap<&'static str, f64>) {
     let Channels { log_probs, divergence, .. } = scores.policy;
@@ -237,8 +262,9 @@ pub(crate) fn describe(
             add(name, value);
         }
     }
+    let of_pair = |(chosen, rejected)| ImplicitRewards::of_pair(reward(chosen, rejected), reward(rejected, chosen));
     let implicit_rewards: Vec<ImplicitRewards> =
-        feedback.iter().map(|c| ImplicitRewards::of_pair(rewards[c.chosen()], rewards[c.rejected()])).collect();
+        feedback.iter().map(|c| (c.chosen(), c.rejected())).map(of_pair).collect();
     means.extend(ImplicitRewards::metrics(&implicit_rewards));
     (implicit_rewards, means)
 }

@@ -1,7 +1,7 @@
 //! Returns: reduces the numbers of an episode to one, and spreads its slope back over them.
 use mdp::{Channels, Steps};
 
-use crate::{Needs, ObjectiveError, Scores};
+use crate::{Divergence, Needs, ObjectiveError, Scores};
 
 /// The reward of a decision, before `beta`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,23 +49,17 @@ impl ReturnSpec {
 
     /// The return of every episode.
     pub(crate) fn returns(self, scores: Scores<'_>) -> Result<Vec<f64>, ObjectiveError> {
-        let reference = match self.reward {
-            DecisionReward::LogRatio => Some(scores.reference.ok_or(ObjectiveError::Missing { what: REFERENCE })?),
-            DecisionReward::LogProb => None,
-        };
-        let policy = &scores.policy.log_probs;
-        Ok((0..policy.len())
-            .map(|i| {
-                let (row, weights) = (policy.row(i), scores.weights.row(i));
-                let sum: f64 = match reference {
-                    Some(steps) => {
-                        row.iter().zip(steps.row(i)).zip(weights).map(|((policy, other), w)| w * (policy - other)).sum()
-                    }
-                    None => row.iter().zip(weights).map(|(policy, w)| w * policy).sum(),
-                };
-                sum * self.reduction.scale(row.len())
-            })
-            .collect())
+        let reference = self.reference(scores)?;
+        let sum = |i| self.reduction.scale(scores.weights.row(i).len()) * total(scores, reference, i, &|_| 1.0);
+        Ok((0..scores.policy.log_probs.len()).map(sum).collect())
+    }
+
+    /// The reference's numbers, if the returns read them.
+    fn reference(self, scores: Scores<'_>) -> Result<Option<&Steps>, ObjectiveError> {
+        match self.reward {
+            DecisionReward::LogRatio => scores.reference.ok_or(ObjectiveError::Missing { what: REFERENCE }).map(Some),
+            DecisionReward::LogProb => Ok(None),
+        }
     }
 
     /// The returns to report: log-ratios are summed even if the loss averages them, as in TRL's logs.
@@ -86,6 +80,94 @@ impl ReturnSpec {
     }
 }
 
+/// The returns of episodes as sides of a pair: what both sides have decides them where decisions behind the length of the
+/// shorter side weigh less, and a divergence turns log-ratios into scores.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct SideSpec {
+    pub(crate) spec: ReturnSpec,
+    pub(crate) divergence: Divergence,
+    /// The weight of decisions behind the length of the shorter side.
+    pub(crate) tail: f64,
+}
+
+/// The return of a side, and its derivative with respect to the weighted sum of its decisions' log-probabilities.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SideReturn {
+    pub(crate) value: f64,
+    pub(crate) slope: f64,
+}
+
+impl SideSpec {
+    /// The returns of the sides of pairs.
+    pub(crate) fn sides(self, scores: Scores<'_>) -> Result<Sides<'_>, ObjectiveError> {
+        let reference = self.spec.reference(scores)?;
+        Ok(Sides { spec: self, scores, reference, tails: (self.tail != 1.0).then(|| scores.weights.filled(0.0)) })
+    }
+}
+
+/// The returns of the sides of pairs, and slopes on them.
+pub(crate) struct Sides<'a> {
+    spec: SideSpec,
+    scores: Scores<'a>,
+    reference: Option<&'a Steps>,
+    /// The slopes of log-probabilities, where they differ within an episode.
+    tails: Option<Steps>,
+}
+
+impl Sides<'_> {
+    fn len(&self, episode: usize) -> usize {
+        self.scores.weights.row(episode).len()
+    }
+
+    /// The weighted sum of an episode's rewards, beside another.
+    fn sum(&self, episode: usize, other: usize) -> f64 {
+        let (shared, tail) = (self.len(episode).min(self.len(other)), self.spec.tail);
+        total(self.scores, self.reference, episode, &|decision| if decision < shared { 1.0 } else { tail })
+    }
+
+    /// The return of an episode as a side, beside another.
+    pub(crate) fn of(&self, episode: usize, other: usize) -> SideReturn {
+        let (value, slope) = self.spec.divergence.score(self.sum(episode, other));
+        let scale = self.spec.spec.reduction.scale(self.len(episode));
+        SideReturn { value: value * scale, slope }
+    }
+
+    /// The return to report: log-ratios are summed even if the loss averages or transforms them, as in TRL's logs.
+    pub(crate) fn reported(&self, episode: usize, other: usize) -> f64 {
+        self.sum(episode, other) * self.spec.spec.reported().reduction.scale(self.len(episode))
+    }
+
+    /// Adds the slope of the return of `episode` beside `other`, to `slopes` of whole episodes where its decisions weigh alike.
+    pub(crate) fn add(&mut self, slopes: &mut [f64], (episode, other): (usize, usize), slope: f64) {
+        let shared = self.len(episode).min(self.len(other));
+        let scale = self.spec.spec.reduction.scale(self.len(episode));
+        let Some(tails) = &mut self.tails else {
+            slopes[episode] += slope;
+            return;
+        };
+        let weights = self.scores.weights.row(episode);
+        for (decision, (to, weight)) in tails.row_mut(episode).iter_mut().zip(weights).enumerate() {
+            let part = if decision < shared { 1.0 } else { self.spec.tail };
+            *to += slope * scale * part * weight;
+        }
+    }
+
+    /// The slopes of log-probabilities.
+    pub(crate) fn slopes(self, slopes: &[f64]) -> Steps {
+        self.tails.unwrap_or_else(|| self.spec.spec.spread(slopes, self.scores.weights))
+    }
+}
+
+/// The weighted sum of an episode's rewards, each times its part.
+fn total(scores: Scores<'_>, reference: Option<&Steps>, episode: usize, part: &dyn Fn(usize) -> f64) -> f64 {
+    let (row, weights) = (scores.policy.log_probs.row(episode), scores.weights.row(episode));
+    let weighted = row.iter().zip(weights).enumerate();
+    match reference.map(|steps| steps.row(episode)) {
+        Some(other) => weighted.zip(other).map(|((i, (policy, w)), other)| part(i) * (w * (policy - other))).sum(),
+        None => weighted.map(|(i, (policy, w))| part(i) * (w * policy)).sum(),
+    }
+}
+
 const REFERENCE: &str = "reference's log-probability";
 
 /// Checks that the needed inputs are present, equal in shape, and finite.
@@ -102,6 +184,7 @@ pub(crate) fn check(scores: Scores<'_>, needs: Needs) -> Result<(), ObjectiveErr
     // The metrics show this channel wherever it comes.
     let divergence = scores.policy.divergence.as_ref();
     needed("policy's divergence", needs.divergence || divergence.is_some(), divergence)?;
+    needed("policy's collision log-probability", needs.collision, scores.policy.collision.as_ref())?;
     needed("weight", true, Some(scores.weights))
 }
 

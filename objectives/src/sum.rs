@@ -55,6 +55,7 @@ impl<F> Objective for WeightedSum<F> {
         self.terms.iter().map(|(_, term)| term.needs()).fold(Needs::default(), |all, one| Needs {
             reference: all.reference || one.reference,
             divergence: all.divergence || one.divergence,
+            collision: all.collision || one.collision,
             whole_batch: all.whole_batch || one.whole_batch,
         })
     }
@@ -79,6 +80,29 @@ impl<F> Objective for WeightedSum<F> {
             }
         }
         Ok(sum)
+    }
+
+    fn advance(&self, feedback: &[F], scores: Scores<'_>) -> Result<(), ObjectiveError> {
+        self.terms.iter().try_for_each(|(_, term)| term.advance(feedback, scores))
+    }
+
+    /// The states of the terms, each behind its length.
+    fn state(&self) -> Vec<f64> {
+        let states: Vec<Vec<f64>> = self.terms.iter().map(|(_, term)| term.state()).collect();
+        if states.iter().all(Vec::is_empty) {
+            return Vec::new();
+        }
+        states.into_iter().flat_map(|state| std::iter::once(state.len() as f64).chain(state)).collect()
+    }
+
+    fn restore(&self, state: &[f64]) {
+        let mut left = state;
+        for (_, term) in &self.terms {
+            let (length, rest) = left.split_first().map_or((0, left), |(&length, rest)| (length as usize, rest));
+            let (own, others) = rest.split_at(length.min(rest.len()));
+            term.restore(own);
+            left = others;
+        }
     }
 }
 

@@ -46,7 +46,7 @@ impl Objective for Tdpo {
     type Feedback = Comparison;
 
     fn needs(&self) -> Needs {
-        Needs { reference: true, divergence: true, whole_batch: false }
+        Needs { reference: true, divergence: true, ..Needs::default() }
     }
 
     fn evaluate(&self, feedback: &[Comparison], scores: Scores<'_>) -> Result<Evaluation, ObjectiveError> {
@@ -68,8 +68,7 @@ impl Objective for Tdpo {
             }
             softplus(-z)
         })?;
-        let rewards: Vec<f64> = returns.iter().map(|r| self.beta * r).collect();
-        let (implicit_rewards, metrics) = describe(feedback, scores, &rewards, |_| Vec::new());
+        let (implicit_rewards, metrics) = describe(feedback, scores, |i, _| self.beta * returns[i], |_| Vec::new());
         let slopes = Channels {
             divergence: Some(return_spec.spread(&divergence_slopes, scores.weights)),
             ..return_spec.spread(&slopes, scores.weights).into()

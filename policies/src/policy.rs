@@ -220,6 +220,41 @@ pub trait Learner<M: Mdp>: Policy<M> {
         Err("the objective needs the divergence from the reference, and this policy has no such channel".into())
     }
 
+    /// Provides the collision channel, for objectives that need it; trainers call it before the first step.
+    ///
+    /// # Errors
+    /// The policy has no such channel (the default).
+    fn provide_collision(&mut self) -> Result<(), PolicyError> {
+        Err("the objective needs how likely the policy is to act twice alike, and this policy has no such channel"
+            .into())
+    }
+
+    /// The inner products of what moves two decisions' numbers: of d(number)/d(output) of each, the outputs being those of the
+    /// model for the decision. `pairs` are decisions by episode and place, both of the tape.
+    ///
+    /// # Errors
+    /// The outputs of two decisions are not comparable in this policy (the default).
+    fn output_products(&self, _tape: &Self::Tape, _pairs: &[[(usize, usize); 2]]) -> Result<Vec<f64>, PolicyError> {
+        Err("the safeguard compares what moves two decisions, and this policy's outputs can't be compared".into())
+    }
+
+    /// Keeps an exponential moving average of the weights, average = decay average + (1 - decay) weight after each update, as a
+    /// reference that follows; trainers call it before the first step.
+    ///
+    /// # Errors
+    /// The policy keeps none (the default); `decay` is not from 0 to below 1.
+    fn follow(&mut self, _decay: f64) -> Result<(), PolicyError> {
+        Err("the reference is to follow the policy, and this policy keeps no average of its weights".into())
+    }
+
+    /// Scores every decision by the average that [`follow`](Self::follow) keeps.
+    ///
+    /// # Errors
+    /// None is kept.
+    fn score_following(&self, _mdp: &M, _episodes: &[EpisodeOf<M>]) -> Result<Channels, PolicyError> {
+        Err("the policy keeps no average of its weights".into())
+    }
+
     /// Passes the accumulated gradient to `visit`, parameter by parameter; values written there replace it.
     /// Data-parallel learners sum their gradients this way.
     ///

@@ -210,7 +210,8 @@ fn facts(run: &Values, base: &str) -> Vec<(&'static str, String)> {
         sources => sources.iter().map(|source| code(source)).collect::<Vec<_>>().join(", "),
     };
     facts.push(("data", data));
-    facts.push(("objective", run.objective.name().to_string()));
+    let losses = run.objective.losses();
+    facts.push(("objective", if losses.is_empty() { run.objective.name().to_string() } else { losses.join(", ") }));
     if run.objective.name() != Loss::Sft {
         facts.push(("beta", run.objective.beta().to_string()));
     }

@@ -54,6 +54,7 @@ pub(crate) fn draws(values: &Values, given: Option<FixedDraws>) -> Result<DrawPl
     let noise = match values.diffusion.noise() {
         NoiseName::Independent => NoiseSharing::Independent,
         NoiseName::Antithetic => NoiseSharing::Antithetic,
+        NoiseName::Prior => NoiseSharing::Prior,
         NoiseName::Shared => NoiseSharing::Shared,
     };
     if noise == NoiseSharing::Antithetic && per_example < 2 {

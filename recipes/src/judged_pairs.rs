@@ -3,6 +3,9 @@ use std::path::Path;
 
 use datasets::PairFolder;
 use datasets::pairs::{Modality, Preference, Side};
+use engine::{Noise, Rng};
+use mdp::chance::standard_normal;
+use mdp::diffusion::Latent;
 
 use crate::settings::Values;
 use crate::{Failure, Reporter};
@@ -10,6 +13,17 @@ use crate::{Failure, Reporter};
 /// Whether a path is a pair folder.
 pub(crate) fn is_pair_folder(path: &Path) -> bool {
     path.join("pairs.json").is_file()
+}
+
+/// The stream of chance from which a side of pictures is drawn, by its number.
+pub(crate) fn side_stream(seed: u64, number: u64) -> Rng {
+    Noise::new(seed).stream("pair", number)
+}
+
+/// The noise from which a side of a folder with this seed was made: its stream begins with it.
+pub(crate) fn prior_noise(seed: u64, number: u64, size: usize) -> Latent {
+    let mut rng = side_stream(seed, number);
+    (0..size).map(|_| standard_normal(&mut rng) as f32).collect()
 }
 
 /// The judged pairs of a folder.

@@ -2,6 +2,8 @@
 use std::collections::BTreeMap;
 use std::f64::consts::LN_2;
 
+use serde_json::json;
+
 use super::images::{copy_golden, floats, learning, read_tensors, studio, trajectories};
 use super::{Scene, unbroken};
 
@@ -143,6 +145,79 @@ fn an_autoencoder_and_texts_are_read_once_into_a_cache() {
     assert_eq!(scene.bytes("encoded"), cache);
     scene.write("pictures/0-chosen.png", scene.bytes("pictures/1-chosen.png"));
     scene.refused(&learning("new", more), 1, &["encoded", "other data", "delete it"]);
+}
+
+/// Files of ranked lists, and of liked and disliked pictures.
+fn write_judged(scene: &Scene) {
+    let (mut ranked, mut liked) = (String::new(), String::new());
+    for i in 0..4 {
+        let side = |i: usize, side: &str| format!("pictures/{i}-{side}.png");
+        let list = [side(i, "chosen"), side(i, "rejected"), side(3 - i, "rejected")];
+        ranked += &format!("{}\n", json!({"prompt": "a dog", "images": list}));
+        let image = side(i, if i % 2 == 0 { "chosen" } else { "rejected" });
+        liked += &format!("{}\n", json!({"prompt": "a dog", "image": image, "label": i % 2 == 0}));
+    }
+    scene.write("ranked.jsonl", ranked);
+    scene.write("liked.jsonl", liked);
+}
+
+#[test]
+fn every_loss_of_images_learns() {
+    let scene = studio();
+    write_judged(&scene);
+    copy_golden(&scene, "companions/sd", "sd");
+    for (out, more) in [
+        ("linear", "--objective linear --reference-ema 0.9"),
+        ("dpop", "--objective dpop --penalty 5"),
+        ("discopop", "--objective discopop"),
+        ("aot", "--objective aot"),
+        ("sum", "--losses dpo:0.5,bco:0.5 --moving-delta"),
+        ("kto", "--objective kto"),
+        ("list-of-two", "--objective plackett-luce"),
+        ("safeguard", "--safeguard 0.9"),
+        ("liked", "--objective kto --data liked.jsonl --model pixels"),
+        ("ranked", "--objective plackett-luce --data ranked.jsonl --model pixels"),
+        ("ranked-pairs", "--objective dpo --data ranked.jsonl --model pixels"),
+        ("ranked-latents", "--objective plackett-luce --data ranked.jsonl --model sd"),
+    ] {
+        scene.done(&learning(out, &format!("{more} --epochs 2 --lr 1e-5")));
+        let losses = scene.column(out, "loss");
+        assert!(losses.len() >= 2 && losses[losses.len() - 1] < losses[0], "{out} {losses:?}");
+    }
+    // Every order of three is as likely as any other.
+    for name in ["ranked", "ranked-latents"] {
+        assert!((scene.column(name, "loss")[0] - 6f64.ln()).abs() < 1e-9, "{name}");
+    }
+    assert!(scene.column("safeguard", "safeguard").iter().all(|lambda| (0.0..=1.0).contains(lambda)));
+    scene.refused(&learning("new", "--safeguard 0.9 --data ranked.jsonl --model pixels"), 1, &["a side is in several"]);
+    scene.refused(
+        &learning("new2", "--objective kto --data ranked.jsonl --model pixels"),
+        1,
+        &["--objective plackett-luce"],
+    );
+}
+
+#[test]
+fn pairs_keep_the_noise_that_they_were_made_of() {
+    let scene = studio();
+    scene.done("sample --mdp diffusion --limit-prompts 4 --sample-steps 2 --pairs made --quiet");
+    scene.done("judge --pairs made --quiet");
+    // Pictures of two steps show nothing: the oracle calls them ties.
+    scene.write("made/labels.jsonl", scene.read("made/labels.jsonl").replace("\"tie\"", "\"a\""));
+    let run =
+        |out: &str, more: &str| learning(out, &format!("--model builtin:shapes --data made --max-steps 1 {more}"));
+    scene.done(&run("prior", "--noise prior"));
+    scene.done(&run("shared", ""));
+    assert!(scene.column("prior", "grad_norm") != scene.column("shared", "grad_norm"));
+    let header = scene.read("made/pairs.json");
+    let id = header.split("\"id\":").nth(1).and_then(|rest| rest.split('"').nth(1)).unwrap().to_owned();
+    let seed =
+        header.split("\"seed\":").nth(1).and_then(|rest| rest.split([',', '}', '\n']).next()).unwrap().to_owned();
+    let without = header.replace(&id, "by-hand").replace(&format!("\"seed\":{seed}"), "\"sown\":1");
+    scene.write("made/pairs.json", without);
+    let labels = scene.read("made/labels.jsonl").replace(&id, "by-hand");
+    scene.write("made/labels.jsonl", labels);
+    scene.refused(&run("new", "--noise prior"), 1, &["needs the `seed` of its settings"]);
 }
 
 #[test]

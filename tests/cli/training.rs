@@ -7,7 +7,7 @@ use safetensors::Dtype;
 use super::images::{floats, read_tensors};
 use super::{MODEL, Scene, training};
 
-const OBJECTIVES: [&str; 18] = [
+const OBJECTIVES: [&str; 23] = [
     "sft",
     "dpo",
     "cdpo",
@@ -26,6 +26,11 @@ const OBJECTIVES: [&str; 18] = [
     "tdpo",
     "cpl",
     "plackett-luce",
+    "dpo-norm",
+    "discopop",
+    "dpop",
+    "aot",
+    "aot-unpaired",
 ];
 
 #[test]
@@ -102,6 +107,36 @@ fn every_objective_learns_from_pairs() {
         assert!(losses[1] < losses[0], "{objective} {losses:?}");
         assert!(scene.column(objective, "grad_norm").iter().all(|norm| *norm > 0.0), "{objective}");
     }
+}
+
+#[test]
+fn every_change_of_a_loss_learns_and_differs() {
+    let scene = Scene::new();
+    let mut norms: Vec<f64> = Vec::new();
+    for (out, more) in [
+        ("plain", "--objective dpo"),
+        ("forward", "--divergence forward-kl"),
+        ("js", "--divergence js"),
+        ("alpha", "--divergence alpha --divergence-alpha 0.3"),
+        ("ld", "--tail-weight 0.3"),
+        ("wpo", "--wpo"),
+        ("moving", "--objective bco --moving-delta"),
+        ("sum", "--losses dpo:0.8,bco:0.2,sft:0.1"),
+        ("averaged", "--losses dpo:0.8,bco:0.2,sft:0.1 --per-token"),
+        ("follows", "--reference-ema 0.5"),
+    ] {
+        scene.done(&training(out, &format!("{more} --epochs 3 --batch-size 8 --lr 1e-5")));
+        let losses = scene.column(out, "loss");
+        // The weights of WPO are held while they change.
+        assert!(losses.len() == 3 && (losses[1] < losses[0] || out == "wpo"), "{out} {losses:?}");
+        // The second step's gradient tells them apart: the first is the same for many, as the policy is its reference.
+        norms.push(scene.column(out, "grad_norm")[2]);
+    }
+    for (i, norm) in norms.iter().enumerate() {
+        assert!(norms[..i].iter().all(|other| (other - norm).abs() > 1e-9 * norm), "{norms:?}");
+    }
+    assert!(scene.column("wpo", "wpo_weight").iter().all(|weight| *weight > 0.0));
+    assert_eq!(scene.column("moving", "delta")[0], 0.0);
 }
 
 #[test]

@@ -47,6 +47,8 @@ MASK = padded([torch.ones(n) for n in LENGTHS])
 POLICY = torch.clamp(REFERENCE + noise, max=-0.01) * MASK
 # What is printed is what is used.
 POLICY, REFERENCE = POLICY.round(decimals=6), REFERENCE.round(decimals=6)
+# The logarithm of the sum of squared probabilities, for WPO.
+COLLISION = padded([draw(n) for n in LENGTHS]).round(decimals=6)
 
 identity = lambda tensor: tensor
 ACCELERATOR = types.SimpleNamespace(
@@ -70,7 +72,7 @@ class Model(torch.nn.Module):
             entropy=nothing,
             mean_logits=nothing,
             is_top1=nothing.bool(),
-            log_sum_sq_probs=nothing,
+            log_sum_sq_probs=COLLISION if table.shape == COLLISION.shape else nothing,
         )
 
 
@@ -92,6 +94,7 @@ def trainer(policy, reference, **settings):
         ld_alpha=None,
         use_weighting=False,
         f_divergence_type="reverse_kl",
+        f_alpha_divergence_coef=0.5,
         label_smoothing=0.0,
         _metrics={"train": collections.defaultdict(list)},
         _total_train_tokens=0,
@@ -111,17 +114,20 @@ def case(name, settings, loss, policy, metrics, tolerance=1e-9):
     )
 
 
-def dpo(name, loss_types, weights=None, **settings):
+def dpo(name, loss_types, weights=None, dtype=torch.float64, tolerance=1e-9, **settings):
     """DPOTrainer._compute_loss."""
-    policy = POLICY.clone().requires_grad_()
+    policy = POLICY.to(dtype, copy=True).requires_grad_()
     me = trainer(
-        Model({1: policy}), Model({1: REFERENCE}), loss_types=loss_types, loss_weights=weights or [1.0], **settings
+        Model({1: policy}), Model({1: REFERENCE.to(dtype)}), loss_types=loss_types, loss_weights=weights or [1.0], **settings
     )
     ids, completion = inputs(MASK, 1)
     batch = dict(input_ids=ids, attention_mask=torch.ones_like(ids), completion_mask=completion)
     loss = DPOTrainer._compute_loss(me, me.model, batch, False)
     metrics = {key: values[-1] for key, values in me._metrics["train"].items()}
-    return case(name, settings, loss, policy, metrics)
+    if "ld_alpha" in settings:
+        # TRL's are weighed too; ours are always nats per episode.
+        metrics = {key: value for key, value in metrics.items() if not key.startswith("logps/")}
+    return case(name, settings, loss, policy, metrics, tolerance)
 
 
 def averages(policy):
@@ -192,6 +198,24 @@ CASES = [
     dpo("exo", ["exo_pair"], beta=0.3, label_smoothing=0.001),
     dpo("sppo", ["sppo_hard"], beta=0.3),
     dpo("dpo_and_ipo", ["sigmoid", "ipo"], weights=[0.7, 0.3], beta=0.2),
+    dpo("dpo_bco_and_sft", ["sigmoid", "bco_pair", "sft"], weights=[0.8, 0.2, 1.0], beta=0.2),
+    dpo("aot", ["aot"], beta=0.3, label_smoothing=0.1),
+    dpo("aot_unpaired", ["aot_unpaired"], beta=0.3, label_smoothing=0.1),
+    dpo("discopop", ["discopop"], beta=0.05),
+    dpo("forward_kl", ["sigmoid"], beta=0.3, f_divergence_type="forward_kl"),
+    dpo("js", ["sigmoid"], beta=0.3, f_divergence_type="js_divergence"),
+    dpo("alpha", ["sigmoid"], beta=0.3, f_divergence_type="alpha_divergence", f_alpha_divergence_coef=0.5,
+        dtype=torch.float32, tolerance=1e-5),
+    dpo("js_per_token", ["sigmoid_norm"], beta=2.0, f_divergence_type="js_divergence"),
+    dpo("js_ipo", ["ipo"], beta=0.3, f_divergence_type="js_divergence"),
+    dpo("js_hinge", ["hinge"], beta=0.3, f_divergence_type="js_divergence"),
+    dpo("js_exo", ["exo_pair"], beta=0.3, label_smoothing=0.001, f_divergence_type="js_divergence"),
+    dpo("js_robust", ["robust"], beta=0.3, label_smoothing=0.1, f_divergence_type="js_divergence"),
+    dpo("js_discopop", ["discopop"], beta=0.05, f_divergence_type="js_divergence"),
+    dpo("ld", ["sigmoid"], beta=0.3, ld_alpha=0.4),
+    dpo("ld_bco", ["bco_pair"], beta=0.3, ld_alpha=0.4),
+    dpo("wpo", ["sigmoid"], beta=0.3, use_weighting=True),
+    dpo("wpo_robust", ["robust"], beta=0.3, label_smoothing=0.1, use_weighting=True),
     cpo("cdpo_own", "sigmoid", lambda policy: policy.sum(1), beta=0.3, label_smoothing=0.2),
     cpo("hinge_own", "hinge", lambda policy: policy.sum(1), beta=0.3, label_smoothing=0.0),
     cpo("ipo_own", "ipo", averages, beta=0.3, label_smoothing=0.0),
@@ -209,6 +233,7 @@ if __name__ == "__main__":
         versions={module.__name__: module.__version__ for module in (torch, transformers, trl)},
         policy=ragged(POLICY),
         reference=ragged(REFERENCE),
+        collision=ragged(COLLISION),
         cases=CASES,
     )
     path = pathlib.Path(__file__).parent / "objectives" / "trl.json"

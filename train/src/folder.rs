@@ -17,6 +17,9 @@ pub struct Position {
     /// Tokens seen, if the problem counts them; absent in checkpoints of earlier versions.
     #[serde(default)]
     pub tokens: usize,
+    /// What the objective remembers of the steps so far, if it does; absent in checkpoints of earlier versions.
+    #[serde(default)]
+    pub objective: Vec<f64>,
     /// The run's seed. Random draws are a function of it and the step, so there is no generator state.
     pub seed: u64,
     /// The initial model and the training data.

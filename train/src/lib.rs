@@ -36,6 +36,7 @@
 mod best;
 mod cache;
 pub mod control;
+mod decline;
 mod demonstrations;
 pub mod diffusion;
 mod error;
@@ -50,6 +51,7 @@ mod observe;
 pub mod pictures;
 mod preferences;
 mod run;
+mod safeguard;
 mod saving;
 mod schedule;
 mod settings;

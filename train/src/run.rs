@@ -6,6 +6,7 @@ use mdp::Mdp;
 use policies::{Learner, Persist};
 
 use crate::best::{Best, BestStatus};
+use crate::decline::Decline;
 use crate::evaluate::{EvalSettings, Examination};
 use crate::saving::Saving;
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
@@ -135,6 +136,7 @@ struct Run<'r, 'a, M: Mdp, L, S: Source<Mdp = M>> {
     details: MetricsFile,
     events: EventFile,
     best: Best,
+    decline: Option<Decline>,
     saving: Saving<'r>,
     /// The step whose evaluation an earlier process has recorded, if the run is over.
     recorded: Option<usize>,
@@ -170,6 +172,9 @@ where
         }
         let records = folder.join("metrics.jsonl");
         let best = Best::read(settings.best_metric.as_deref(), &records, position.step)?;
+        let needs = problem.objective.needs();
+        let decline = needs.reference.then(|| Decline::read(&records, position.step)).transpose()?;
+        problem.objective.restore(&position.objective);
         // The first evaluation and the last run again where a run is taken up before the first step or after the last.
         let is_over = position.step >= settings.total_steps(problem.data.len()) || is_exhausted(settings, &best);
         let repeated = position.step == 0 || is_over;
@@ -185,6 +190,7 @@ where
             details: MetricsFile::open(&folder.report()?.join("evaluations.jsonl"), position.step, repeated)?,
             events: problem.events(folder, position.step)?,
             best,
+            decline,
             saving,
             recorded: (position.step > 0 && is_over).then_some(position.step),
             position,
@@ -219,7 +225,7 @@ where
     fn take_step(&mut self, learner: &mut L, schedule: Schedule) -> Result<(), TrainError> {
         let (problem, step, begun) = (self.problem, self.position.step, Instant::now());
         let slices = batch(problem.data, self.settings, step)?;
-        let at = StepAt { step, rate: schedule.at(step), max_gradient_norm: self.settings.max_gradient_norm };
+        let at = StepAt::of(self.settings, step, schedule);
         let measure = |slice: &_, scores: objectives::Scores<'_>| problem.data.measure(slice, scores);
         let loss = Loss { objective: problem.objective, measure: &measure };
         let mut learned = learn(problem.mdp, learner, &mut self.reference, loss, &slices, at)?;
@@ -293,10 +299,18 @@ where
         }
         self.sample(learner)?;
         self.monitor.evaluated(self.position.step, &evaluated);
+        self.say_decline(&record);
         if self.best.judge(&record)? == BestStatus::Best {
             self.folder.export_best(learner, &record)?;
         }
         Ok(Some(evaluated))
+    }
+
+    /// Says once that the better side gets worse.
+    fn say_decline(&mut self, record: &Record) {
+        if let Some(notice) = self.decline.as_mut().and_then(|decline| decline.judge(record, S::DECISION)) {
+            self.monitor.note(&notice);
+        }
     }
 
     /// Whether the policy is compared with the start now: also before the first step, which keeps what the start does.
@@ -368,6 +382,7 @@ where
                 self.reference.cache.save(path, &self.position.key)?;
             }
         }
+        self.position.objective = self.problem.objective.state();
         self.folder.save(&self.position, learner, self.settings.keep_checkpoints)?;
         self.saving.saved();
         Ok(())

@@ -42,6 +42,12 @@ pub struct Settings {
     pub patience: Option<usize>,
     /// The factor from log-ratio to reward in the histograms.
     pub beta: f64,
+    /// Scales the slopes of each pair's worse side so that a step raises the better side's number by at least this share, from 0
+    /// to 1, of what its own slopes would ([`Learner::output_products`](policies::Learner::output_products)); `None`: it does not.
+    pub safeguard: Option<f64>,
+    /// The decay of an average of the policy's weights that is the reference in training; `None`: the reference is fixed.
+    /// Evaluations compare with the fixed one.
+    pub reference_ema: Option<f64>,
 }
 
 /// An invalid setting.
@@ -86,6 +92,8 @@ impl Settings {
         best_metric: None,
         patience: None,
         beta: 0.1,
+        safeguard: None,
+        reference_ema: None,
     };
 
     /// Validates the settings.
@@ -104,6 +112,16 @@ impl Settings {
         }
         if !(self.save_seconds.is_finite() && self.save_seconds >= 0.0) {
             return refuse("train.save_minutes", (self.save_seconds / 60.0).to_string(), "a number from 0 up");
+        }
+        if let Some(share) = self.safeguard
+            && !(0.0..=1.0).contains(&share)
+        {
+            return refuse("objective.safeguard", share.to_string(), "from 0 to 1");
+        }
+        if let Some(decay) = self.reference_ema
+            && !(0.0..1.0).contains(&decay)
+        {
+            return refuse("model.reference_ema", decay.to_string(), "at least 0 and below 1");
         }
         if !(self.rate.is_finite() && self.rate > 0.0) {
             return refuse("optimizer.lr", self.rate.to_string(), "a positive number");
@@ -182,6 +200,8 @@ mod tests {
             best_metric: None,
             patience: None,
             beta: 1.0,
+            safeguard: None,
+            reference_ema: None,
         }
     }
 }

@@ -5,8 +5,9 @@ use mdp::{Channels, EpisodeOf, Mdp, Steps, weights};
 use objectives::{Evaluation, Feedback, Objective, Scores};
 use policies::{Learner, Policy};
 
+use crate::safeguard::guard;
 pub use crate::source::Slice;
-use crate::{Measures, ReferenceCache, TrainError};
+use crate::{Measures, ReferenceCache, Schedule, Settings, TrainError};
 
 /// The reference in training: its policy, and a cache of its numbers.
 pub struct Reference<'a, M: Mdp> {
@@ -139,13 +140,16 @@ pub fn learn<M: Mdp, L: Learner<M>, F: Feedback>(
     };
     let whole = loss.objective.needs().whole_batch && slices.len() > 1;
     let mut whole_slopes =
-        if whole { Some(coupled(mdp, learner, reference, loss, slices, step, &mut learned)?) } else { None };
+        if whole { Some(coupled(mdp, learner, reference, loss, slices, at, &mut learned)?) } else { None };
     for slice in slices {
         let (policy, tape) = learner.forward(mdp, &slice.episodes).map_err(failed)?;
-        let slopes = if let Some(parts) = &mut whole_slopes {
+        let mut slopes = if let Some(parts) = &mut whole_slopes {
             parts.remove(0)
         } else {
-            let (mut evaluation, measures) = evaluate_slice(mdp, reference, loss, slice, &policy, step)?;
+            let numbers = at.reference_numbers(mdp, learner, reference, loss.objective, slice)?;
+            let scores = Scores { policy: &policy, reference: numbers.as_ref(), weights: &weights(&slice.episodes) };
+            let (mut evaluation, measures) = evaluate_scores(loss, slice, scores, step)?;
+            advance(loss.objective, &slice.feedback, scores, (step, &slice.examples))?;
             learned.measures.join(measures);
             add_entropy(&mut learned.measures, &policy);
             let share = slice.feedback.len() as f64 / total as f64;
@@ -153,6 +157,9 @@ pub fn learn<M: Mdp, L: Learner<M>, F: Feedback>(
             scale(&mut evaluation.slopes, share);
             evaluation.slopes
         };
+        if let Some(share) = at.safeguard {
+            learned.measures.join(guard(learner, &tape, slice, &mut slopes, (share, step))?);
+        }
         learner.backward(tape, &slopes).map_err(failed)?;
     }
     learned.gradient_norms = learner.gradient_norms().map_err(failed)?;
@@ -161,7 +168,7 @@ pub fn learn<M: Mdp, L: Learner<M>, F: Feedback>(
 }
 
 /// The settings of one step.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct StepAt {
     /// Index of the step, from 0.
     pub step: usize,
@@ -169,9 +176,52 @@ pub struct StepAt {
     pub rate: f64,
     /// Gradient clipping norm.
     pub max_gradient_norm: Option<f64>,
+    /// The share of the better side's progress that a step keeps ([`Settings::safeguard`]).
+    pub safeguard: Option<f64>,
+    /// Whether the reference is the average of the policy's weights that it keeps ([`Learner::follow`]).
+    pub follows: bool,
 }
 
-/// Evaluates the loss of one slice.
+impl StepAt {
+    /// The settings of step `step` of a run.
+    pub(crate) fn of(settings: &Settings, step: usize, schedule: Schedule) -> Self {
+        let Settings { max_gradient_norm, safeguard, .. } = *settings;
+        let follows = settings.reference_ema.is_some();
+        Self { step, rate: schedule.at(step), max_gradient_norm, safeguard, follows }
+    }
+
+    /// The reference's numbers of a slice, if the objective needs them.
+    pub(crate) fn reference_numbers<M: Mdp, L: Learner<M>, F>(
+        self,
+        mdp: &M,
+        learner: &L,
+        reference: &mut Reference<'_, M>,
+        objective: &dyn Objective<Feedback = F>,
+        slice: &Slice<M, F>,
+    ) -> Result<Option<Steps>, TrainError> {
+        if !objective.needs().reference {
+            return Ok(None);
+        }
+        if self.follows {
+            let scored = learner.score_following(mdp, &slice.episodes);
+            return Ok(Some(scored.map_err(|source| TrainError::of_policy(self.step, source))?.log_probs));
+        }
+        reference.numbers(mdp, slice, self.step).map(Some)
+    }
+}
+
+/// Tells the objective of a batch that was learned from.
+fn advance<F>(
+    objective: &dyn Objective<Feedback = F>,
+    feedback: &[F],
+    scores: Scores<'_>,
+    (step, examples): (usize, &[usize]),
+) -> Result<(), TrainError> {
+    let failed = |source| TrainError::Objective { step, examples: examples.to_vec(), source };
+    objective.advance(feedback, scores).map_err(failed)
+}
+
+/// Evaluates the loss of one slice beside a fixed reference.
 pub(crate) fn evaluate_slice<M: Mdp, F: Feedback>(
     mdp: &M,
     reference: &mut Reference<'_, M>,
@@ -180,10 +230,20 @@ pub(crate) fn evaluate_slice<M: Mdp, F: Feedback>(
     policy: &Channels,
     step: usize,
 ) -> Result<(Evaluation, Measures), TrainError> {
-    let objective = loss.objective;
-    let reference = if objective.needs().reference { Some(reference.numbers(mdp, slice, step)?) } else { None };
+    let is_needed = loss.objective.needs().reference;
+    let reference = if is_needed { Some(reference.numbers(mdp, slice, step)?) } else { None };
     let scores = Scores { policy, reference: reference.as_ref(), weights: &weights(&slice.episodes) };
-    let evaluation = objective.evaluate(&slice.feedback, scores).map_err(|source| TrainError::Objective {
+    evaluate_scores(loss, slice, scores, step)
+}
+
+/// Evaluates the loss of one slice by its numbers.
+pub(crate) fn evaluate_scores<M: Mdp, F: Feedback>(
+    loss: Loss<'_, M, F>,
+    slice: &Slice<M, F>,
+    scores: Scores<'_>,
+    step: usize,
+) -> Result<(Evaluation, Measures), TrainError> {
+    let evaluation = loss.objective.evaluate(&slice.feedback, scores).map_err(|source| TrainError::Objective {
         step,
         examples: slice.examples.clone(),
         source,
@@ -198,10 +258,10 @@ fn coupled<M: Mdp, L: Learner<M>, F: Feedback>(
     reference: &mut Reference<'_, M>,
     loss: Loss<'_, M, F>,
     slices: &[Slice<M, F>],
-    step: usize,
+    at: StepAt,
     learned: &mut Learned,
 ) -> Result<Vec<Channels>, TrainError> {
-    let objective = loss.objective;
+    let (objective, step) = (loss.objective, at.step);
     let mut policy = Channels::default();
     let mut weigh = Steps::default();
     let mut references = objective.needs().reference.then(Steps::default);
@@ -212,7 +272,7 @@ fn coupled<M: Mdp, L: Learner<M>, F: Feedback>(
         append(&mut policy, &channels);
         let own_weights = weights(&slice.episodes);
         own_weights.rows().for_each(|row| weigh.push(row));
-        let numbers = if references.is_some() { Some(reference.numbers(mdp, slice, step)?) } else { None };
+        let numbers = at.reference_numbers(mdp, learner, reference, objective, slice)?;
         let scores = Scores { policy: &channels, reference: numbers.as_ref(), weights: &own_weights };
         learned.measures.join((loss.measure)(slice, scores));
         add_entropy(&mut learned.measures, &channels);
@@ -223,8 +283,9 @@ fn coupled<M: Mdp, L: Learner<M>, F: Feedback>(
         ends.push(policy.log_probs.len());
     }
     let scores = Scores { policy: &policy, reference: references.as_ref(), weights: &weigh };
-    let evaluation =
-        objective.evaluate(&feedback, scores).map_err(|source| TrainError::Objective { step, examples, source })?;
+    let failed = |source| TrainError::Objective { step, examples: examples.clone(), source };
+    let evaluation = objective.evaluate(&feedback, scores).map_err(failed)?;
+    advance(objective, &feedback, scores, (step, &examples))?;
     learned.add(&evaluation, 1.0);
     Ok(ends
         .windows(2)
@@ -250,6 +311,7 @@ pub(crate) fn append(all: &mut Channels, more: &Channels) {
         (&mut all.entropy, &more.entropy),
         (&mut all.mean_logit, &more.mean_logit),
         (&mut all.is_likeliest, &more.is_likeliest),
+        (&mut all.collision, &more.collision),
     ] {
         if let Some(from) = from {
             let to = to.get_or_insert_with(Steps::default);

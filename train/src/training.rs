@@ -120,13 +120,31 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
         evaluate(self.mdp, policy, &mut reference, self.objective, data, hooks, look)
     }
 
-    /// Has the learner provide the channels that the objective needs.
+    /// Has the learner provide what the objective and the settings need.
     pub(crate) fn prepare<L: Learner<M>>(&self, policy: &mut L) -> Result<(), TrainError> {
         if self.objective.needs().divergence {
             let failed = |source| TrainError::Policy { step: 0, source };
             policy.provide_divergence(self.reference).map_err(failed)?;
         }
+        let failed = |source| TrainError::Policy { step: 0, source };
+        if self.objective.needs().collision {
+            policy.provide_collision().map_err(failed)?;
+        }
+        if let Some(decay) = self.settings.reference_ema {
+            policy.follow(decay).map_err(failed)?;
+        }
         Ok(())
+    }
+
+    /// Opens a file for the events after `step` steps; the first of a run has its hyperparameters.
+    pub(crate) fn events(&self, folder: &RunFolder, step: usize) -> Result<EventFile, TrainError> {
+        let mut events = EventFile::create(&folder.join("tensorboard"), begins_at(step))?;
+        if step == 0 && !self.hyperparameters.is_empty() {
+            let evaluated = ["eval/loss", "eval/rewards/accuracies", "train/loss"];
+            let metrics = if self.held_out.is_some() { &evaluated[..] } else { &evaluated[2..] };
+            events.hyperparameters(&self.hyperparameters, metrics)?;
+        }
+        Ok(events)
     }
 
     /// The key that was set, or the fingerprints of reference and data.
@@ -215,8 +233,7 @@ impl<M: Mdp, L: Learner<M>, S: Source<Mdp = M>> TrainingSteps<'_, M, L, S> {
     fn take(&mut self) -> Result<Learned, TrainError> {
         let Training { mdp, data, objective, .. } = *self.training;
         let slices = batch(data, &self.settings, self.step)?;
-        let max_gradient_norm = self.settings.max_gradient_norm;
-        let at = StepAt { step: self.step, rate: self.schedule.at(self.step), max_gradient_norm };
+        let at = StepAt::of(&self.settings, self.step, self.schedule);
         let measure = |slice: &Slice<M, S::Feedback>, scores: Scores<'_>| data.measure(slice, scores);
         let loss = Loss { objective, measure: &measure };
         let mut learned = learn(mdp, self.policy, &mut self.reference, loss, &slices, at)?;

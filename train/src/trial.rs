@@ -3,11 +3,13 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use mdp::Mdp;
+use mdp::{Mdp, weights};
+use objectives::Scores;
 use policies::Learner;
 
 use crate::evaluate::read;
-use crate::step::{Loss, Reference, Slice, evaluate_slice};
+use crate::safeguard::guard;
+use crate::step::{Loss, Reference, Slice, StepAt, evaluate_scores};
 use crate::training::{batch, slices};
 use crate::{ReferenceCache, Source, TrainError, Training};
 
@@ -53,7 +55,13 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
         let mut reference = Reference { policy: self.reference, cache: ReferenceCache::default() };
         let loss = Loss { objective: self.objective, measure: &|slice, scores| self.data.measure(slice, scores) };
         let (numbers, tape) = policy.forward(self.mdp, &slice.episodes).map_err(failed)?;
-        let (evaluation, _) = evaluate_slice(self.mdp, &mut reference, loss, slice, &numbers, 0)?;
+        let at = StepAt::of(&self.settings, 0, self.settings.schedule(self.data.len()));
+        let other = at.reference_numbers(self.mdp, policy, &mut reference, self.objective, slice)?;
+        let scores = Scores { policy: &numbers, reference: other.as_ref(), weights: &weights(&slice.episodes) };
+        let (mut evaluation, _) = evaluate_scores(loss, slice, scores, 0)?;
+        if let Some(share) = at.safeguard {
+            guard(policy, &tape, slice, &mut evaluation.slopes, (share, 0))?;
+        }
         policy.backward(tape, &evaluation.slopes).map_err(failed)?;
         let seconds = begun.elapsed().as_secs_f64();
         let mut parameters = 0;

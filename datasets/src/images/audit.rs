@@ -19,8 +19,12 @@ pub(super) struct ImageFacts {
 pub struct ImageAudit {
     /// Records used with a better and a worse image.
     pub pairs: u64,
+    /// Records used with a ranked list of more images.
+    pub lists: u64,
     /// Records used with one image.
     pub captioned: u64,
+    /// Those of them whose image is not liked.
+    pub disliked: u64,
     /// Records skipped because they or their images are broken.
     pub skipped: Skipped,
     /// Records omitted because the images are tied.
@@ -73,7 +77,7 @@ impl ImageAudit {
 
     /// Number of records used.
     pub fn examples(&self) -> u64 {
-        self.pairs + self.captioned
+        self.pairs + self.lists + self.captioned
     }
 
     /// The non-zero counts worth attention, each with an explanation.
@@ -98,7 +102,9 @@ impl ImageAudit {
 
 impl fmt::Display for ImageAudit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kinds = [(self.pairs, "pairs"), (self.captioned, "captioned pictures")];
+        let liked = self.captioned - self.disliked;
+        let single = if self.disliked > 0 { (liked, "liked pictures") } else { (liked, "captioned pictures") };
+        let kinds = [(self.pairs, "pairs"), (self.lists, "ranked lists"), single, (self.disliked, "disliked pictures")];
         let kinds: Vec<String> =
             kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}")).collect();
         writeln!(f, "{} examples: {}", self.examples(), kinds.join(", "))?;

@@ -88,6 +88,9 @@ struct Entry {
     caption: PromptHash,
     /// The example's index in the whole data set.
     number: usize,
+    n_images: usize,
+    /// Whether a single image is liked.
+    is_liked: bool,
 }
 
 /// Reads a file or a folder of shards; decodes every image once to check it.
@@ -160,7 +163,8 @@ impl ImageDataset {
                 }
                 builder.audit.add_size((size, size));
             }
-            builder.push(&caption, &raw_pictures::raw(&best), worst.as_ref().map(raw_pictures::raw).as_deref())?;
+            let (best, worst) = (raw_pictures::raw(&best), worst.as_ref().map(raw_pictures::raw));
+            builder.push(&caption, &std::iter::once(&*best).chain(worst.as_deref()).collect::<Vec<_>>(), true)?;
         }
         builder.finish(Path::new(name))
     }
@@ -215,6 +219,22 @@ impl ImageDataset {
         Ok(ImagePair { index: entry.number, caption, chosen, rejected })
     }
 
+    /// The caption of the example at a position, its images, best first, and whether a single image is liked.
+    ///
+    /// # Errors
+    /// The index is out of range, or the temporary file can't be read.
+    pub fn judged(&self, index: usize) -> Result<(String, Vec<Pixels>, bool), DatasetError> {
+        let (entry, caption, pictures) = self.parts(index)?;
+        let pixels = pictures.iter().enumerate().map(|(side, bytes)| self.pixels(entry, side, bytes));
+        Ok((caption, pixels.collect::<Result<_, _>>()?, entry.is_liked))
+    }
+
+    /// Whether every example is a pair, or every one an image to imitate: no list, and no image that is liked or not.
+    pub fn is_plain(&self) -> bool {
+        let n = if self.settings.kind == ImageKind::Captioned { 1 } else { 2 };
+        self.entries.iter().all(|entry| entry.n_images == n)
+    }
+
     /// The image to imitate at a position: the only one, or the better one.
     ///
     /// # Errors
@@ -235,6 +255,9 @@ impl ImageDataset {
         hasher.update(self.fingerprint.as_bytes());
         for entry in entries.iter() {
             hasher.update(&entry.offset.to_le_bytes());
+            if !entry.is_liked {
+                hasher.update(b"disliked");
+            }
         }
         Ok(Self { entries, fingerprint: hasher.finalize(), ..self.clone() })
     }
@@ -323,7 +346,7 @@ impl Builder {
                 let (is_transparent, is_turned) = (found.is_transparent, found.is_turned);
                 Ok(ImageFacts { size: found.size(), is_transparent, is_turned })
             };
-            std::iter::once(&images.best).chain(&images.worst).map(original).collect()
+            images.images.iter().map(original).collect()
         };
         let found: Vec<Result<Vec<_>, DatasetError>> = chunk.par_iter().map(read).collect();
         for (images, found) in chunk.drain(..).zip(found) {
@@ -332,8 +355,8 @@ impl Builder {
                     for picture in &pictures {
                         self.audit.add_original(picture, preparation);
                     }
-                    let worst = images.worst.as_ref().map(|worst| &worst.bytes[..]);
-                    self.push(&images.caption, &images.best.bytes, worst)?;
+                    let bytes: Vec<&[u8]> = images.images.iter().map(|image| &image.bytes[..]).collect();
+                    self.push(&images.caption, &bytes, images.is_liked)?;
                 }
                 Err(error) => self.audit.skipped.admit(on_bad, error)?,
             }
@@ -341,13 +364,16 @@ impl Builder {
         Ok(())
     }
 
-    fn push(&mut self, caption: &str, best: &[u8], worst: Option<&[u8]>) -> Result<(), DatasetError> {
-        let parts: Vec<&[u8]> = [caption.as_bytes(), best].into_iter().chain(worst).collect();
-        let (number, hash) = (self.entries.len(), PromptHash::of_plain(caption));
-        self.entries.push(Entry { offset: self.writer.push_parts(&parts)?, caption: hash, number });
-        self.audit.pairs += u64::from(worst.is_some());
-        self.audit.captioned += u64::from(worst.is_none());
-        self.audit.identical_pairs += u64::from(worst == Some(best));
+    fn push(&mut self, caption: &str, images: &[&[u8]], is_liked: bool) -> Result<(), DatasetError> {
+        let parts: Vec<&[u8]> = std::iter::once(caption.as_bytes()).chain(images.iter().copied()).collect();
+        let (number, hash, n_images) = (self.entries.len(), PromptHash::of_plain(caption), images.len());
+        let offset = self.writer.push_parts(&parts)?;
+        self.entries.push(Entry { offset, caption: hash, number, n_images, is_liked });
+        self.audit.pairs += u64::from(n_images == 2);
+        self.audit.lists += u64::from(n_images > 2);
+        self.audit.captioned += u64::from(n_images == 1);
+        self.audit.disliked += u64::from(n_images == 1 && !is_liked);
+        self.audit.identical_pairs += u64::from(n_images == 2 && images[0] == images[1]);
         self.audit.empty_captions += u64::from(caption.trim().is_empty());
         Ok(())
     }
@@ -364,6 +390,9 @@ impl Builder {
         let mut hasher = blake3::Hasher::new();
         hasher.update(content.as_bytes()).update(&(self.settings.size as u64).to_le_bytes());
         hasher.update(format!("{:?} {:?}", self.settings.flip, self.settings.preparation).as_bytes());
+        for entry in self.entries.iter().filter(|entry| !entry.is_liked) {
+            hasher.update(&(entry.number as u64).to_le_bytes());
+        }
         let (name, settings) = (Arc::from(path), self.settings);
         let (spool, entries, audit) = (Arc::new(spool), self.entries.into(), Arc::new(self.audit));
         Ok(ImageDataset { name, settings, spool, entries, audit, fingerprint: hasher.finalize() })

@@ -54,7 +54,11 @@ pub fn picture_kind(path: &Path) -> Result<Option<ImageKind>, DatasetError> {
     let (_, cells) = row?;
     let is = |name: &str| cells.iter().any(|(found, cell)| found == name && is_picture(cell));
     let has = |name: &str| cells.iter().any(|(found, _)| found == name);
-    if is("chosen") && is("rejected") || has("jpg_0") || has("chosen_file_name") && has("rejected_file_name") {
+    if has("images")
+        || is("chosen") && is("rejected")
+        || has("jpg_0")
+        || has("chosen_file_name") && has("rejected_file_name")
+    {
         return Ok(Some(ImageKind::Pairs));
     }
     let is_captioned = is("chosen") || ["image", "file_name", "chosen_file_name"].into_iter().any(has);

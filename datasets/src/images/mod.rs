@@ -7,7 +7,7 @@
 //! JSON lines (`.gz` or not) or Parquet:
 //! * Pick-a-Pic: `caption`, `jpg_0`, `jpg_1`, `label_0` (1: the first image is better, 0: the second, 0.5: a tie, skipped
 //!   and counted); rows without a label or an image's bytes are skipped and counted;
-//! * `prompt` or `caption`, with `chosen` and `rejected`, or with `image`.
+//! * `prompt` or `caption`, with `chosen` and `rejected`, with `images` (a ranked list), with `image`, or with `image` and `label`.
 //!
 //! An image is a path relative to the file's folder, or bytes, or a group of `bytes` and `path`, in PNG, JPEG or WebP
 //! (the first frame of an animation). By default it is rotated by its EXIF orientation, composited on white, resized
@@ -21,6 +21,8 @@ pub(crate) mod decode;
 mod detect;
 #[cfg(test)]
 mod golden_tests;
+#[cfg(test)]
+mod judged_tests;
 mod kind;
 pub mod latents;
 mod pixels;

@@ -4,7 +4,9 @@
 //! * Pick-a-Pic: `caption`, `jpg_0`, `jpg_1`, `label_0` (1: the first is better, 0: the second, 0.5: a tie), and
 //!   optionally `has_label`;
 //! * `prompt`, `caption` or `text`, and `chosen` and `rejected`, or `image`; instead of `image` an imagefolder's `file_name`,
-//!   and `chosen_file_name` and `rejected_file_name` for the sides.
+//!   and `chosen_file_name` and `rejected_file_name` for the sides;
+//! * the same with `images`, a list of paths, best first or with `ranks` (1 is best) or `scores` (the largest is best);
+//! * the same with `image` and `label` (true, false, 1, 0): one image, liked or not.
 //!
 //! An image is a path relative to the file's folder, bytes, or a group of `bytes` and `path`.
 
@@ -42,18 +44,19 @@ pub(super) struct Encoded {
     pub(super) bytes: Vec<u8>,
 }
 
-/// A caption with one image, or with a better and a worse one.
+/// A caption with images, best first.
 pub(super) struct RawImages {
     pub(super) origin: Origin,
     pub(super) caption: String,
-    pub(super) best: Encoded,
-    pub(super) worst: Option<Encoded>,
+    pub(super) images: Vec<Encoded>,
+    /// Whether a single image is liked.
+    pub(super) is_liked: bool,
 }
 
 impl RawImages {
     /// Size of its images, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.best.bytes.len() + self.worst.as_ref().map_or(0, |worst| worst.bytes.len())
+        self.images.iter().map(|image| image.bytes.len()).sum()
     }
 }
 
@@ -80,18 +83,79 @@ impl Columns<'_> {
         if self.cells.iter().any(|(name, _)| name == "jpg_0" || name == "jpg_1") {
             return self.parse_pick_a_pic(kind);
         }
-        if !["chosen", "rejected", "image"].iter().any(|name| self.get(name).is_some()) {
-            let known = "prompt, caption or text with chosen and rejected, or with image or file_name; caption, jpg_0, jpg_1, label_0";
+        if !["chosen", "rejected", "image", "images"].iter().any(|name| self.get(name).is_some()) {
+            let known = "prompt, caption or text with chosen and rejected, with images, or with image or file_name; caption, jpg_0, \
+                         jpg_1, label_0";
             let (origin, found) = (self.origin.clone(), self.names());
             return Err(DatasetError::UnknownFormat { origin, found, known: known.to_owned() });
         }
-        let best = match kind {
-            ImageKind::Captioned if self.get("image").is_some() => "image",
-            ImageKind::Captioned | ImageKind::Pairs => "chosen",
+        let caption = self.caption()?;
+        if self.get("images").is_some() && self.get("chosen").is_none() {
+            return self.ranked(caption, kind);
+        }
+        let is_single = self.get("image").is_some();
+        match kind {
+            ImageKind::Captioned => {
+                let image = self.picture(if is_single { "image" } else { "chosen" })?;
+                Ok(self.images(caption, vec![image], true))
+            }
+            ImageKind::Judged if is_single && self.get("chosen").is_none() => {
+                let Some(is_liked) = self.label()? else { return Ok(RawRow::Unlabelled) };
+                Ok(self.images(caption, vec![self.picture("image")?], is_liked))
+            }
+            ImageKind::Pairs | ImageKind::Judged => {
+                Ok(self.images(caption, vec![self.picture("chosen")?, self.picture("rejected")?], true))
+            }
+        }
+    }
+
+    /// Whether a single image is liked; `None` without a label.
+    fn label(&self) -> Result<Option<bool>, DatasetError> {
+        let wrong = || self.wrong("label", "true, false, 1 or 0");
+        match self.get("label") {
+            None => Ok(None),
+            Some(Cell::Json(Value::Bool(is_liked))) => Ok(Some(*is_liked)),
+            Some(Cell::Json(value)) => match value.as_f64() {
+                Some(1.0) => Ok(Some(true)),
+                Some(0.0) => Ok(Some(false)),
+                Some(_) | None => Err(wrong()),
+            },
+            Some(Cell::Bytes(_) | Cell::Group(_)) => Err(wrong()),
+        }
+    }
+
+    /// A list of images; two with the same rank are tied.
+    fn ranked(&self, caption: String, kind: ImageKind) -> Result<RawRow, DatasetError> {
+        let wrong = || self.wrong("images", "a list of two or more paths");
+        let Some(Cell::Json(Value::Array(paths))) = self.get("images") else { return Err(wrong()) };
+        if paths.len() < 2 {
+            return Err(wrong());
+        }
+        let images =
+            paths.iter().map(|path| self.file(path.as_str().ok_or_else(wrong)?)).collect::<Result<Vec<_>, _>>()?;
+        let keys = match (self.numbers("ranks", images.len())?, self.numbers("scores", images.len())?) {
+            (Some(ranks), _) => ranks,
+            (None, Some(scores)) => scores.iter().map(|score| -score).collect(),
+            (None, None) => (0..images.len()).map(|place| place as f64).collect(),
         };
-        let (caption, best) = (self.caption()?, self.picture(best)?);
-        let worst = if kind == ImageKind::Pairs { Some(self.picture("rejected")?) } else { None };
-        Ok(self.images(caption, best, worst))
+        let mut ordered: Vec<(f64, Encoded)> = keys.into_iter().zip(images).collect();
+        ordered.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        if kind != ImageKind::Captioned && ordered.windows(2).any(|two| two[0].0 == two[1].0) {
+            return Ok(RawRow::Tied);
+        }
+        let n = if kind == ImageKind::Captioned { 1 } else { ordered.len() };
+        Ok(self.images(caption, ordered.into_iter().take(n).map(|(_, image)| image).collect(), true))
+    }
+
+    /// A column of so many numbers, if it is there.
+    fn numbers(&self, name: &str, n: usize) -> Result<Option<Vec<f64>>, DatasetError> {
+        let Some(cell) = self.get(name) else { return Ok(None) };
+        let numbers = match cell {
+            Cell::Json(Value::Array(values)) => values.iter().map(Value::as_f64).collect::<Option<Vec<f64>>>(),
+            Cell::Json(_) | Cell::Bytes(_) | Cell::Group(_) => None,
+        };
+        let numbers = numbers.filter(|numbers| numbers.len() == n && numbers.iter().all(|number| number.is_finite()));
+        numbers.map(Some).ok_or_else(|| self.wrong(name, "a number for each of `images`"))
     }
 
     fn parse_pick_a_pic(&self, kind: ImageKind) -> Result<RawRow, DatasetError> {
@@ -108,17 +172,16 @@ impl Columns<'_> {
             Some(0.5) => return Ok(RawRow::Tied),
             _ => return Err(self.wrong("label_0", "1, 0 or 0.5")),
         };
-        let wanted = if kind == ImageKind::Pairs { &[best, worst][..] } else { &[best][..] };
+        let wanted = if kind == ImageKind::Captioned { &[best][..] } else { &[best, worst][..] };
         if wanted.iter().any(|name| self.is_without_bytes(name)) {
             return Ok(RawRow::Missing);
         }
-        let (caption, best) = (self.caption()?, self.picture(best)?);
-        let worst = if kind == ImageKind::Pairs { Some(self.picture(worst)?) } else { None };
-        Ok(self.images(caption, best, worst))
+        let images = wanted.iter().map(|name| self.picture(name)).collect::<Result<_, _>>()?;
+        Ok(self.images(self.caption()?, images, true))
     }
 
-    fn images(&self, caption: String, best: Encoded, worst: Option<Encoded>) -> RawRow {
-        RawRow::Images(Box::new(RawImages { origin: self.origin.clone(), caption, best, worst }))
+    fn images(&self, caption: String, images: Vec<Encoded>, is_liked: bool) -> RawRow {
+        RawRow::Images(Box::new(RawImages { origin: self.origin.clone(), caption, images, is_liked }))
     }
 
     /// A non-empty column.

@@ -20,7 +20,7 @@ fn skip() -> ReadOptions {
     ReadOptions { on_bad: OnBad::Skip, ..ReadOptions::default() }
 }
 
-fn settings(kind: ImageKind) -> ImageSettings {
+pub(super) fn settings(kind: ImageKind) -> ImageSettings {
     ImageSettings { kind, size: 8, preparation: Preparation::default(), flip: None }
 }
 
@@ -33,7 +33,7 @@ fn picture(red: u8, width: u32, height: u32) -> Vec<u8> {
 }
 
 /// `lines` as `data.jsonl` in a folder with the pictures `0.png` to `9.png`, whose red is ten times their number.
-fn folder(lines: &[Value]) -> tempfile::TempDir {
+pub(super) fn folder(lines: &[Value]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("images")).unwrap();
     for red in 0..10 {
@@ -44,11 +44,11 @@ fn folder(lines: &[Value]) -> tempfile::TempDir {
     folder
 }
 
-fn line(caption: &str, chosen: u8, rejected: u8) -> Value {
+pub(super) fn line(caption: &str, chosen: u8, rejected: u8) -> Value {
     json!({"prompt": caption, "chosen": format!("images/{chosen}.png"), "rejected": format!("images/{rejected}.png")})
 }
 
-fn red(pixels: &Pixels) -> u8 {
+pub(super) fn red(pixels: &Pixels) -> u8 {
     pixels.to_rgb8().as_raw()[0]
 }
 

@@ -20,8 +20,8 @@ const CAPPED: usize = 1 << 14;
 /// Terms that are summed in the kernel's own precision before they go to `f64`.
 const BLOCK: usize = 512;
 
-/// Numbers per row: log-probability, divergence, entropy, mean logit, whether the target is the argmax.
-pub(crate) const COLUMNS: usize = 5;
+/// Numbers per row: log-probability, divergence, entropy, mean logit, whether the target is the argmax, collision.
+pub(crate) const COLUMNS: usize = 6;
 
 /// One model's operands of the logits: hidden states of the scored rows `[n, width]`, vocabulary matrix `[V, width]`.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +39,10 @@ pub(crate) struct Scoring<'a, T> {
     pub(crate) reference: Option<LogitOperands<'a, T>>,
     pub(crate) targets: &'a [u32],
     pub(crate) vocabulary: usize,
-    /// Whether the diagnostics, the columns from the entropy on, are computed.
+    /// Whether the diagnostics are computed: entropy, mean logit, argmax.
     pub(crate) diagnostics: bool,
+    /// Whether the collision is computed.
+    pub(crate) collision: bool,
 }
 
 /// Log-sum-exp of each row, for the backward pass.
@@ -60,11 +62,18 @@ struct Running {
     target: f64,
     /// Sum of x.
     sum: f64,
+    /// Sum of `e^(2 (x - max))`.
+    squares: f64,
 }
 
 impl Running {
-    const START: Self =
-        Self { policy: [f64::NEG_INFINITY, 0., 0.], reference: [f64::NEG_INFINITY, 0., 0.], target: f64::NAN, sum: 0. };
+    const START: Self = Self {
+        policy: [f64::NEG_INFINITY, 0., 0.],
+        reference: [f64::NEG_INFINITY, 0., 0.],
+        target: f64::NAN,
+        sum: 0.,
+        squares: 0.,
+    };
 
     fn normaliser(sums: [f64; 3]) -> f64 {
         sums[0] + sums[1].ln()
@@ -121,8 +130,8 @@ impl<T: Real> Scoring<'_, T> {
         }
     }
 
-    /// `[n, COLUMNS]`: log-probability, KL(reference || policy), entropy, mean logit, 1 if the target is the argmax;
-    /// and the normalisers for the backward pass.
+    /// `[n, COLUMNS]`: log-probability, KL(reference || policy), entropy, mean logit, 1 if the target is the argmax, and the
+    /// logarithm of the sum of squared probabilities; and the normalisers for the backward pass.
     pub(crate) fn forward(&self) -> (Vec<T>, Normalisers) {
         let mut running = vec![Running::START; self.targets.len()];
         self.for_tiles(|start, policy, reference, width| {
@@ -134,33 +143,43 @@ impl<T: Real> Scoring<'_, T> {
                 }
                 simd(
                     #[inline(always)]
-                    || {
-                        accumulate(
-                            &mut running.policy,
-                            x,
-                            x,
-                            self.diagnostics,
-                            #[inline(always)]
-                            |x, _| x,
-                        );
-                        if self.diagnostics {
-                            running.sum += total(x);
-                        }
-                        if let Some(y) = y {
-                            accumulate(
-                                &mut running.reference,
-                                y,
-                                x,
-                                true,
-                                #[inline(always)]
-                                |y, x| y - x,
-                            );
-                        }
-                    },
+                    || self.add(running, x, y),
                 );
             });
         });
         self.finish(&running)
+    }
+
+    /// Adds a tile of a row's logits, and of the reference's.
+    #[inline(always)]
+    fn add(&self, running: &mut Running, x: &[T], y: Option<&[T]>) {
+        let before = running.policy[0];
+        accumulate(
+            &mut running.policy,
+            x,
+            x,
+            self.diagnostics,
+            #[inline(always)]
+            |x, _| x,
+        );
+        if self.diagnostics {
+            running.sum += total(x);
+        }
+        if self.collision {
+            let largest = running.policy[0];
+            let kept = if largest == before { 1. } else { (before - largest).exp() };
+            running.squares = running.squares * kept * kept + squares(x, T::of(largest));
+        }
+        if let Some(y) = y {
+            accumulate(
+                &mut running.reference,
+                y,
+                x,
+                true,
+                #[inline(always)]
+                |y, x| y - x,
+            );
+        }
     }
 
     fn finish(&self, running: &[Running]) -> (Vec<T>, Normalisers) {
@@ -175,7 +194,10 @@ impl<T: Real> Scoring<'_, T> {
                 normalisers.reference.push(reference);
             }
             let diagnostics = if self.diagnostics { self.diagnostics_of(row, policy) } else { [0.; 3] };
-            columns.extend([row.target - policy, divergence].into_iter().chain(diagnostics).map(T::of));
+            // The logarithm of the sum of squared probabilities.
+            let collision = if self.collision { row.squares.ln() - 2. * row.policy[1].ln() } else { 0. };
+            let numbers = [row.target - policy, divergence].into_iter().chain(diagnostics).chain([collision]);
+            columns.extend(numbers.map(T::of));
             normalisers.policy.push(policy);
         }
         (columns, normalisers)
@@ -258,6 +280,23 @@ fn accumulate<T: Real>(sums: &mut [f64; 3], x: &[T], y: &[T], wants_mean: bool, 
             .wide();
         }
     }
+}
+
+/// The sum of `e^(2 (x - largest))` of a tile.
+#[inline(always)]
+fn squares<T: Real>(x: &[T], largest: T) -> f64 {
+    let block = |x: &[T]| {
+        sum_of(
+            x,
+            #[inline(always)]
+            |x| {
+                let share = (x - largest).exponential();
+                share * share
+            },
+        )
+        .wide()
+    };
+    x.chunks(BLOCK).map(block).sum()
 }
 
 /// The sum of a tile.

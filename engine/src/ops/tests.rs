@@ -222,6 +222,7 @@ fn token_log_probabilities() {
             targets: &targets,
             reference: with_reference.then(|| &others[usize::from(dtype == DType::F64)]).map(|(h, m)| (h, m)),
             diagnostics,
+            collision: diagnostics,
         };
         // Diagnostic columns, from the entropy on, have no gradient.
         let read = |x: Tensor| if diagnostics { x.narrow(1, 0, 2) } else { Ok(x) };
@@ -248,10 +249,11 @@ fn log_probabilities_stay_finite_and_exact_at_large_logits() {
         reference: Some((&hidden, &matrix)),
         forms: [LogitForm::PLAIN; 2],
         diagnostics: true,
+        collision: true,
     };
     let matrix = Var::from_tensor(&matrix).unwrap();
     let result = super::vocabulary_log_prob(&hidden, &matrix, query).unwrap();
-    assert_eq!(result.to_vec2::<f32>().unwrap(), [[-1000., 0., 0., 500., 0.], [0., 0., 0., 500., 1.]]);
+    assert_eq!(result.to_vec2::<f32>().unwrap(), [[-1000., 0., 0., 500., 0., 0.], [0., 0., 0., 500., 1., 0.]]);
     let gradients = result.sum_all().unwrap().backward().unwrap();
     assert_eq!(gradients.get(&matrix).unwrap().to_vec2::<f32>().unwrap(), [[1.], [-1.]]);
 }
@@ -281,6 +283,7 @@ fn bad_numbers_and_bad_shapes_show() {
         reference: None,
         forms: [LogitForm::PLAIN; 2],
         diagnostics: false,
+        collision: false,
     };
     let result = super::vocabulary_log_prob(&hidden, &matrix, query(&[0, 1], &[1, 1])).unwrap();
     let result = result.to_vec2::<f32>().unwrap();

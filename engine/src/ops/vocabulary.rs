@@ -18,8 +18,10 @@ pub struct VocabularyQuery<'a> {
     pub reference: Option<(&'a Tensor, &'a Tensor)>,
     /// The forms of the policy's and of the reference's logits.
     pub forms: [LogitForm; 2],
-    /// Whether to compute the diagnostics, which have no gradient: the columns from the entropy on.
+    /// Whether to compute the diagnostics, which have no gradient: entropy, mean logit, argmax.
     pub diagnostics: bool,
+    /// Whether to compute the collision, which has no gradient.
+    pub collision: bool,
 }
 
 impl VocabularyQuery<'_> {
@@ -60,8 +62,9 @@ pub const VOCABULARY_NUMBERS: usize = COLUMNS;
 ///
 /// `hidden` `[T, width]`, `matrix` `[V, width]`, result `[N, VOCABULARY_NUMBERS]` for N targets: log-probability,
 /// KL(reference || policy) over the whole vocabulary (0 without a reference), and, with diagnostics (else 0), the
-/// entropy, the mean of the V logits, and 1 if the target is the argmax. The first two columns are differentiable, with
-/// gradients for `hidden` and `matrix`.
+/// entropy, the mean of the V logits, and 1 if the target is the argmax; last, where it is asked for (else 0), the collision,
+/// the logarithm of the sum of squared probabilities. The first two columns are differentiable, with gradients for `hidden`
+/// and `matrix`.
 ///
 /// # Errors
 ///
@@ -86,8 +89,8 @@ fn apply<T: Real>(hidden: &Tensor, matrix: &Tensor, query: VocabularyQuery<'_>) 
         None => None,
     };
     let (rows, targets) = (query.rows.to_vec(), query.targets.to_vec());
-    let (form, diagnostics) = (query.forms[0], query.diagnostics);
-    let op = LogProb { rows, targets, reference, form, diagnostics, normalisers: Saved::new() };
+    let (form, diagnostics, collision) = (query.forms[0], query.diagnostics, query.collision);
+    let op = LogProb { rows, targets, reference, form, diagnostics, collision, normalisers: Saved::new() };
     binary::<T, _, _>(op, hidden, matrix)
 }
 
@@ -105,6 +108,7 @@ struct LogProb<T> {
     reference: Option<Reference<T>>,
     form: LogitForm,
     diagnostics: bool,
+    collision: bool,
     normalisers: Saved<Normalisers>,
 }
 
@@ -118,7 +122,8 @@ impl<T: Real> LogProb<T> {
             LogitOperands { hidden: &scored[..], matrix, width: *width, form: *form }
         });
         let vocabulary = policy.matrix.len() / policy.width.max(1);
-        Ok(action(Scoring { policy, reference, targets: &self.targets, vocabulary, diagnostics: self.diagnostics }))
+        let (diagnostics, collision) = (self.diagnostics, self.collision);
+        Ok(action(Scoring { policy, reference, targets: &self.targets, vocabulary, diagnostics, collision }))
     }
 }
 

@@ -55,6 +55,7 @@ impl CausalLm {
             reference: reference.as_ref().map(|(hidden, matrix)| (hidden, matrix)),
             forms: self.logit_forms(),
             diagnostics: self.with_diagnostics,
+            collision: self.with_collision,
         };
         let numbers = self.decoder.numbers(&hidden, query, pass)?;
         Ok(self.channels(&packing, &host_rows(&numbers)?))
@@ -84,6 +85,7 @@ impl CausalLm {
             reference: reference.as_ref().map(|(hidden, matrix)| (hidden, matrix)),
             forms: self.logit_forms(),
             diagnostics: self.with_diagnostics,
+            collision: self.with_collision,
         };
         let numbers = tape.run_kept(|x| self.decoder.numbers(&self.decoder.last_norm(x, pass)?, query, pass))?;
         let channels = self.channels(&packing, &host_rows(numbers)?);
@@ -134,6 +136,7 @@ impl CausalLm {
             entropy: self.with_diagnostics.then(|| column(2)),
             mean_logit: self.with_diagnostics.then(|| column(3)),
             is_likeliest: self.with_diagnostics.then(|| column(4)),
+            collision: self.with_collision.then(|| column(5)),
         }
     }
 }
@@ -161,6 +164,7 @@ fn check_finite(channels: &Channels, first_episode: usize) -> Result<(), ModelEr
         ("the divergence", channels.divergence.as_ref()),
         ("the entropy", channels.entropy.as_ref()),
         ("the mean logit", channels.mean_logit.as_ref()),
+        ("the collision log-probability", channels.collision.as_ref()),
     ];
     for (what, steps) in named.into_iter().filter_map(|(what, steps)| Some((what, steps?))) {
         for (row, values) in steps.rows().enumerate() {
@@ -180,6 +184,7 @@ fn append(all: &mut Channels, part: &Channels) {
         (&mut all.entropy, &part.entropy),
         (&mut all.mean_logit, &part.mean_logit),
         (&mut all.is_likeliest, &part.is_likeliest),
+        (&mut all.collision, &part.collision),
     ] {
         if let (Some(all), Some(part)) = (all, part) {
             part.rows().for_each(|row| all.push(row));

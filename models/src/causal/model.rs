@@ -30,6 +30,10 @@ pub struct CausalLm {
     /// The reference of the divergence channel.
     pub(super) reference: Option<Arc<CausalLm>>,
     pub(super) with_diagnostics: bool,
+    /// Whether it gives the collision channel.
+    pub(super) with_collision: bool,
+    /// The average of its weights, if it keeps one as a reference.
+    pub(super) follower: Option<Box<CausalLm>>,
     /// The default sampling parameters.
     pub(super) acting: GenerationConfig,
     pub(super) exporter: Option<Arc<dyn Export<CausalConfig>>>,
@@ -60,7 +64,9 @@ impl CausalLm {
     }
 
     fn with_decoder(decoder: TrainedNetwork<Decoder>) -> Self {
-        Self { decoder, reference: None, with_diagnostics: false, acting: GenerationConfig::default(), exporter: None }
+        let (with_diagnostics, with_collision) = (false, false);
+        let (reference, follower, acting, exporter) = (None, None, GenerationConfig::default(), None);
+        Self { decoder, reference, with_diagnostics, with_collision, follower, acting, exporter }
     }
 
     /// Adds the divergence channel: KL(reference || policy) of every decision (Eq. 14 without its -beta).
@@ -135,6 +141,12 @@ impl CausalLm {
         Ok(self.decoder.averaged()?.map(|weights| self.frozen_with(weights)))
     }
 
+    /// Makes the average of the weights anew, if it is kept: after every update.
+    pub(crate) fn refresh_follower(&mut self) -> Result<(), ModelError> {
+        self.follower = self.decoder.following()?.map(|weights| Box::new(self.frozen_with(weights)));
+        Ok(())
+    }
+
     fn frozen_with(&self, weights: Weights) -> Self {
         let decoder = TrainedNetwork::frozen(Decoder::new(self.config().clone(), weights));
         Self { exporter: self.exporter.clone(), ..Self::with_decoder(decoder) }
@@ -146,7 +158,8 @@ impl CausalLm {
     /// # Errors
     /// A reference with another vocabulary.
     pub fn diagnosed_against(&self, reference: Arc<Self>) -> Result<Self, ModelError> {
-        self.view().with_diagnostics().with_reference(reference)
+        let with_collision = self.with_collision;
+        Self { with_collision, ..self.view().with_diagnostics() }.with_reference(reference)
     }
 
     /// A view of the same weights without channels.

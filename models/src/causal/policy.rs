@@ -180,6 +180,20 @@ impl Learner<TokenMdp> for CausalLm {
         Ok(self.diverge_from(Arc::new(reference.ok_or(missing)?.view()))?)
     }
 
+    fn provide_collision(&mut self) -> Result<(), PolicyError> {
+        self.with_collision = true;
+        Ok(())
+    }
+
+    fn follow(&mut self, decay: f64) -> Result<(), PolicyError> {
+        self.decoder.follow(decay)?;
+        Ok(self.refresh_follower()?)
+    }
+
+    fn score_following(&self, mdp: &TokenMdp, episodes: &[EpisodeOf<TokenMdp>]) -> Result<Channels, PolicyError> {
+        self.follower.as_ref().ok_or("the model keeps no average of its weights")?.score(mdp, episodes)
+    }
+
     fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError> {
         self.decoder.visit_gradients(visit)
     }
@@ -197,6 +211,8 @@ impl Learner<TokenMdp> for CausalLm {
     }
 
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
-        Ok(self.decoder.update(rate, max_gradient_norm)?)
+        let norm = self.decoder.update(rate, max_gradient_norm)?;
+        self.refresh_follower()?;
+        Ok(norm)
     }
 }

@@ -18,6 +18,8 @@ pub struct DenoiserTape {
     /// `None` if no decision needs a prediction.
     tape: Option<Tape<'static>>,
     decisions: Decisions,
+    /// The network's output.
+    prediction: Option<Tensor>,
 }
 
 impl Denoiser {
@@ -47,19 +49,23 @@ impl Denoiser {
         let recompute = self.unet.recompute()?;
         let decisions = Decisions::of_episodes(mdp, episodes, self.prediction, &self.acting)?;
         if decisions.terms.is_empty() {
-            return Ok((channels(&decisions, &[])?, DenoiserTape { tape: None, decisions }));
+            return Ok((channels(&decisions, &[])?, DenoiserTape { tape: None, decisions, prediction: None }));
         }
         let (queries, n) = Self::queries(&decisions.terms);
         let batch = Arc::new(network_batch(&queries, self.shape, (self.dtype(), &self.device()))?);
         let mut tape = self.unet.network().run_tape(batch, recompute)?;
-        let errors = tape.run_kept(|prediction| self.errors(prediction, &decisions.terms, n))?;
+        let mut output = None;
+        let errors = tape.run_kept(|prediction| {
+            output = Some(prediction.detach());
+            self.errors(prediction, &decisions.terms, n)
+        })?;
         let errors = host(errors)?;
-        Ok((channels(&decisions, &errors)?, DenoiserTape { tape: Some(tape), decisions }))
+        Ok((channels(&decisions, &errors)?, DenoiserTape { tape: Some(tape), decisions, prediction: output }))
     }
 
     /// Adds the gradient of the sum of slope times number.
     pub(super) fn backward_tape(&mut self, tape: DenoiserTape, slopes: &Channels) -> Result<(), ModelError> {
-        let DenoiserTape { tape, decisions } = tape;
+        let DenoiserTape { tape, decisions, .. } = tape;
         let expected = decisions.steps(|_| 0.0);
         if !slopes.log_probs.same_shape(&expected) || slopes.divergence.is_some() {
             return Err(ModelError::Argument {
@@ -78,6 +84,28 @@ impl Denoiser {
         let output = tape.output();
         let gradient = Tensor::from_vec(of_errors, decisions.terms.len(), output.device())?.to_dtype(output.dtype())?;
         self.unet.backward(tape, &gradient)
+    }
+
+    /// The inner products of d(number)/d(prediction) of pairs of decisions, each given by episode and place. A number is a
+    /// constant less `weight` squared errors, so that is -2 `weight` (prediction - target); 0 for deterministic decisions.
+    pub(super) fn products(&self, tape: &DenoiserTape, pairs: &[[(usize, usize); 2]]) -> Result<Vec<f64>, ModelError> {
+        let (decisions, size) = (&tape.decisions, self.shape.size());
+        let Some(prediction) = &tape.prediction else { return Ok(vec![0.0; pairs.len()]) };
+        let (terms, rows) = (&decisions.terms, self.shape.height * self.shape.width);
+        let flat =
+            self.guided(prediction, terms, terms.len(), rows)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let begins: Vec<usize> =
+            decisions.counts.iter().scan(0, |at, n| Some(std::mem::replace(at, *at + n))).collect();
+        let moved = |(episode, place): (usize, usize)| -> Option<Vec<f64>> {
+            let term = (*decisions.of_decision.get(begins.get(episode)? + place)?)?;
+            let own = flat[term * size..(term + 1) * size].iter().zip(&terms[term].target);
+            Some(own.map(|(p, t)| -2.0 * terms[term].weight * (f64::from(*p) - f64::from(*t))).collect())
+        };
+        let product = |[one, other]: &[(usize, usize); 2]| match (moved(*one), moved(*other)) {
+            (Some(one), Some(other)) => one.iter().zip(&other).map(|(a, b)| a * b).sum(),
+            (None, _) | (_, None) => 0.0,
+        };
+        Ok(pairs.iter().map(product).collect())
     }
 
     /// The queries of decisions: the conditional ones first, then the unconditional ones of guidance; and the number of

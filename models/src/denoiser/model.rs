@@ -82,6 +82,8 @@ pub struct Denoiser {
     pub(super) shape: LatentShape,
     pub(super) acting: SamplerConfig,
     pub(super) exporter: Option<Arc<dyn Export<UNetConfig>>>,
+    /// The average of its weights, if it keeps one as a reference.
+    pub(super) follower: Option<Box<Denoiser>>,
 }
 
 impl Denoiser {
@@ -119,7 +121,7 @@ impl Denoiser {
     }
 
     fn new(unet: TrainedNetwork<UNet>, prediction: Prediction, shape: LatentShape, acting: SamplerConfig) -> Self {
-        Self { unet, prediction, shape, acting, exporter: None }
+        Self { unet, prediction, shape, acting, exporter: None, follower: None }
     }
 
     /// Loads adapters of an earlier training run.
@@ -147,6 +149,13 @@ impl Denoiser {
     pub fn averaged(&self) -> Result<Option<Self>, ModelError> {
         let unet = |weights| UNet::new(self.unet.config.clone(), weights);
         Ok(self.unet.averaged()?.map(|weights| self.frozen_with(unet(weights))))
+    }
+
+    /// Makes the average of the weights anew, if it is kept: after every update.
+    pub(crate) fn refresh_follower(&mut self) -> Result<(), ModelError> {
+        let unet = |weights| UNet::new(self.unet.config.clone(), weights);
+        self.follower = self.unet.following()?.map(|weights| Box::new(self.frozen_with(unet(weights))));
+        Ok(())
     }
 
     /// The frozen base without its adapters: a reference. The two share their tensors, so it takes no extra memory.

@@ -107,6 +107,23 @@ impl Learner<ConditionedMdp> for Denoiser {
         Ok(self.backward_tape(tape, slopes)?)
     }
 
+    fn output_products(&self, tape: &DenoiserTape, pairs: &[[(usize, usize); 2]]) -> Result<Vec<f64>, PolicyError> {
+        Ok(self.products(tape, pairs)?)
+    }
+
+    fn follow(&mut self, decay: f64) -> Result<(), PolicyError> {
+        self.unet.follow(decay)?;
+        Ok(self.refresh_follower()?)
+    }
+
+    fn score_following(
+        &self,
+        mdp: &ConditionedMdp,
+        episodes: &[EpisodeOf<ConditionedMdp>],
+    ) -> Result<Channels, PolicyError> {
+        self.follower.as_ref().ok_or("the denoiser keeps no average of its weights")?.score(mdp, episodes)
+    }
+
     fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError> {
         self.unet.visit_gradients(visit)
     }
@@ -124,6 +141,8 @@ impl Learner<ConditionedMdp> for Denoiser {
     }
 
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
-        Ok(self.unet.update(rate, max_gradient_norm)?)
+        let norm = self.unet.update(rate, max_gradient_norm)?;
+        self.refresh_follower()?;
+        Ok(norm)
     }
 }

@@ -354,3 +354,47 @@ fn what_does_not_fit_is_refused() {
     let error = Denoiser::frozen(config, tensors, Prediction::Epsilon, other, acting(false)).unwrap_err();
     assert!(error.to_string().contains("2 channels in"), "{error}");
 }
+
+/// A number towards an image is minus the squared error, so d(number)/d(prediction) is -2 (prediction - target), and its product
+/// with itself -4 times the number.
+#[test]
+fn what_moves_two_decisions_is_multiplied() {
+    let mdp = problem();
+    let denoiser = trainable(DType::F64, acting(true), training(false, Recompute::Nothing, None));
+    let episodes = episodes(&mdp);
+    let (numbers, tape) = denoiser.forward(&mdp, &episodes).unwrap();
+    let last = episodes.len() - 1;
+    let own = |place| denoiser.output_products(&tape, &[[(last, place), (last, place)]]).unwrap()[0];
+    for (place, number) in numbers.log_probs.row(last).iter().enumerate() {
+        assert!((own(place) + 4.0 * number).abs() < 1e-4 * number.abs(), "{} {number}", own(place));
+    }
+    let both = denoiser.output_products(&tape, &[[(last, 0), (last, 1)], [(last, 1), (last, 0)]]).unwrap();
+    assert!((both[0] - both[1]).abs() < 1e-9 && both[0].powi(2) <= own(0) * own(1) && both[0] != 0.0, "{both:?}");
+    assert_eq!(denoiser.output_products(&tape, &[[(0, 0), (0, 1)]]).unwrap(), [0.0]);
+}
+
+#[test]
+fn a_reference_follows_the_denoiser() {
+    let mdp = problem();
+    let mut denoiser = trainable(DType::F32, acting(false), training(true, Recompute::Nothing, None));
+    let episodes = episodes(&mdp);
+    assert!(denoiser.score_following(&mdp, &episodes).is_err());
+    denoiser.follow(0.9).unwrap();
+    let start = denoiser.score(&mdp, &episodes).unwrap();
+    assert_eq!(denoiser.score_following(&mdp, &episodes).unwrap(), start);
+    for _ in 0..3 {
+        let (numbers, tape) = denoiser.forward(&mdp, &episodes).unwrap();
+        denoiser.backward(tape, &numbers.log_probs.filled(-1.0).into()).unwrap();
+        denoiser.update(1e-6, None).unwrap();
+    }
+    let [start, between, now] =
+        [start, denoiser.score_following(&mdp, &episodes).unwrap(), denoiser.score(&mdp, &episodes).unwrap()]
+            .map(|numbers| numbers.log_probs.values().iter().sum::<f64>());
+    assert!(start < between && between < now, "{start} {between} {now}");
+    let folder = tempfile::tempdir().unwrap();
+    denoiser.save_checkpoint(folder.path()).unwrap();
+    let mut resumed = trainable(DType::F32, acting(false), training(true, Recompute::Nothing, None));
+    resumed.follow(0.9).unwrap();
+    resumed.restore_checkpoint(folder.path()).unwrap();
+    assert_eq!(resumed.score_following(&mdp, &episodes).unwrap(), denoiser.score_following(&mdp, &episodes).unwrap());
+}

@@ -81,7 +81,8 @@ impl Persist for CausalLm {
     }
 
     fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), PolicyError> {
-        Ok(self.decoder.restore_checkpoint(folder)?)
+        self.decoder.restore_checkpoint(folder)?;
+        Ok(self.refresh_follower()?)
     }
 
     /// Exports by the model's exporter; without one as a Hugging Face folder without a tokenizer, or a PEFT folder with
@@ -103,7 +104,8 @@ impl Persist for Denoiser {
     }
 
     fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), PolicyError> {
-        Ok(self.unet.restore_checkpoint(folder)?)
+        self.unet.restore_checkpoint(folder)?;
+        Ok(self.refresh_follower()?)
     }
 
     /// Exports by the denoiser's exporter; without one the network alone, or adapters with an empty base name. An EMA

@@ -15,6 +15,7 @@ use crate::weights_file::WeightsFile;
 const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const AVERAGE: &str = "average.safetensors";
+const FOLLOWER: &str = "reference.safetensors";
 
 /// The learner's state, kept between steps.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct LearnerState {
     pub(super) gradients: Gradients,
     pub(super) recompute: Recompute,
     pub(super) ema: Option<Ema>,
+    /// The average that is the reference of training.
+    pub(super) follower: Option<Ema>,
 }
 
 /// Writes all state that the next step depends on into a folder.
@@ -31,10 +34,12 @@ pub(super) fn save(folder: &Path, parameters: &Parameters, learning: Option<&Lea
     write(&folder.join(WEIGHTS), weights)?;
     let Some(learning) = learning else { return Ok(()) };
     write(&folder.join(OPTIMIZER), learning.optimizer.state()?)?;
-    match &learning.ema {
-        Some(ema) => write(&folder.join(AVERAGE), ema.state()?),
-        None => Ok(()),
+    for (name, average) in [(AVERAGE, &learning.ema), (FOLLOWER, &learning.follower)] {
+        if let Some(average) = average {
+            write(&folder.join(name), average.state()?)?;
+        }
     }
+    Ok(())
 }
 
 /// Restores a checkpoint; all files are read and the weights checked before any state changes.
@@ -43,15 +48,11 @@ pub(super) fn restore(
     parameters: &Parameters,
     learning: Option<&mut LearnerState>,
 ) -> Result<(), ModelError> {
-    let [weights_path, optimizer_path, average_path] = [WEIGHTS, OPTIMIZER, AVERAGE].map(|name| folder.join(name));
-    let averages = learning.as_ref().is_some_and(|learning| learning.ema.is_some());
-    if averages && !average_path.exists() {
-        return Err(ModelError::format(
-            folder,
-            "the run was begun without an average (`model.ema`) here; begin it anew",
-        ));
-    }
-    let average = if averages { Some(read(&average_path)?) } else { None };
+    let [weights_path, optimizer_path] = [WEIGHTS, OPTIMIZER].map(|name| folder.join(name));
+    let averages = learning.as_ref().map(|learning| [learning.ema.is_some(), learning.follower.is_some()]);
+    let averages = averages.unwrap_or_default();
+    let average = if averages[0] { Some(read_average(folder, AVERAGE, "model.ema")?) } else { None };
+    let follower = if averages[1] { Some(read_average(folder, FOLLOWER, "model.reference_ema")?) } else { None };
     let mut weights = read(&weights_path)?;
     check(&weights_path, parameters, &weights)?;
     let state = if learning.is_some() { Some(read(&optimizer_path)?) } else { None };
@@ -64,10 +65,22 @@ pub(super) fn restore(
     let broken = |path: &Path, error: engine::EngineError| ModelError::format(path, error.to_string());
     learning.optimizer.load_state(state.into_iter().collect()).map_err(|e| broken(&optimizer_path, e))?;
     learning.gradients.clear();
-    if let (Some(ema), Some(average)) = (&mut learning.ema, average) {
-        ema.load_state(average.into_iter().collect()).map_err(|e| broken(&average_path, e))?;
+    for (name, ema, state) in [(AVERAGE, &mut learning.ema, average), (FOLLOWER, &mut learning.follower, follower)] {
+        if let (Some(ema), Some(state)) = (ema, state) {
+            ema.load_state(state.into_iter().collect()).map_err(|e| broken(&folder.join(name), e))?;
+        }
     }
     Ok(())
+}
+
+/// Reads an average that a setting keeps.
+fn read_average(folder: &Path, name: &str, setting: &str) -> Result<HashMap<String, Tensor>, ModelError> {
+    let path = folder.join(name);
+    if path.exists() {
+        return read(&path);
+    }
+    let without = format!("the run was begun without an average (`{setting}`) here; begin it anew");
+    Err(ModelError::format(folder, without))
 }
 
 fn check(path: &Path, parameters: &Parameters, weights: &HashMap<String, Tensor>) -> Result<(), ModelError> {

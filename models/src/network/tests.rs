@@ -98,6 +98,44 @@ fn averages_are_exported_and_follow_a_resumed_run_to_the_bit() {
 }
 
 #[test]
+fn a_reference_that_follows_is_an_average_and_resumes_to_the_bit() {
+    for lora in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut straight = learner(lora, None);
+        assert!(straight.following().unwrap().is_none());
+        straight.follow(0.5).unwrap();
+        let start = straight.following().unwrap().unwrap();
+        for (name, tensor) in straight.weights().parameters.iter() {
+            assert_eq!(numbers(tensor), numbers(start.parameters.get(name).unwrap()), "{name}");
+        }
+        step(&mut straight);
+        straight.save_checkpoint(folder.path()).unwrap();
+        let mut resumed = learner(lora, None);
+        resumed.follow(0.5).unwrap();
+        resumed.restore_checkpoint(folder.path()).unwrap();
+        for line in [&mut straight, &mut resumed] {
+            step(line);
+        }
+        let [ours, theirs] = [&straight, &resumed].map(|line| line.following().unwrap().unwrap());
+        for (name, average) in ours.parameters.iter() {
+            assert_eq!(numbers(average), numbers(theirs.parameters.get(name).unwrap()), "{name}");
+            let weight = straight.weights().parameters.get(name).unwrap();
+            assert_eq!(numbers(average) != numbers(weight), straight.weights().parameters.is_trainable(name), "{name}");
+        }
+        // What is exported is the policy, not its reference.
+        for (name, tensor) in straight.exported() {
+            assert_eq!(numbers(&tensor), numbers(straight.weights().parameters.get(&name).unwrap()), "{name}");
+        }
+        let mut other = learner(lora, None);
+        other.save_checkpoint(folder.path()).unwrap();
+        std::fs::remove_file(folder.path().join("reference.safetensors")).unwrap();
+        other.follow(0.5).unwrap();
+        let message = other.restore_checkpoint(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("`model.reference_ema`"), "{message}");
+    }
+}
+
+#[test]
 fn averages_of_an_adapter_that_goes_on_start_from_it() {
     let mut line = learner(true, Some(0.5));
     let (a, b) = (Tensor::full(3f32, (1, 2), &Device::Cpu).unwrap(), Tensor::full(5f32, (2, 1), &Device::Cpu).unwrap());

@@ -73,7 +73,8 @@ impl<N: Network> TrainedNetwork<N> {
     pub(crate) fn learner(network: N, training: LearnerOptions) -> Result<Self, ModelError> {
         let ema = training.ema.map(|decay| Ema::new(decay, &network.weights().parameters)).transpose()?;
         let (optimizer, gradients, recompute) = (training.optimizer, Gradients::default(), training.recompute);
-        Ok(Self { learning: Some(LearnerState { optimizer, gradients, recompute, ema }), ..Self::frozen(network) })
+        let learning = LearnerState { optimizer, gradients, recompute, ema, follower: None };
+        Ok(Self { learning: Some(learning), ..Self::frozen(network) })
     }
 
     /// Shares the network, now and after every update, without the learner's state.
@@ -136,7 +137,8 @@ impl<N: Network> TrainedNetwork<N> {
     /// A non-finite gradient is discarded without a step.
     pub(crate) fn update(&mut self, rate: f64, max_norm: Option<f64>) -> Result<f64, ModelError> {
         let parameters = &self.network.weights().parameters;
-        let LearnerState { optimizer, gradients, ema, .. } = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
+        let LearnerState { optimizer, gradients, ema, follower, .. } =
+            self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
         let norm = match max_norm {
             Some(max_norm) => gradients.clip(max_norm)?,
             None => gradients.norm()?,
@@ -147,8 +149,8 @@ impl<N: Network> TrainedNetwork<N> {
         }
         optimizer.step(parameters, gradients, rate)?;
         gradients.clear();
-        if let Some(ema) = ema {
-            ema.update(parameters)?;
+        for average in ema.iter_mut().chain(follower) {
+            average.update(parameters)?;
         }
         self.forget_fingerprint();
         Ok(norm)
@@ -196,6 +198,23 @@ impl<N: Network> TrainedNetwork<N> {
         let Some(ema) = self.learning.as_ref().and_then(|learning| learning.ema.as_ref()) else { return Ok(None) };
         let mut weights = self.network.weights().frozen_copy()?;
         ema.apply_to(&mut weights.parameters)?;
+        Ok(Some(weights))
+    }
+
+    /// Keeps an average of the weights from now on, as a reference that follows.
+    pub(crate) fn follow(&mut self, decay: f64) -> Result<(), ModelError> {
+        let follower = Ema::new(decay, &self.network.weights().parameters)?;
+        self.learning.as_mut().ok_or_else(Self::does_not_learn)?.follower = Some(follower);
+        Ok(())
+    }
+
+    /// A frozen copy of the weights with the average that [`follow`](Self::follow) keeps; `None` without one.
+    pub(crate) fn following(&self) -> Result<Option<Weights>, ModelError> {
+        let Some(average) = self.learning.as_ref().and_then(|learning| learning.follower.as_ref()) else {
+            return Ok(None);
+        };
+        let mut weights = self.network.weights().frozen_copy()?;
+        average.apply_to(&mut weights.parameters)?;
         Ok(Some(weights))
     }
 

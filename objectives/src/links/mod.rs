@@ -2,8 +2,10 @@
 //! c - r.
 mod clamped;
 mod margin;
+mod mixed;
 mod sides;
 
 pub use clamped::Clamped;
 pub use margin::{Exo, Hinge, Ipo, Logistic, Robust, Simpo};
+pub use mixed::{DiscoPop, Dpop, Linear};
 pub use sides::{ApoDown, ApoZero, Bco, ChosenLikelihood, Cpl, Nca, Orpo, Sppo};

@@ -1,4 +1,5 @@
 //! Tests of the whole family; helpers that their files share.
+mod batch;
 mod hand;
 mod lawful;
 mod refusals;
@@ -43,7 +44,8 @@ fn pairwise_family() -> Vec<Member> {
             (0.5, Box::new(Pairwise::new(Logistic::new(beta)?))),
             (2.0, Box::new(Pairwise::new(Sppo::new(beta)?))),
         ])?);
-        Ok(vec![
+        let mut all = changed(beta)?;
+        all.extend::<Vec<Member>>(vec![
             ("dpo", Some(ln_2), Box::new(Pairwise::new(Logistic::new(beta)?))),
             ("cdpo", Some(ln_2), Box::new(Pairwise::new(Logistic::smoothed(beta, 0.2)?))),
             ("robust", Some(ln_2), Box::new(Pairwise::new(Robust::new(beta, 0.2)?))),
@@ -63,9 +65,32 @@ fn pairwise_family() -> Vec<Member> {
             ("cpl_kl", Some(ln_2), Box::new(Pairwise::new(Cpl::new(beta, 0.5)?).with_reward(DecisionReward::LogRatio))),
             ("sft", None, Box::new(Pairwise::new(ChosenLikelihood))),
             ("sum", Some(0.5 * ln_2 + 4.0 * target), both),
-        ])
+        ]);
+        Ok(all)
     }
     family(0.5).expect("every setting makes sense")
+}
+
+/// Those of them with other returns than their paper's, and those of other forms than a function of the margin.
+fn changed(beta: f64) -> Result<Vec<Member>, ObjectiveError> {
+    let ln_2 = std::f64::consts::LN_2;
+    let ipo = Pairwise::new(Ipo::new(beta)?);
+    let target = 0.25 / (beta * beta);
+    Ok(vec![
+        ("dpo_norm", Some(ln_2), Box::new(Pairwise::new(Logistic::new(beta)?).with_reduction(Reduction::PerToken))),
+        ("ld-dpo", Some(ln_2), Box::new(Pairwise::new(Logistic::new(beta)?).with_tail_weight(0.25)?)),
+        ("ld-ipo", Some(target), Box::new(ipo.with_reduction(Reduction::PerToken).with_tail_weight(0.25)?)),
+        ("forward", Some(ln_2), Box::new(Pairwise::new(Logistic::new(beta)?).with_divergence(Divergence::ForwardKl))),
+        ("js", Some(ln_2), Box::new(Pairwise::new(Logistic::new(beta)?).with_divergence(Divergence::JensenShannon))),
+        ("alpha", Some(ln_2), Box::new(Pairwise::new(Logistic::new(beta)?).with_divergence(Divergence::alpha(0.5)?))),
+        (
+            "js per token",
+            Some(target),
+            Box::new(ipo.with_reduction(Reduction::PerToken).with_divergence(Divergence::JensenShannon)),
+        ),
+        ("discopop", Some(0.5 * ln_2 + 0.5), Box::new(Pairwise::new(DiscoPop::new(beta, 0.5)?))),
+        ("dpop", Some(ln_2), Box::new(Pairwise::new(Dpop::new(beta, 0.5)?))),
+    ])
 }
 
 #[test]
@@ -73,6 +98,6 @@ fn public_types_cross_threads() {
     fn check<T: Send + Sync>() {}
     check::<Pairwise<Logistic>>();
     check::<WeightedSum<Comparison>>();
-    check::<(Kto, PlackettLuce, Sft, Tdpo)>();
+    check::<(Kto, PlackettLuce, Sft, Tdpo, Aot, MovingBco, Wpo<Pairwise<Logistic>>)>();
     check::<(Evaluation, ObjectiveError, Scores<'static>)>();
 }

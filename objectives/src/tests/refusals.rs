@@ -38,6 +38,24 @@ fn settings_that_make_no_sense() {
 }
 
 #[test]
+fn settings_of_what_changes_a_loss() {
+    refuses(DiscoPop::new(0.1, 2.0), "`tau` of discopop is 2, but must be above 0 and at most 1");
+    refuses(Dpop::new(0.1, -1.0), "`penalty` of dpop is -1, but must be a number from 0 up");
+    refuses(Linear::new(0.1, 0.5), "`least_weight` of linear is 0.5, but must be at least 0 and below 0.5");
+    refuses(Aot::paired(0.0, 0.0), "`beta` of aot is 0, but must be a number above 0");
+    refuses(Aot::unpaired(0.1, 0.5), "`label_smoothing` of aot_unpaired is 0.5, but must be at least 0 and below 0.5");
+    refuses(MovingBco::new(-1.0), "`beta` of bco is -1, but must be a number above 0");
+    refuses(
+        Divergence::alpha(f64::NAN),
+        "`divergence_alpha` of the alpha-divergence is NaN, but must be a finite number",
+    );
+    refuses(
+        Pairwise::new(Logistic::new(0.1).unwrap()).with_tail_weight(1.5),
+        "`tail_weight` of ld-dpo is 1.5, but must be a number from 0 to 1",
+    );
+}
+
+#[test]
 fn feedback_that_makes_no_sense() {
     let numbers = Numbers::of_returns(&[2.0, -1.0]);
     let dpo = Pairwise::new(Logistic::new(0.1).unwrap());
@@ -53,6 +71,13 @@ fn feedback_that_makes_no_sense() {
     refuses(rank(vec![1]), &format!("{why} [1]"));
     refuses(rank(vec![1, 0, 1]), &format!("{why} [1, 0, 1]"));
     refuses(rank(vec![1, 7]), "feedback 0 is about episode 7, but there are 2");
+    let aot = Aot::paired(0.1, 0.0).unwrap();
+    let soft = Comparison { preference: 0.75, ..Comparison::new(0, 1) };
+    refuses(
+        aot.evaluate(&[soft], numbers.scores()),
+        "feedback 0 has a preference of 0.75, a weight of 1 and a margin of 0, and the loss sorts a whole batch: it takes \
+         certain preferences of weight 1 (`objective.name` dpo takes others)",
+    );
     let label = Label { episode: 0, desirable: true, mismatched: Some(3) };
     let kto = Kto::new(0.1).unwrap();
     refuses(kto.evaluate(&[label], numbers.scores()), "feedback 0 is about episode 3, but there are 2");
@@ -86,6 +111,10 @@ fn numbers_that_are_missing_or_misshapen() {
     refuses(
         Tdpo::v2(0.1, 0.5).unwrap().evaluate(&feedback, numbers.scores()),
         "the policy's divergence is needed and was not given",
+    );
+    refuses(
+        Wpo::new(dpo).evaluate(&feedback, numbers.scores()),
+        "the policy's collision log-probability is needed and was not given",
     );
     let simpo = Pairwise::new(Simpo::new(2.0, 0.5).unwrap());
     assert!(simpo.evaluate(&feedback, Scores { reference: None, ..numbers.scores() }).is_ok());

@@ -91,6 +91,7 @@ pub(super) fn compare(law: &'static str, one: &Channels, other: &Channels, toler
         ("entropies", one.entropy.as_ref(), other.entropy.as_ref()),
         ("mean logits", one.mean_logit.as_ref(), other.mean_logit.as_ref()),
         ("likeliest actions", one.is_likeliest.as_ref(), other.is_likeliest.as_ref()),
+        ("collisions", one.collision.as_ref(), other.collision.as_ref()),
     ];
     for (channel, one, other) in pairs {
         let (one, other) = match (one, other) {

@@ -27,6 +27,7 @@ fn mapped(channels: &Channels, change: impl Fn(&Steps) -> Steps) -> Channels {
         entropy: channels.entropy.as_ref().map(&change),
         mean_logit: channels.mean_logit.as_ref().map(&change),
         is_likeliest: channels.is_likeliest.as_ref().map(&change),
+        collision: channels.collision.as_ref().map(&change),
     }
 }
 
@@ -54,5 +55,6 @@ pub(super) fn joined(parts: &[Channels]) -> Channels {
         entropy: join(&|part| part.entropy.clone()),
         mean_logit: join(&|part| part.mean_logit.clone()),
         is_likeliest: join(&|part| part.is_likeliest.clone()),
+        collision: join(&|part| part.collision.clone()),
     }
 }

@@ -112,6 +112,7 @@ fn weave_channels(runs: &Runs, outer: &Channels, inner: &Channels) -> Channels {
         entropy: both(&outer.entropy, &inner.entropy),
         mean_logit: both(&outer.mean_logit, &inner.mean_logit),
         is_likeliest: both(&outer.is_likeliest, &inner.is_likeliest),
+        collision: both(&outer.collision, &inner.collision),
     }
 }
 

@@ -12,16 +12,17 @@ use datasets::images::{
 use datasets::pairs::Modality;
 use engine::Noise;
 use engine::ops::Grid;
+use mdp::diffusion::Latent;
 use models::denoiser::{Condition, LatentShape};
 use models::vae::Vae;
 use policies::BoxError;
-use train::diffusion::{ImageExample, Images};
+use train::diffusion::{Finished, ImageExample, Images};
 
 use super::latents::{LatentImages, context, kind};
 use super::{Captions, ImageData, of_pixels};
 use crate::columns::columns;
 use crate::denoiser::Loaded;
-use crate::settings::{FlipSides, ResizeFilter, ResizeRounding, TransparencyName, Values, at};
+use crate::settings::{FlipSides, Loss, ResizeFilter, ResizeRounding, TransparencyName, Values, at};
 use crate::text::{Part, on_bad, split, unread};
 use crate::{Call, Failure, holdout};
 
@@ -37,12 +38,56 @@ impl Images for Pictures {
     }
 
     fn example(&self, index: usize) -> Result<ImageExample, BoxError> {
-        if self.data.settings().kind == ImageKind::Pairs {
-            let pair = self.data.pair(index)?;
-            return of_pixels(&pair.caption, &[&pair.chosen, &pair.rejected], &self.captions);
+        let (caption, pictures, is_liked) = self.data.judged(index)?;
+        let example = of_pixels(&caption, &pictures.iter().collect::<Vec<_>>(), &self.captions)?;
+        Ok(ImageExample { preference: f64::from(u8::from(is_liked)), ..example })
+    }
+
+    fn caption(&self, index: usize) -> Result<Option<String>, BoxError> {
+        Ok(Some(self.data.caption(index)?))
+    }
+}
+
+/// Latents of ranked lists and of liked and disliked pictures, in memory.
+struct EncodedImages {
+    data: ImageDataset,
+    latents: Vec<(Vec<Latent>, bool)>,
+    captions: Arc<Captions>,
+}
+
+impl EncodedImages {
+    fn of(data: ImageDataset, vae: &Vae, captions: &Arc<Captions>, call: &Call<'_>) -> Result<Self, Failure> {
+        if call.values.data.latent_cache().is_some() {
+            let text = "`data.latent_cache` is for pairs and pictures to imitate: lists and labelled pictures are encoded anew";
+            return Err(Failure::usage(text));
         }
-        let one = self.data.captioned(index)?;
-        of_pixels(&one.caption, &[&one.image], &self.captions)
+        let bar = call.reporter.bar("encode", data.len());
+        let noise = Noise::new(call.values.run.seed());
+        let mut latents = Vec::with_capacity(data.len());
+        for index in 0..data.len() {
+            let (_, pictures, is_liked) = data.judged(index)?;
+            let encode = |(side, pixels): (usize, &Pixels)| -> Result<Latent, Failure> {
+                let rng = &mut noise.stream(&format!("latent, side {side}"), index as u64);
+                Ok(encode(vae, pixels, rng)?.into())
+            };
+            latents.push((pictures.iter().enumerate().map(encode).collect::<Result<_, _>>()?, is_liked));
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(Self { data, latents, captions: Arc::clone(captions) })
+    }
+}
+
+impl Images for EncodedImages {
+    fn len(&self) -> usize {
+        self.latents.len()
+    }
+
+    fn example(&self, index: usize) -> Result<ImageExample, BoxError> {
+        let (latents, is_liked) = self.latents.get(index).ok_or("there is no such example")?;
+        let condition = self.captions.condition(&self.data.caption(index)?)?;
+        let side = |latent: &Latent| Finished { latent: Arc::clone(latent), condition: Arc::clone(&condition) };
+        Ok(ImageExample { sides: latents.iter().map(side).collect(), preference: f64::from(u8::from(*is_liked)) })
     }
 
     fn caption(&self, index: usize) -> Result<Option<String>, BoxError> {
@@ -75,7 +120,8 @@ pub(super) fn open(path: &Path, loaded: &Loaded, call: &Call<'_>) -> Result<Imag
     let as_images = |data: ImageDataset, name: &str| -> Result<Arc<dyn Images>, Failure> {
         match &loaded.vae {
             None => Ok(Arc::new(Pictures { data, captions: Arc::clone(&captions) })),
-            Some(vae) => encoded(&data, vae, &captions, shape, (call, loaded, name)),
+            Some(vae) if data.is_plain() => encoded(&data, vae, &captions, shape, (call, loaded, name)),
+            Some(vae) => Ok(Arc::new(EncodedImages::of(data, vae, &captions, call)?)),
         }
     };
     let summary = format!("; pictures of {0} x {0}", data.settings().size);
@@ -130,12 +176,17 @@ fn read(
     let reading = reading(part, values)?;
     let seed = values.run.seed();
     let settings = ImageSettings {
-        kind: kind(values),
+        kind: kind_of_files(values),
         size: shape.height * factor,
         preparation: preparation(values),
         flip: values.data.flip().then_some(Mirror { seed, sides: sides(values) }),
     };
     datasets::images::open(path, reading.clone(), settings).map_err(|error| unread(error, &reading))
+}
+
+/// The kind of examples of files: judged ones where single pictures may be liked or not.
+fn kind_of_files(values: &Values) -> ImageKind {
+    if values.objective.name() == Loss::Kto { ImageKind::Judged } else { kind(values) }
 }
 
 /// The preprocessing of image files.
@@ -200,6 +251,7 @@ fn encoded(
     (call, loaded, name): (&Call<'_>, &Loaded, &str),
 ) -> Result<Arc<dyn Images>, Failure> {
     let values = &call.values;
+    // A plain data set is one of pairs or of pictures to imitate.
     let kind = kind(values);
     let fingerprint =
         format!("{} {} {:?}", data.fingerprint(), loaded.encoders_fingerprint()?, Some(values.run.seed()));
@@ -236,7 +288,7 @@ fn write_cache(
     }
     let like = captions.empty()?;
     let layout = LatentLayout {
-        kind: data.settings().kind,
+        kind: plain_kind(data),
         examples: data.len(),
         shape,
         contexts: context_layout(&like, rows.len() + 1),
@@ -255,7 +307,7 @@ fn write_cache(
             let rng = &mut noise.stream(&format!("latent, side {side}"), index as u64);
             encode(vae, pixels, rng)
         };
-        if data.settings().kind == ImageKind::Pairs {
+        if plain_kind(data) == ImageKind::Pairs {
             let pair = data.pair(index)?;
             writer.write(index, &encode(&pair.chosen, 0)?, Some(&encode(&pair.rejected, 1)?))?;
         } else {
@@ -267,6 +319,14 @@ fn write_cache(
     let names: Vec<String> = (0..data.len()).map(|index| data.caption(index)).collect::<Result<_, _>>()?;
     let notes = LatentNotes { fingerprint, context_of: &context_of, empty: Some(empty), captions: &names };
     Ok(writer.finish(notes)?)
+}
+
+/// The kind of a plain data set: judged pictures of which all are pairs are pairs.
+fn plain_kind(data: &ImageDataset) -> ImageKind {
+    match data.settings().kind {
+        ImageKind::Captioned => ImageKind::Captioned,
+        ImageKind::Pairs | ImageKind::Judged => ImageKind::Pairs,
+    }
 }
 
 /// The layout of a condition in the cache.

@@ -8,7 +8,7 @@ use crate::settings::{Modality, at};
 
 use super::requirements::Data::{Absent, Files, Latents, Pairs};
 use super::requirements::Requirement::{AnyGiven, DataFrom, NoneOf, NotGiven, OneOf, Predicate};
-use super::requirements::{ANY, COMPARES, Condition, DIFFUSION, HYBRID};
+use super::requirements::{ANY, COMPARES, Condition, DIFFUSION, HYBRID, WITHOUT_PAIRS};
 use super::{CREDIT, DATA, EVAL, INSPECT, Key, REFERS, SAMPLE, SCORE, SCORES, SEARCH, TRAIN, key};
 
 /// The settings.
@@ -131,6 +131,16 @@ pub(super) const KEYS: &[Key] = &[
         TRAIN,
         ANY,
         OneOf(&at::objective::name, &["d3po"]),
+    )]),
+    key(&at::objective::least_weight, TRAIN).only(Modality::Diffusion).off("0").when(&[Condition(
+        TRAIN,
+        ANY,
+        OneOf(&at::objective::name, &["linear"]),
+    )]),
+    key(&at::objective::safeguard, TRAIN).only(Modality::Diffusion).when(&[Condition(
+        TRAIN,
+        ANY,
+        NoneOf(&at::objective::name, WITHOUT_PAIRS),
     )]),
     key(&at::sample::sampler, REFERS | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid().when(&[Condition(
         TRAIN,

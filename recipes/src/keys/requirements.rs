@@ -113,20 +113,19 @@ pub enum Requirement {
 
 impl Requirement {
     fn refusal(self, here: &Usage<'_>) -> Option<String> {
-        let word = |field: &Field| match field.value(here.values) {
-            Some(toml::Value::String(word)) => word,
-            _ => String::new(),
-        };
+        let word = |field: &Field| here.words(field).concat();
         let (holds, text) = match self {
+            // Of several losses one that reads it is enough.
             Self::OneOf(field, words) => {
-                let found = word(field);
-                let text = format!("is for {field} {}, {found} does not read it", either(words));
-                (words.contains(&&*found), text)
+                let found = here.words(field);
+                let text = format!("is for {field} {}, {} does not read it", either(words), found.join(" and "));
+                (found.iter().any(|found| words.contains(&&**found)), text)
             }
             Self::NoneOf(field, words) => {
-                let (found, others) = (word(field), either(words));
-                let text = format!("would do nothing: {field} {found} does not read it, others than {others} do");
-                (!words.contains(&&*found), text)
+                let (found, others) = (here.words(field), either(words));
+                let shown = found.join(" and ");
+                let text = format!("would do nothing: {field} {shown} does not read it, others than {others} do");
+                (found.iter().any(|found| !words.contains(&&**found)), text)
             }
             Self::AnyGiven(fields) => {
                 let names: Vec<String> = fields.iter().map(ToString::to_string).collect();
@@ -168,6 +167,21 @@ fn either(words: &[&str]) -> String {
 /// Losses that read no reference.
 pub(crate) const WITHOUT_REFERENCE: &[&str] = &["sft", "simpo", "orpo", "cpl"];
 
+/// Losses that can't follow a reference that moves: those that read none, and one whose divergence is that from a fixed one.
+pub(super) const WITHOUT_FOLLOWING: &[&str] = &["sft", "simpo", "orpo", "cpl", "tdpo"];
+
+/// Losses of the margin of log-ratios, which any divergence fits.
+pub(super) const OF_MARGINS: &[&str] = &["dpo", "dpo-norm", "cdpo", "robust", "ipo", "hinge", "exo", "discopop"];
+
+/// Losses of pairs of log-ratios.
+pub(super) const OF_RATIOS: &[&str] = &[
+    "dpo", "dpo-norm", "cdpo", "robust", "ipo", "hinge", "exo", "discopop", "dpop", "nca", "bco", "apo-zero",
+    "apo-down", "sppo",
+];
+
+/// Losses that compare no pair.
+pub(super) const WITHOUT_PAIRS: &[&str] = &["sft", "kto", "plackett-luce"];
+
 /// What compares with a reference is read where there is one.
 #[expect(
     clippy::redundant_closure_for_method_calls,
@@ -187,6 +201,19 @@ pub(super) const FIXED: &str = "is for all rounds alike: it goes with `rounds.re
 
 // Conditions read fields directly: the methods of the same names record reads of a run.
 impl Usage<'_> {
+    /// The words of a setting: one, or those of all losses of a sum.
+    fn words(&self, field: &Field) -> Vec<String> {
+        let losses = &self.values.objective.losses;
+        if *field == at::objective::name && !losses.is_empty() {
+            let word = |text: &String| text.split(':').next().unwrap_or_default().trim().to_owned();
+            return losses.iter().map(word).collect();
+        }
+        match field.value(self.values) {
+            Some(toml::Value::String(word)) => vec![word],
+            _ => vec![String::new()],
+        }
+    }
+
     fn is_rounds(&self) -> bool {
         self.values.rounds.rounds.is_some()
     }
@@ -232,8 +259,8 @@ impl Usage<'_> {
 
     /// Whether a denoiser's reference is used.
     pub(super) fn compares_denoisers(&self) -> bool {
-        let objective = self.values.objective.name.word();
-        !WITHOUT_REFERENCE.contains(&objective) || self.values.diffusion.scheme != Scheme::Forward
+        let reads = |loss: &String| !WITHOUT_REFERENCE.contains(&&**loss);
+        self.words(&at::objective::name).iter().any(reads) || self.values.diffusion.scheme != Scheme::Forward
     }
 
     /// Whether a language model or its data is random.

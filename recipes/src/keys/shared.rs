@@ -8,7 +8,10 @@ use crate::settings::{Modality, at};
 
 use super::requirements::Data::{Embedded, Files, Latents, Pairs, Trajectories};
 use super::requirements::Requirement::{AnyGiven, DataFrom, Never, NoneOf, NotGiven, OneOf, Predicate};
-use super::requirements::{ANY, COMPARES, Condition, DIFFUSION, FIXED, HYBRID, NO_OTHER, TOKEN, WITHOUT_REFERENCE};
+use super::requirements::{
+    ANY, COMPARES, Condition, DIFFUSION, FIXED, HYBRID, NO_OTHER, TOKEN, WITHOUT_FOLLOWING, WITHOUT_PAIRS,
+    WITHOUT_REFERENCE,
+};
 use super::{
     ALL, CREDIT, DATA, EVAL, EXPORTS, INSPECT, JUDGE, Key, LABEL, REFERS, REPORT, REPRODUCE, SAMPLE, SCORE, SCORES,
     SEARCH, TRAIN, key,
@@ -30,6 +33,7 @@ pub(super) const KEYS: &[Key] = &[
     key(&at::model::activation_checkpointing, TRAIN),
     key(&at::model::save_dtype, TRAIN | EXPORTS),
     key(&at::model::ema, TRAIN),
+    key(&at::model::reference_ema, TRAIN).when(&[Condition(TRAIN, HYBRID, Never("is for one model, a hybrid's references are fixed")), Condition(TRAIN, ANY, NoneOf(&at::objective::name, WITHOUT_FOLLOWING)), Condition(TRAIN, ANY, NotGiven(&at::model::reference, "that is the reference, and is fixed")), Condition(TRAIN, ANY, NotGiven(&at::train::reference_cache, "numbers of a reference that moves can't be kept")), Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "rounds have a reference each"))]),
     key(&at::data::data, DATA | CREDIT).when(&[Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")), Condition(TRAIN | SCORES | CREDIT, DIFFUSION, NotGiven(&at::data::latents, "it stands in for `data.data`")), Condition(TRAIN, DIFFUSION, NotGiven(&at::diffusion::trajectories, "its file holds the examples"))]),
     key(&at::data::eval_data, REFERS).when(&[Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "rounds compare policies on prompts that are held out")), Condition(TRAIN, DIFFUSION, DataFrom(&[Files, Latents])), Condition(TRAIN, HYBRID, Never("would do nothing: hybrid runs hold requests of `data.data` out, a share of `data.eval_share`"))]),
     key(&at::data::eval_share, REFERS).off("0").when(&[Condition(TRAIN, ANY, NotGiven(&at::data::eval_data, "nothing is held out of `data.data` then")), Condition(TRAIN, ANY, Predicate(|here| here.splits(), "is for data from files: of an embedded problem `train.eval_examples` others are drawn"))]),
@@ -37,12 +41,18 @@ pub(super) const KEYS: &[Key] = &[
     key(&at::data::map, DATA | SAMPLE | SEARCH).when(&[Condition(SAMPLE | SEARCH, ANY, Predicate(|here| here.asks_of_file(), "is for `sample.prompts` FILE of records")), Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")), Condition(DATA, HYBRID, Never("would do nothing: hybrid records have their own columns")), Condition(DATA, ANY, DataFrom(&[Files]))]),
     key(&at::data::limit, DATA | CREDIT).when(&[Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "`rounds.pairs` says how many pairs there are")), Condition(TRAIN, DIFFUSION, DataFrom(&[Embedded, Files, Pairs, Latents])), Condition(INSPECT, TOKEN, DataFrom(&[Embedded, Files, Pairs])), Condition(INSPECT, DIFFUSION, DataFrom(&[Files])), Condition(INSPECT, ANY, Predicate(|here| here.mdp.is_some(), "is for data, and this is none"))]),
     key(&at::data::split, DATA | CREDIT).when(&[Condition(CREDIT, TOKEN, Never("would do nothing: all records are read")), Condition(TRAIN, ANY, NotGiven(&at::rounds::rounds, "rounds make their own pairs, of `sample.prompts`")), Condition(TRAIN | SCORES | CREDIT, HYBRID, Never("would do nothing: hybrid records name no parts")), Condition(DATA | CREDIT, ANY, DataFrom(&[Files]))]),
-    key(&at::objective::name, REFERS),
+    key(&at::objective::name, REFERS).when(&[Condition(TRAIN, ANY, NotGiven(&at::objective::losses, "it names the losses"))]),
+    key(&at::objective::losses, REFERS),
     key(&at::objective::beta, TRAIN | SCORES | SAMPLE | SEARCH | CREDIT).when(&[Condition(SAMPLE, ANY, AnyGiven(&[&at::sample::search])), Condition(SAMPLE | SEARCH, ANY, OneOf(&at::search::score, &["implicit"])), Condition(TRAIN, TOKEN, NoneOf(&at::objective::name, &["sft"])), Condition(TRAIN, DIFFUSION, NoneOf(&at::objective::name, &["sft"])), Condition(SCORE, TOKEN, AnyGiven(&[&at::model::reference])), Condition(SCORE, DIFFUSION, AnyGiven(&[&at::model::reference])), Condition(SCORE, HYBRID, AnyGiven(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])), Condition(EVAL, ANY, COMPARES)]),
     key(&at::objective::gamma, TRAIN | SCORES | CREDIT).when(&[Condition(TRAIN, TOKEN, OneOf(&at::objective::name, &["simpo"])), Condition(TRAIN, DIFFUSION, OneOf(&at::objective::name, &["simpo"])), Condition(SCORES | CREDIT, ANY, OneOf(&at::run::mdp, &["hybrid"])), Condition(SCORE, HYBRID, AnyGiven(&[&at::hybrid::refiner_reference, &at::hybrid::generator_reference])), Condition(EVAL, ANY, COMPARES)]),
-    key(&at::objective::label_smoothing, TRAIN).when(&[Condition(TRAIN, ANY, OneOf(&at::objective::name, &["cdpo", "robust", "exo"]))]),
+    key(&at::objective::label_smoothing, TRAIN).when(&[Condition(TRAIN, ANY, OneOf(&at::objective::name, &["cdpo", "robust", "exo", "aot", "aot-unpaired"]))]),
+    key(&at::objective::tau, TRAIN).when(&[Condition(TRAIN, ANY, OneOf(&at::objective::name, &["discopop"]))]),
+    key(&at::objective::penalty, TRAIN).when(&[Condition(TRAIN, ANY, OneOf(&at::objective::name, &["dpop"]))]),
+    key(&at::objective::moving_delta, TRAIN).when(&[Condition(TRAIN, ANY, OneOf(&at::objective::name, &["bco"]))]),
+    key(&at::objective::desirable_weight, TRAIN).when(&[Condition(TRAIN, ANY, OneOf(&at::objective::name, &["kto"]))]),
+    key(&at::objective::undesirable_weight, TRAIN).when(&[Condition(TRAIN, ANY, OneOf(&at::objective::name, &["kto"]))]),
     key(&at::objective::bias, TRAIN).when(&[Condition(TRAIN, ANY, OneOf(&at::objective::name, &["cpl"]))]),
-    key(&at::objective::sft_weight, TRAIN).off("0").when(&[Condition(TRAIN, ANY, NoneOf(&at::objective::name, &["sft", "kto", "plackett-luce"]))]),
+    key(&at::objective::sft_weight, TRAIN).off("0").when(&[Condition(TRAIN, ANY, NoneOf(&at::objective::name, WITHOUT_PAIRS)), Condition(TRAIN, ANY, NotGiven(&at::objective::losses, "sft is one of them there, with its weight"))]),
     key(&at::optimizer::name, TRAIN),
     key(&at::optimizer::lr, TRAIN),
     key(&at::optimizer::weight_decay, TRAIN).off("0").when(&[Condition(TRAIN, ANY, OneOf(&at::optimizer::name, &["adamw"]))]),

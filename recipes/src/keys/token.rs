@@ -8,7 +8,7 @@ use crate::settings::{Modality, at};
 
 use super::requirements::Data::{Embedded, Files, Pairs};
 use super::requirements::Requirement::{AnyGiven, DataFrom, NoneOf, NotGiven, OneOf, Predicate, WordPredicate};
-use super::requirements::{ANY, Condition, HYBRID, TOKEN};
+use super::requirements::{ANY, Condition, HYBRID, OF_MARGINS, OF_RATIOS, TOKEN};
 use super::{ALL, CREDIT, DATA, EXPORTS, INSPECT, JUDGE, Key, SAMPLE, SEARCH, TRAIN, key};
 
 /// `inspect` reads texts where there are some.
@@ -57,22 +57,31 @@ pub(super) const KEYS: &[Key] = &[
     key(&at::objective::per_token, TRAIN).only(Modality::Token).when(&[Condition(
         TRAIN,
         ANY,
-        OneOf(&at::objective::name, &["ipo"]),
+        OneOf(&at::objective::name, &["ipo", "sft"]),
     )]),
     key(&at::objective::alpha, TRAIN).only(Modality::Token).when(&[Condition(
         TRAIN,
         ANY,
         OneOf(&at::objective::name, &["tdpo"]),
     )]),
-    key(&at::objective::desirable_weight, TRAIN).only(Modality::Token).when(&[Condition(
+    key(&at::objective::divergence, TRAIN).only(Modality::Token).off("reverse-kl").when(&[Condition(
         TRAIN,
         ANY,
-        OneOf(&at::objective::name, &["kto"]),
+        OneOf(&at::objective::name, OF_MARGINS),
     )]),
-    key(&at::objective::undesirable_weight, TRAIN).only(Modality::Token).when(&[Condition(
+    key(&at::objective::divergence_alpha, TRAIN).only(Modality::Token).when(&[
+        Condition(TRAIN, ANY, OneOf(&at::objective::name, OF_MARGINS)),
+        Condition(TRAIN, ANY, OneOf(&at::objective::divergence, &["alpha"])),
+    ]),
+    key(&at::objective::tail_weight, TRAIN).only(Modality::Token).off("1").when(&[Condition(
         TRAIN,
         ANY,
-        OneOf(&at::objective::name, &["kto"]),
+        OneOf(&at::objective::name, OF_RATIOS),
+    )]),
+    key(&at::objective::wpo, TRAIN).only(Modality::Token).when(&[Condition(
+        TRAIN,
+        ANY,
+        OneOf(&at::objective::name, OF_RATIOS),
     )]),
     key(&at::sample::temperature, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(DRAWS),
     key(&at::sample::top_k, SAMPLE | SEARCH | TRAIN).only(Modality::Token).in_hybrid().when(DRAWS_BY_CHANCE),

@@ -15,6 +15,7 @@ use crate::denoiser::{self, Loaded};
 use crate::embedded::{ModelKind, usual};
 use crate::gallery::Gallery;
 use crate::images::Captions;
+use crate::judged_pairs::side_stream;
 use crate::sampled::{Sampled, SampledPicture, SampledResult};
 use crate::settings::Values;
 use crate::trajectories::{self, MadeTrajectories};
@@ -76,8 +77,7 @@ fn pairs(call: &Call<'_>, path: &Path) -> Result<(), Failure> {
         let conditions = numbers.iter().map(|i| captions.condition(&prompts[i / n])).collect::<Result<Vec<_>, _>>()?;
         let mut sides = Vec::with_capacity(2);
         for (side, maker) in makers.into_iter().enumerate() {
-            let stream = |&i: &usize| Noise::new(seed).stream("pair", (i * 2 + side) as u64);
-            let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
+            let mut rngs: Vec<_> = numbers.iter().map(|i| side_stream(seed, (i * 2 + side) as u64)).collect();
             let made = maker.generate(&plan, &conditions, &mut rngs, &mut call.reporter.unless_stopped(|_| ()))?;
             let decoded = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), shape, made.image()));
             let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
@@ -222,4 +222,31 @@ fn prompts(values: &Values, loaded: &Loaded, reporter: &dyn Reporter) -> Result<
         Text::Chat(_) => Err(Failure::failed(format!("{}: pictures are asked for in plain texts", source.name()))),
     };
     source.read(values, reporter)?.into_iter().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::judged_pairs::prior_noise;
+
+    #[test]
+    fn the_noise_of_a_side_is_drawn_again() {
+        let mut values = Values::default();
+        for set in ["run.mdp=diffusion", "model.model=builtin:shapes", "sample.steps=2"] {
+            values.merge_set(set).unwrap();
+        }
+        let loaded = denoiser::load("builtin:shapes", &values).unwrap();
+        let shape = loaded.shape(&values).unwrap();
+        let maker = loaded.frozen(shape, denoiser::acting(&values, &loaded, shape).unwrap()).unwrap();
+        let plan = denoiser::plan(&values, &loaded).unwrap();
+        let condition = Captions::new(&loaded, shape).condition("a red circle").unwrap();
+        let conditions = [Arc::clone(&condition), condition];
+        let mut rngs = [5, 6].map(|number| side_stream(3, number));
+        let made = maker.generate(&plan, &conditions, &mut rngs, &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
+        for (made, number) in made.iter().zip([5, 6]) {
+            assert_eq!(made.latents[0], prior_noise(3, number, shape.size()));
+        }
+    }
 }

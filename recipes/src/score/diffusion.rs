@@ -75,6 +75,7 @@ pub(crate) fn score(call: &Call<'_>, split: Split, verb: &'static str) -> Result
     for index in 0..source.len() {
         let failed = |error: policies::BoxError| Failure::failed(format!("example {index}: {error}"));
         let item = source.item(index).map_err(failed)?;
+        check_pair(item.episodes.len()).map_err(failed)?;
         let scores =
             score_pair(&opened.mdp, &opened.policy, opened.reference.as_ref(), &item.episodes, beta).map_err(failed)?;
         lines.push(Scored { index: index as u64, scores: Scores::Pictures(scores) });
@@ -82,6 +83,11 @@ pub(crate) fn score(call: &Call<'_>, split: Split, verb: &'static str) -> Result
     }
     bar.finish_and_clear();
     Ok(lines)
+}
+
+/// Refuses a ranked list, of which there would be more than one margin.
+pub(crate) fn check_pair(n: usize) -> Result<(), policies::BoxError> {
+    if n <= 2 { Ok(()) } else { Err(format!("a ranked list of {n} pictures, and this is for pairs").into()) }
 }
 
 /// The summed squared errors of both sides over all draws, and beta times the weighted margin.

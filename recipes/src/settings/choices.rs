@@ -57,48 +57,6 @@ macro_rules! choices {
 }
 
 choices! {
-    /// The losses.
-    Loss {
-        /// Supervised fine-tuning on demonstrations.
-        Sft = "sft",
-        /// Direct preference optimisation.
-        Dpo = "dpo",
-        /// DPO with smoothed labels.
-        Cdpo = "cdpo",
-        /// DPO that is unbiased under label noise.
-        Robust = "robust",
-        /// Identity preference optimisation.
-        Ipo = "ipo",
-        /// The hinge loss of SLiC.
-        Hinge = "hinge",
-        /// SimPO: mean log-likelihoods and a target margin.
-        Simpo = "simpo",
-        /// ORPO: odds ratios beside the likelihood.
-        Orpo = "orpo",
-        /// KTO: answers that are good or bad.
-        Kto = "kto",
-        /// Noise contrastive alignment of pairs.
-        Nca = "nca",
-        /// Binary classifier optimisation.
-        Bco = "bco",
-        /// Anchored preference optimisation, towards zero.
-        ApoZero = "apo-zero",
-        /// Anchored preference optimisation, downwards.
-        ApoDown = "apo-down",
-        /// EXO for pairs.
-        Exo = "exo",
-        /// Self-play preference optimisation, hard labels.
-        Sppo = "sppo",
-        /// Token-level DPO with a divergence.
-        Tdpo = "tdpo",
-        /// Contrastive preference learning.
-        Cpl = "cpl",
-        /// D3PO: clamped ratios of a denoiser's trajectories.
-        D3po = "d3po",
-        /// Ranked lists by Plackett and Luce.
-        PlackettLuce = "plackett-luce",
-    }
-
     /// The optimisers.
     OptimizerName {
         /// RMSprop.
@@ -249,6 +207,8 @@ choices! {
         Independent = "independent",
         /// Every second draw is the negative of the one before.
         Antithetic = "antithetic",
+        /// That from which each side was made.
+        Prior = "prior",
     }
 
     /// The reduction of squared errors over a latent.

@@ -17,7 +17,7 @@ section! {
         draws: Option<String> = None, "draws";
         /// How timesteps are drawn
         timesteps: TimestepsName = TimestepsName::Uniform, "timesteps";
-        /// Which noise the two sides and the draws of a pair get
+        /// Which noise the two sides and the draws of a pair get; prior: that from which each side of a pair folder was made
         noise: NoiseName = NoiseName::Shared, "noise";
         /// How the squared errors of a latent's numbers add up
         reduction: ReductionName = ReductionName::Mean, "reduction";

@@ -27,5 +27,8 @@ section! {
         save_dtype: SaveDtype = SaveDtype::Auto, "save-dtype";
         /// Averages the weights with this decay and exports the average
         ema: Option<f64> = None, "ema";
+        /// The reference follows the policy: an average of its weights with this decay (Linear-DPO's 0.99); evaluations compare
+        /// with the start
+        reference_ema: Option<f64> = None, "reference-ema";
     }
 }

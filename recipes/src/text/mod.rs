@@ -24,7 +24,7 @@ pub(crate) use self::idle::{refuse_idle, refuse_idle_template};
 pub(crate) use self::training::{MixedTexts, TrainingTexts, open_split};
 
 /// Losses of labelled answers, which can't use a tie.
-const TAKES_NO_TIES: [Loss; 3] = [Loss::Kto, Loss::PlackettLuce, Loss::Sft];
+const TAKES_NO_TIES: [Loss; 5] = [Loss::Kto, Loss::PlackettLuce, Loss::Sft, Loss::Aot, Loss::AotUnpaired];
 
 /// The sampling settings of answers.
 pub(crate) fn generation(values: &Values, tokenizer: &ModelTokenizer, max_new: usize) -> GenerationConfig {

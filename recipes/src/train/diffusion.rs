@@ -16,9 +16,9 @@ use crate::denoiser::{self, Loaded};
 use crate::embedded::WinRate;
 use crate::images::{self, ImageData};
 use crate::judged_pairs::is_pair_folder;
-use crate::objective::AnyObjective;
+use crate::objective::{AnyObjective, names};
 use crate::pictures::{self, PictureSampler};
-use crate::settings::{Loss, Modality, Scheme as SchemeName, Values, at};
+use crate::settings::{Loss, Modality, NoiseName, Scheme as SchemeName, Values, at};
 use crate::trained::{Suggestion, Trained};
 use crate::trajectories::TrajectoryData;
 use crate::{Failure, adapters, draws, dropout, holdout, summary, trajectories};
@@ -33,33 +33,47 @@ pub(super) fn train(mut task: Task<'_>, objective: AnyObjective) -> Result<Train
             setup.on_trajectories(task, learner, objective.as_ref())
         }
         AnyObjective::Comparisons(objective) => setup.on_images(task, learner, objective.as_ref()),
-        AnyObjective::Demonstrations(objective) if !is_trajectory => setup.on_images(task, learner, objective.as_ref()),
-        AnyObjective::Demonstrations(_) => {
-            Err(Failure::usage("`objective.name` sft learns from images: `diffusion.scheme` forward"))
-        }
-        AnyObjective::Labels(_) | AnyObjective::Rankings(_) => {
-            let name = task.call.values.objective.name();
-            Err(Failure::usage(format!(
-                "`objective.name` {name} is for `run.mdp` token; images come in pairs: try dpo"
-            )))
-        }
+        AnyObjective::Demonstrations(objective) => setup.on_images(task, learner, objective.as_ref()),
+        AnyObjective::Labels(objective) => setup.on_images(task, learner, objective.as_ref()),
+        AnyObjective::Rankings(objective) => setup.on_images(task, learner, objective.as_ref()),
     }
 }
 
 /// Refuses invalid settings of a denoiser.
 pub(super) fn check_settings(values: &Values, is_trajectory: bool) -> Result<(), Failure> {
-    let name = values.objective.name();
-    if matches!(name, Loss::Orpo | Loss::Tdpo) {
-        return Err(Failure::usage(format!(
-            "`objective.name` {name} reads probabilities, a denoiser's errors are none"
-        )));
+    for name in names(values)? {
+        if matches!(name, Loss::Orpo | Loss::Tdpo) {
+            return Err(Failure::usage(format!(
+                "`objective.name` {name} reads probabilities, a denoiser's errors are none"
+            )));
+        }
+        if name == Loss::DpoNorm {
+            return Err(Failure::usage("`objective.name` dpo-norm averages over tokens, for `run.mdp` token"));
+        }
+        if name == Loss::D3po && !is_trajectory {
+            return Err(Failure::usage(
+                "`objective.name` d3po compares single steps of trajectories: `diffusion.scheme` trajectory",
+            ));
+        }
+        if matches!(name, Loss::Sft | Loss::Kto | Loss::PlackettLuce) && is_trajectory {
+            return Err(Failure::usage(format!(
+                "`objective.name` {name} learns from images: `diffusion.scheme` forward"
+            )));
+        }
     }
-    if name == Loss::D3po && !is_trajectory {
-        return Err(Failure::usage(
-            "`objective.name` d3po compares single steps of trajectories: `diffusion.scheme` trajectory",
-        ));
+    check_noise(values, is_trajectory)
+}
+
+/// Refuses the noise from which images were made where it is not known.
+fn check_noise(values: &Values, is_trajectory: bool) -> Result<(), Failure> {
+    let is_known =
+        values.data.data().is_some_and(|data| is_pair_folder(data.as_ref())) || values.rounds.rounds().is_some();
+    if values.diffusion.noise() != NoiseName::Prior || is_known || is_trajectory {
+        return Ok(());
     }
-    Ok(())
+    Err(Failure::usage(
+        "`diffusion.noise` prior is for a folder of pairs that `sample` made (`label.pairs`): it keeps the seed of each side",
+    ))
 }
 
 /// The reference and data of a run.

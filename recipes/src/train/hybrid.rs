@@ -20,14 +20,24 @@ use crate::embedded::{WinRate, usual};
 use crate::hybrid::data::{self, Completing, HybridData, PairData};
 use crate::hybrid::eval::{HybridJudge, HybridSampler, JudgedPicture, Request};
 use crate::hybrid::{Files, Frozen, Models, NAMES, PromptedMdp, general_presets, halves_of_run, weights};
-use crate::objective::{AnyObjective, choose};
-use crate::settings::{Loss, Modality, Update, Values, at};
+use crate::objective::{AnyObjective, choose, names};
+use crate::settings::{Loss, Modality, NoiseName, Update, Values, at};
 use crate::trained::{Suggestion, Trained};
 use crate::{Failure, Reporter, denoiser, draws, dropout, model, summary};
 
 /// The pairwise losses that accept a sum of token and image log-ratios.
-const OBJECTIVES: [Loss; 8] =
-    [Loss::Dpo, Loss::Cdpo, Loss::Robust, Loss::Ipo, Loss::Hinge, Loss::Exo, Loss::Sppo, Loss::Sft];
+const OBJECTIVES: [Loss; 10] = [
+    Loss::Dpo,
+    Loss::Cdpo,
+    Loss::Robust,
+    Loss::Ipo,
+    Loss::Hinge,
+    Loss::Exo,
+    Loss::Sppo,
+    Loss::DiscoPop,
+    Loss::Dpop,
+    Loss::Sft,
+];
 
 /// The file of a run with the refined prompts that completed its pairs.
 const COMPLETIONS: &str = "completions.jsonl";
@@ -70,8 +80,10 @@ fn take_halves(values: &mut Values) -> Result<(), Failure> {
 
 /// The loss of the settings.
 pub(super) fn objective(values: &Values) -> Result<AnyObjective, Failure> {
-    let name = values.objective.name();
-    if !OBJECTIVES.contains(&name) {
+    if values.diffusion.noise() == NoiseName::Prior {
+        return Err(Failure::usage("`diffusion.noise` prior is for `run.mdp` diffusion"));
+    }
+    if let Some(name) = names(values)?.into_iter().find(|name| !OBJECTIVES.contains(name)) {
         let text = format!(
             "`objective.name` {name} is not for `run.mdp` hybrid; there are {}",
             OBJECTIVES.map(Loss::word).join(", ")

@@ -32,6 +32,13 @@ pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
             settings.diffusion.reduction = ReductionName::Mean;
         });
     }
+    if values.objective.name() == Loss::Linear {
+        // The released code's units: mean squared errors, and half of its beta of 500.
+        values.preset(|settings| {
+            settings.diffusion.half = false;
+            settings.objective.beta = 250.0;
+        });
+    }
     if sft {
         // The usual denoiser loss: the mean squared error without the factor 1/2.
         values.preset(|settings| settings.diffusion.half = false);

@@ -128,6 +128,7 @@ fn start(
 /// # Errors
 /// Settings contradict each other.
 pub(crate) fn preset(values: &mut Values) -> Result<(), Failure> {
+    objective::lead(values)?;
     match values.run.mdp() {
         Modality::Diffusion => image_presets::presets(values)?,
         Modality::Hybrid => hybrid::presets(values)?,
@@ -286,6 +287,8 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
         best_metric: Some(values.train.best_metric().to_owned()).filter(|name| name != "none"),
         patience: values.train.early_stopping_patience(),
         beta: objective::beta(values),
+        safeguard: values.objective.safeguard(),
+        reference_ema: values.model.reference_ema(),
     };
     settings.checked().map_err(|error| Failure::usage(error.to_string()))
 }

@@ -7,6 +7,7 @@ use mdp::Mdp;
 use super::Task;
 use crate::Failure;
 use crate::keys::{WITHOUT_REFERENCE, idle};
+use crate::objective::names;
 use crate::settings::Values;
 use crate::trained::{Trained, TrainingStatus};
 
@@ -17,7 +18,7 @@ pub(super) fn check(values: &Values) -> Result<(), Failure> {
         return Err(Failure::usage("`train.reference_cache` FILE is needed: where the reference's numbers go"));
     };
     let loss = values.objective.name();
-    if WITHOUT_REFERENCE.contains(&loss.word()) {
+    if names(values)?.iter().all(|loss| WITHOUT_REFERENCE.contains(&loss.word())) {
         return Err(Failure::usage(format!(
             "`objective.name` {loss} reads no reference, so there is nothing to compute"
         )));

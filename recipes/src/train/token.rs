@@ -18,7 +18,7 @@ use super::token_rewards::TokenRewards;
 use super::trainer::{self, Learned, Lessons, Problem, TrainerResult, with_reference};
 use crate::embedded::{EmbeddedTexts, WinRate, owner, usual};
 use crate::judged_pairs::is_pair_folder;
-use crate::objective::AnyObjective;
+use crate::objective::{self, AnyObjective};
 use crate::settings::{FormatName, Loss, Modality, OptimizerName, Preset, Settings, TokenizationName, Values};
 use crate::sources::{names, sources};
 use crate::text::{self, MixedTexts, TrainingTexts};
@@ -38,8 +38,10 @@ pub(super) fn train(mut task: Task<'_>, objective: AnyObjective) -> Result<Train
 
 /// Defaults of known runs.
 pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
-    if values.objective.name() == Loss::D3po {
-        return Err(Failure::usage("`objective.name` d3po is for `run.mdp` diffusion"));
+    for name in objective::names(values)? {
+        if matches!(name, Loss::D3po | Loss::Linear) {
+            return Err(Failure::usage(format!("`objective.name` {name} is for `run.mdp` diffusion")));
+        }
     }
     sources(values.data.data.all())?;
     if values.model.model().is_none() && values.data.data().is_none() {
@@ -61,8 +63,20 @@ pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
             return Err(Failure::usage(format!("`train.preset` {other} is for `run.mdp` diffusion")));
         }
     }
-    if values.train.preset() == Some(Preset::Trl) && values.objective.name() == Loss::Ipo {
+    of_loss(values)
+}
+
+/// Defaults that a loss has.
+fn of_loss(values: &mut Values) -> Result<(), Failure> {
+    let names = objective::names(values)?;
+    let is_of_several = !values.objective.losses().is_empty();
+    // TRL's imitation among other losses is per token; that of its SFTTrainer is another program's.
+    let is_averaged = |name: &Loss| *name == Loss::Ipo || *name == Loss::Sft && is_of_several;
+    if values.train.preset() == Some(Preset::Trl) && names.iter().any(is_averaged) {
         values.preset(|settings| settings.objective.per_token = true);
+    }
+    if names.iter().all(|name| matches!(name, Loss::Aot | Loss::AotUnpaired)) {
+        values.preset(|settings| settings.objective.label_smoothing = 0.0);
     }
     Ok(())
 }

@@ -21,6 +21,9 @@ pub enum NoiseSharing {
     Shared,
     /// Both images get the same timestep and independent noise.
     Independent,
+    /// Both images get the same timestep, and each the noise from which it was made ([`Images::prior_noise`](super::Images::prior_noise)):
+    /// its own way from noise to image, which a flow makes nearly straight (PNAPO, Lu et al. 2026, arXiv:2605.09433).
+    Prior,
     /// As shared; every second draw repeats the timestep of the previous one with its noise negated.
     Antithetic,
 }
@@ -112,7 +115,8 @@ impl DrawPlan {
                 let turned: Latent = first.iter().map(|x| -x).collect();
                 vec![turned; sides]
             }
-            NoiseSharing::Antithetic | NoiseSharing::Shared => vec![first; sides],
+            // The noise of each image takes the place of this one.
+            NoiseSharing::Antithetic | NoiseSharing::Shared | NoiseSharing::Prior => vec![first; sides],
         };
         Some(Draw { timestep, noise })
     }

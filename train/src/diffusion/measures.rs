@@ -11,7 +11,7 @@ const BANDS: usize = 4;
 /// The usual metrics of diffusion runs, as means per latent element:
 ///
 /// - `diffusion/w_diff`, `diffusion/l_diff`: the policy's squared error less the reference's, of the better and of the
-///   worse images (below 0: better than the reference). For decisions scored by density: the negated log-ratio.
+///   worse images, or of liked and disliked ones (below 0: better than the reference). For decisions scored by density: the negated log-ratio.
 /// - `implicit_accuracy`: the share of pairs whose return is strictly higher on the better side.
 /// - `diffusion/error/tA-B`: the policy's squared error at timesteps A to B.
 pub(super) fn measure<F: Feedback>(mdp: &ImageMdp, slice: &Slice<ImageMdp, F>, scores: Scores<'_>) -> Measures {
@@ -41,9 +41,13 @@ pub(super) fn measure<F: Feedback>(mdp: &ImageMdp, slice: &Slice<ImageMdp, F>, s
         policy.iter().zip(reference).zip(weights).map(|((p, r), w)| w * (p - r)).sum()
     };
     for feedback in &slice.feedback {
+        let sides = [("diffusion/w_diff", feedback.chosen()), ("diffusion/l_diff", feedback.rejected())];
+        for (name, side) in sides {
+            if let Some(side) = side {
+                measures.add(name, difference(side));
+            }
+        }
         if let (Some(chosen), Some(rejected)) = (feedback.chosen(), feedback.rejected()) {
-            measures.add("diffusion/w_diff", difference(chosen));
-            measures.add("diffusion/l_diff", difference(rejected));
             measures.add("implicit_accuracy", if total(chosen) > total(rejected) { 1.0 } else { 0.0 });
         }
     }

@@ -19,7 +19,7 @@ mod units;
 
 use mdp::diffusion::Condition;
 use mdp::diffusion::{DenoisingMdp, Latent};
-use objectives::{Comparison, Demonstration, Feedback};
+use objectives::{Comparison, Demonstration, Feedback, Label, Ranking};
 use policies::BoxError;
 
 pub use draws::{Draw, DrawPlan, FixedDraws, NoiseSharing, Timesteps};
@@ -39,12 +39,12 @@ pub struct Finished {
     pub condition: Condition,
 }
 
-/// One or two finished images, the preferred one first.
+/// Finished images, best first: a pair, a ranked list, or one alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageExample {
     /// The images.
     pub sides: Vec<Finished>,
-    /// P(the first is better).
+    /// P(the first is better) of a pair; of one image 1 if it is liked and 0 if not.
     pub preference: f64,
 }
 
@@ -68,6 +68,15 @@ pub trait Images {
     fn caption(&self, _index: usize) -> Result<Option<String>, BoxError> {
         Ok(None)
     }
+
+    /// The noise from which each image of the example at `index` was made, in units of the schedule's noise; `None` where it is
+    /// not known.
+    ///
+    /// # Errors
+    /// It can't be read.
+    fn prior_noise(&self, _index: usize) -> Result<Option<Vec<Latent>>, BoxError> {
+        Ok(None)
+    }
 }
 
 impl Images for Vec<ImageExample> {
@@ -82,25 +91,63 @@ impl Images for Vec<ImageExample> {
 
 /// Feedback that can be derived from finished images.
 pub trait FromImages: Feedback {
-    /// Number of an example's images it refers to.
-    const N_SIDES: usize;
+    /// The greatest number of an example's images it refers to.
+    const MOST_SIDES: usize = usize::MAX;
 
-    /// The feedback on episodes 0 and, for pairs, 1.
-    fn from_preference(preference: f64) -> Self;
+    /// The least number.
+    const LEAST_SIDES: usize = 2;
+
+    /// The feedback on episodes 0 to `n - 1`, best first, where `preference` is [`ImageExample::preference`].
+    ///
+    /// # Errors
+    /// So many images have no such feedback.
+    fn from_images(n: usize, preference: f64) -> Result<Vec<Self>, BoxError>;
 }
 
+/// A pair is a comparison; of a list every two images are one.
 impl FromImages for Comparison {
-    const N_SIDES: usize = 2;
+    fn from_images(n: usize, preference: f64) -> Result<Vec<Self>, BoxError> {
+        if n == 2 {
+            return Ok(vec![Self { preference, ..Self::new(0, 1) }]);
+        }
+        let pairs = (0..n).flat_map(|first| (first + 1..n).map(move |second| Self::new(first, second)));
+        Ok(pairs.collect())
+    }
+}
 
-    fn from_preference(preference: f64) -> Self {
-        Self { preference, ..Self::new(0, 1) }
+/// A list is a ranking; of a pair the likelier image is the better one.
+impl FromImages for Ranking {
+    fn from_images(n: usize, preference: f64) -> Result<Vec<Self>, BoxError> {
+        let mut best_first: Vec<usize> = (0..n).collect();
+        if n == 2 && preference < 0.5 {
+            best_first.reverse();
+        }
+        Ok(vec![Self { best_first }])
+    }
+}
+
+/// One image is liked or not; of a pair one is, and the other is not.
+impl FromImages for Label {
+    const LEAST_SIDES: usize = 1;
+
+    fn from_images(n: usize, preference: f64) -> Result<Vec<Self>, BoxError> {
+        let label = |episode, desirable| Self { episode, desirable, mismatched: None };
+        let is_first = preference >= 0.5;
+        match n {
+            1 => Ok(vec![label(0, is_first)]),
+            2 => Ok(vec![label(0, is_first), label(1, !is_first)]),
+            _ => Err("this objective learns from single images and pairs, and this is a ranked list; try \
+                      `objective.name` plackett-luce"
+                .into()),
+        }
     }
 }
 
 impl FromImages for Demonstration {
-    const N_SIDES: usize = 1;
+    const MOST_SIDES: usize = 1;
+    const LEAST_SIDES: usize = 1;
 
-    fn from_preference(_preference: f64) -> Self {
-        Self { episode: 0 }
+    fn from_images(_n: usize, _preference: f64) -> Result<Vec<Self>, BoxError> {
+        Ok(vec![Self { episode: 0 }])
     }
 }

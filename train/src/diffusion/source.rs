@@ -2,13 +2,13 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use mdp::chance::{self, Noise};
-use mdp::diffusion::{Condition, Conditioning, DenoisingAction, DenoisingState, Prediction};
+use mdp::diffusion::{Condition, Conditioning, DenoisingAction, DenoisingState, Latent, Prediction};
 use mdp::{EpisodeOf, Piece};
 use objectives::Scores;
 use policies::{BoxError, Policy};
 
 use super::measures::measure;
-use super::{DrawPlan, Finished, FromImages, ImageExample, ImageMdp, Images, Units};
+use super::{DrawPlan, Finished, FromImages, ImageExample, ImageMdp, Images, NoiseSharing, Units};
 use crate::source::spread;
 use crate::step::Slice;
 use crate::{Item, Measures, Source};
@@ -69,6 +69,22 @@ impl<'a, F: FromImages> ImageSource<'a, F> {
         self
     }
 
+    /// The noise from which each image was made, where that is its noise.
+    fn prior(&self, index: usize, sides: usize) -> Result<Option<Vec<Latent>>, BoxError> {
+        if self.draws.noise != NoiseSharing::Prior {
+            return Ok(None);
+        }
+        let noise = self.images.prior_noise(index % self.images.len())?;
+        let mut noise = noise.ok_or("it is not known from which noise these images were made")?;
+        noise.truncate(sides);
+        match noise.iter().find(|noise| noise.len() != self.mdp.size) {
+            Some(noise) => {
+                Err(format!("noise of {} numbers, the model's latents have {}", noise.len(), self.mdp.size).into())
+            }
+            None => Ok(Some(noise)),
+        }
+    }
+
     fn state(&self, finished: &Finished, timestep: usize, noise: &[f32]) -> DenoisingState<Condition> {
         let latent = self.mdp.schedule.noised(&finished.latent, noise, timestep).into();
         let done = self.mdp.schedule.len() - 1 - timestep;
@@ -124,8 +140,8 @@ impl<F: FromImages> Source for ImageSource<'_, F> {
 
     fn item(&self, index: usize) -> Result<Item<ImageMdp, F>, BoxError> {
         let mut example = self.images.example(index % self.images.len())?;
-        example.sides.truncate(F::N_SIDES);
-        if example.sides.len() < F::N_SIDES {
+        example.sides.truncate(F::MOST_SIDES);
+        if example.sides.len() < F::LEAST_SIDES {
             return Err(format!("this objective compares two images, and there is only one; try {SFT}").into());
         }
         if let Some((share, empty)) = &self.empty {
@@ -142,13 +158,14 @@ impl<F: FromImages> Source for ImageSource<'_, F> {
         let mut drawn = vec![Vec::new(); sides];
         for k in 0..k {
             let draw = self.draws.draw(index, k, sides, size, n_timesteps).ok_or("there is no draw for it")?;
-            drawn.iter_mut().zip(draw.noise).for_each(|(drawn, noise)| drawn.push((draw.timestep, noise)));
+            let noise = self.prior(index, sides)?.unwrap_or(draw.noise);
+            drawn.iter_mut().zip(noise).for_each(|(drawn, noise)| drawn.push((draw.timestep, noise)));
         }
         let episodes = example.sides.iter().zip(&drawn).enumerate();
         let episodes = episodes.map(|(side, (finished, drawn))| self.episode(finished, drawn, index, side));
         Ok(Item {
             episodes: episodes.collect::<Result<_, _>>()?,
-            feedback: vec![F::from_preference(example.preference)],
+            feedback: F::from_images(sides, example.preference)?,
             size: k * sides,
         })
     }

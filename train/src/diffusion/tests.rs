@@ -184,3 +184,67 @@ fn importance_weights_are_products_along_the_trajectory() {
     let episodes = source.item(0).unwrap().episodes;
     assert!(near(&episodes[0].weights(), [2.0, 0.5, 4.0]), "{:?}", episodes[0].weights());
 }
+
+/// Images with known noise: 0.25 of the better one, -0.5 of the worse one.
+struct Known(Vec<ImageExample>);
+
+impl Images for Known {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn example(&self, index: usize) -> Result<ImageExample, BoxError> {
+        self.0.example(index)
+    }
+
+    fn prior_noise(&self, _index: usize) -> Result<Option<Vec<Latent>>, BoxError> {
+        Ok(Some(vec![[0.25].into(), [-0.5].into()]))
+    }
+}
+
+#[test]
+fn each_side_has_the_noise_that_it_was_made_of() {
+    let (images, mdp) = (Known(images()), ImageMdp::full(schedule(), 1));
+    let plan = draws(3, Timesteps::Stratified, NoiseSharing::Prior);
+    let source = ImageSource::<Comparison>::new(&images, mdp.clone(), plan.clone(), UNITS, Scheme::Forward);
+    let item = source.item(5).unwrap();
+    for (side, expected) in [0.25f32, -0.5].into_iter().enumerate() {
+        for piece in &item.episodes[side].pieces {
+            let [DenoisingAction::Toward { clean, noise }] = &piece.actions[..] else { panic!("forward noising") };
+            assert_eq!(noise[..], [expected]);
+            let t = schedule().len() - 1 - piece.start.done;
+            assert_eq!(piece.start.latent.as_ref().unwrap()[..], schedule().noised(clean, noise, t)[..]);
+        }
+    }
+    let plain = self::images();
+    let unknown = ImageSource::<Comparison>::new(&plain, mdp, plan, UNITS, Scheme::Forward);
+    assert!(unknown.item(0).unwrap_err().to_string().contains("not known from which noise"));
+}
+
+/// The feedback of an example.
+fn feedback<F: FromImages>(images: &Vec<ImageExample>, index: usize) -> Result<Vec<F>, String> {
+    let plan = draws(1, Timesteps::Uniform, NoiseSharing::Shared);
+    let source = ImageSource::<F>::new(images, ImageMdp::full(schedule(), 1), plan, UNITS, Scheme::Forward);
+    let item = source.item(index).map_err(|error| error.to_string())?;
+    assert_eq!(item.size, item.episodes.len());
+    Ok(item.feedback)
+}
+
+#[test]
+fn lists_are_rankings_and_pairs_and_single_images_are_liked_or_not() {
+    let side = |value: f32| Finished { latent: [value].into(), condition: nobody() };
+    let example =
+        |values: &[f32], preference| ImageExample { sides: values.iter().copied().map(side).collect(), preference };
+    let images = vec![example(&[1.0, 2.0, 3.0], 1.0), example(&[1.0, 2.0], 0.25), example(&[1.0], 0.0)];
+    let pairs = feedback::<Comparison>(&images, 0).unwrap();
+    assert_eq!(pairs.iter().map(|c| (c.first, c.second)).collect::<Vec<_>>(), [(0, 1), (0, 2), (1, 2)]);
+    assert_eq!(feedback::<Ranking>(&images, 0).unwrap(), [Ranking { best_first: vec![0, 1, 2] }]);
+    assert_eq!(feedback::<Ranking>(&images, 1).unwrap(), [Ranking { best_first: vec![1, 0] }]);
+    let liked =
+        |index| feedback::<Label>(&images, index).map(|labels| labels.iter().map(|l| l.desirable).collect::<Vec<_>>());
+    assert_eq!(liked(1).unwrap(), [false, true]);
+    assert_eq!(liked(2).unwrap(), [false]);
+    assert!(liked(0).unwrap_err().contains("plackett-luce"));
+    assert!(feedback::<Comparison>(&images, 2).unwrap_err().contains("there is only one"));
+    assert_eq!(feedback::<Demonstration>(&images, 0).unwrap().len(), 1);
+}

@@ -167,15 +167,16 @@ impl<F: FromImages> Source for TrajectorySource<'_, F> {
         let sides = [better, worse];
         let n = self.trajectories.latents[better].len() - 1;
         let decisions = self.decisions(index, n);
-        let sides = &sides[..F::N_SIDES];
+        let sides = &sides[..F::MOST_SIDES.min(2)];
         let (mut episodes, mut feedback) = (Vec::new(), Vec::new());
         if self.by_decision {
             for &decision in &decisions {
-                feedback.push(F::from_preference(1.0).shifted(episodes.len()));
+                let of_pair = F::from_images(sides.len(), 1.0)?;
+                feedback.extend(of_pair.iter().map(|feedback| feedback.shifted(episodes.len())));
                 episodes.extend(sides.iter().map(|&i| Episode { pieces: vec![self.piece(i, decision, (1, 1))] }));
             }
         } else {
-            feedback.push(F::from_preference(1.0));
+            feedback.extend(F::from_images(sides.len(), 1.0)?);
             episodes.extend(sides.iter().map(|&i| Episode {
                 pieces: decisions.iter().map(|&decision| self.piece(i, decision, (decisions.len(), n))).collect(),
             }));

@@ -67,7 +67,7 @@ fn trained(learner: &mut Tables, steps: usize) -> step::Learned {
     let mut learned = step::Learned::default();
     for step in 0..steps {
         let slices: Vec<_> = (0..2).map(|i| Slice::new([(i, source.item(i).unwrap())])).collect();
-        let at = StepAt { step, rate: 0.5, max_gradient_norm: None };
+        let at = StepAt { step, rate: 0.5, ..StepAt::default() };
         learned = learn(&mdp, learner, &mut reference, loss, &slices, at).unwrap();
     }
     learned
@@ -146,7 +146,7 @@ fn what_was_given_teaches_its_half_nothing_whatever_the_loss() {
     let measure = |slice: &Slice<Two, Comparison>, scores: Scores<'_>| source.measure(slice, scores);
     let loss = Loss { objective: &objective, measure: &measure };
     let slices: Vec<_> = (0..2).map(|i| Slice::new([(i, source.item(i).unwrap())])).collect();
-    let at = StepAt { step: 0, rate: 0.5, max_gradient_norm: None };
+    let at = StepAt { step: 0, rate: 0.5, ..StepAt::default() };
     let learned = learn(&mdp, &mut learner, &mut reference, loss, &slices, at).unwrap();
     assert_eq!(learned.gradient_norms[0], ("words", 0.0), "{:?}", learned.gradient_norms);
     assert_ne!(learner.inner, start.inner);

@@ -29,9 +29,10 @@ pub fn vocabulary_log_prob(hidden: &Tensor, matrix: &Tensor, query: VocabularyQu
         let likeliest = logits.gather(&targets, 1)?.ge(&logits.max_keepdim(1)?)?.to_dtype(logits.dtype())?;
         [entropy, logits.mean_keepdim(1)?, likeliest]
     } else {
-        [zeros.clone(), zeros.clone(), zeros]
+        [zeros.clone(), zeros.clone(), zeros.clone()]
     };
-    Tensor::cat(&[log_probs.gather(&targets, 1)?, divergence, entropy, mean, likeliest], 1)
+    let collision = if query.collision { (log_probs.detach() * 2.)?.exp()?.sum_keepdim(1)?.log()? } else { zeros };
+    Tensor::cat(&[log_probs.gather(&targets, 1)?, divergence, entropy, mean, likeliest, collision], 1)
 }
 
 fn log_softmax(logits: &Tensor) -> Result<Tensor> {

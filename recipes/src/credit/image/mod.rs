@@ -23,7 +23,7 @@ use super::steps::{Drawn, StepSummary};
 use super::summary::{CreditSummary, Kind, Words, labelled, summarise};
 use crate::embedded::{EmbeddedImages, WrongPixels, is_embedded};
 use crate::judged_pairs::is_pair_folder;
-use crate::score::diffusion::PictureScoring;
+use crate::score::diffusion::{PictureScoring, check_pair};
 use crate::settings::{Loss, Values};
 use crate::{Call, Failure, denoiser};
 
@@ -222,7 +222,9 @@ impl PictureCrediting<'_> {
         let mut pictures = Vec::new();
         for index in 0..source.len() {
             let failed = |error: BoxError| Failure::failed(format!("example {index}: {error}"));
-            let maps = errors.split(&source.item(index).map_err(failed)?.episodes).map_err(failed)?;
+            let episodes = source.item(index).map_err(failed)?.episodes;
+            check_pair(episodes.len()).map_err(failed)?;
+            let maps = errors.split(&episodes).map_err(failed)?;
             pictures.extend(self.of_example(index, maps)?);
             bar.inc(1);
         }

@@ -1,11 +1,13 @@
 //! The loop on a table of logits: small enough to follow, with everything a real run has.
+mod losses;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use datasets::{Example, ExampleKind};
 use mdp::token::TokenMdp;
-use objectives::{Comparison, Kto, Label, Logistic, Objective, Pairwise, Tdpo};
+use objectives::{Comparison, Kto, Label, Logistic, MovingBco, Objective, Pairwise, Tdpo};
 use policies::Tabular;
 
 use crate::token::{Examples, FromExample, TokenSource};
@@ -46,6 +48,8 @@ fn settings() -> Settings {
         best_metric: None,
         patience: None,
         beta: 0.1,
+        safeguard: None,
+        reference_ema: None,
     }
 }
 
@@ -136,6 +140,7 @@ fn any_micro_batch_size_is_the_same_step() {
         }
     }
     both::<Comparison>(&dpo());
+    both::<Comparison>(&MovingBco::new(0.1).unwrap());
     both::<Label>(&Kto::new(0.1).unwrap());
 }
 
