@@ -161,6 +161,7 @@ mod tests {
             places: vec![0..1, 2..4, 4..4],
             wrong: Some(vec![false, true, false]),
             given: None,
+            unmeasured: None,
             columns: vec![("log_ratio", vec![0.5, -1.0, 0.0])],
         }
     }

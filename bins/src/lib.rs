@@ -96,11 +96,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
         Some(("sample", sub)) => sample::sample(&asked(sub, SAMPLE)?),
         Some(("search", sub)) => sample::search(&asked(sub, SEARCH)?),
         Some(("inspect", sub)) => inspect::inspect(&asked(sub, INSPECT)?, sub.get_one::<PathBuf>("path").cloned()),
-        Some(("judge", sub)) => {
-            stop::listen("stopping after the questions under way")?;
-            console::result(&recipes::judge(asked(sub, JUDGE)?.call())?.to_string());
-            Ok(ExitCode::SUCCESS)
-        }
+        Some(("judge", sub)) => judge(&asked(sub, JUDGE)?),
         Some(("label", sub)) => label::label(&asked(sub, LABEL)?),
         Some(("credit", sub)) => credit::credit(&asked(sub, CREDIT)?),
         Some(("report", sub)) => report::report(&asked(sub, REPORT)?, sub),
@@ -118,6 +114,21 @@ fn score(asked: &Invocation) -> Result<ExitCode, Failure> {
     print(asked, &lines);
     asked.console.info(&recipes::summarise(&lines, asked.values.run.seed()).to_string());
     Ok(ExitCode::SUCCESS)
+}
+
+fn judge(asked: &Invocation) -> Result<ExitCode, Failure> {
+    stop::listen("stopping after the questions under way")?;
+    match recipes::judge(asked.call()) {
+        Ok(report) => {
+            console::result(&report.to_string());
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(failure) if failure.is_interrupt() => {
+            console::notice("stopped; what was answered is kept, and the same command goes on from there");
+            Ok(ExitCode::from(130))
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Prints lines unless a file was named for them.

@@ -54,7 +54,7 @@ fn is_in(mask: u64, signal: i32) -> bool {
 
 fn hear(answer: &str) {
     if WANTED.swap(true, Ordering::Relaxed) {
-        console::notice("stopped without saving");
+        console::notice("stopped at once; only what was saved before is kept");
         #[expect(clippy::disallowed_methods, reason = "the second interrupt must not wait for the step to end")]
         std::process::exit(130);
     }

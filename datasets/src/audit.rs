@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::example::ExampleKind;
+pub use crate::lengths::Lengths;
 use crate::skipped::Skipped;
-use crate::tokenise::{CutTokens, Observation, TokenSettings};
+use crate::tokenise::{CutRole, CutTokens, Observation, TokenSettings};
 
 /// Counts over a data set, shown before training and by `inspect`.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -42,6 +43,10 @@ pub struct Audit {
     pub given_tokens: u64,
     /// Tokens lost by truncation, by whose they are.
     pub cut_tokens: CutTokens,
+    /// What truncation cost the messages of chats, by role.
+    pub cut_roles: BTreeMap<String, CutRole>,
+    /// Answers left out of lists and trees, as truncation left them without a scored turn.
+    pub left_answers: u64,
     /// Records with a weight, a margin, or a soft label of their own.
     pub weighted: [u64; 3],
     /// Prompts without a token.
@@ -103,6 +108,8 @@ impl Audit {
         }
         self.given_tokens += seen.n_given as u64;
         self.cut_tokens += seen.cut_tokens;
+        add_roles(&mut self.cut_roles, &seen.cut_roles);
+        self.left_answers += seen.left_answers as u64;
         self.examples += 1;
         self.cut_prompts += u64::from(seen.is_prompt_cut);
         self.cut_responses += seen.cut_responses as u64;
@@ -148,6 +155,16 @@ impl Audit {
                 format!("tokens cut: {prompt} of prompts, {scored} of scored turns, {given} given ones in answers");
             notes.push(text);
         }
+        let by_role = |(role, cut): (&String, &CutRole)| {
+            let CutRole { tokens, turns, parts } = cut;
+            format!("{} {tokens} ({turns} whole messages, {parts} in part)", short(role))
+        };
+        if !self.cut_roles.is_empty() {
+            notes.push(format!(
+                "tokens cut by role: {}",
+                self.cut_roles.iter().map(by_role).collect::<Vec<_>>().join(", ")
+            ));
+        }
         if self.given_tokens > 0 {
             notes.push(format!("tokens given in answers (context, not scored): {}", self.given_tokens));
         }
@@ -166,6 +183,7 @@ impl Audit {
         let about: Vec<String> = about.into_iter().flatten().collect();
         self.sources.push(format!("{name}: {} examples: {}", other.examples, about.join("; ")));
         self.cut_tokens += other.cut_tokens;
+        add_roles(&mut self.cut_roles, &other.cut_roles);
         for (count, more) in self.counts().into_iter().zip(other.clone().counts()) {
             *count += *more;
         }
@@ -188,7 +206,7 @@ impl Audit {
     }
 
     /// All plain counts.
-    fn counts(&mut self) -> [&mut u64; 26] {
+    fn counts(&mut self) -> [&mut u64; 27] {
         let [weights, margins, labels] = &mut self.weighted;
         [
             &mut self.examples,
@@ -202,6 +220,7 @@ impl Audit {
             &mut self.unknown_tokens,
             &mut self.left_out,
             &mut self.unscored,
+            &mut self.left_answers,
             &mut self.given_tokens,
             weights,
             margins,
@@ -241,6 +260,7 @@ impl Audit {
             (self.identical_pairs, "pairs with two equal answers: they teach nothing"),
             (self.tied_pairs, "pairs whose scores in the file are equal"),
             (self.unscored, "records left out: an answer has no scored turn that fits"),
+            (self.left_answers, "answers left out of lists and trees: no scored turn of theirs fits"),
             (self.user_turns, "answers in which a user or a tool speaks: those words are given, not scored"),
             (
                 self.plain_for_chat,
@@ -300,10 +320,8 @@ impl fmt::Display for Audit {
 /// Lists names with their counts, most frequent first. Names come from files, so they are shortened and escaped.
 fn named(counts: &BTreeMap<String, u64>) -> String {
     const MOST: usize = 24;
-    const LETTERS: usize = 48;
     let mut all: Vec<(&String, u64)> = counts.iter().map(|(name, &count)| (name, count)).collect();
     all.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
-    let short = |name: &str| name.chars().take(LETTERS).flat_map(char::escape_debug).collect::<String>();
     let mut shown: Vec<String> =
         all.iter().take(MOST).map(|(name, count)| format!("{} ({count})", short(name))).collect();
     if all.len() > MOST {
@@ -312,71 +330,17 @@ fn named(counts: &BTreeMap<String, u64>) -> String {
     shown.join(", ")
 }
 
-/// A histogram of exact lengths, with one entry per distinct length.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
-pub struct Lengths {
-    counts: BTreeMap<usize, u64>,
+/// A name from a file, shortened and escaped.
+fn short(name: &str) -> String {
+    const LETTERS: usize = 48;
+    name.chars().take(LETTERS).flat_map(char::escape_debug).collect()
 }
 
-impl Lengths {
-    /// Counts one length.
-    pub fn add(&mut self, length: usize) {
-        *self.counts.entry(length).or_default() += 1;
-    }
-
-    /// Adds the counts of other lengths.
-    pub fn join(&mut self, other: &Self) {
-        for (&length, &count) in &other.counts {
-            *self.counts.entry(length).or_default() += count;
-        }
-    }
-
-    /// Number of counted lengths.
-    pub fn count(&self) -> u64 {
-        self.counts.values().sum()
-    }
-
-    /// The maximum; 0 if empty.
-    pub fn max(&self) -> usize {
-        self.counts.last_key_value().map_or(0, |(&length, _)| length)
-    }
-
-    /// The mean; 0 if empty.
-    pub fn mean(&self) -> f64 {
-        let sum: f64 = self.counts.iter().map(|(&length, &count)| length as f64 * count as f64).sum();
-        sum / self.count().max(1) as f64
-    }
-
-    /// The quantile: the smallest length not exceeded by this share; 0 if empty.
-    pub fn percentile(&self, share: f64) -> usize {
-        let wanted = (share.clamp(0.0, 1.0) * self.count() as f64).ceil().max(1.0) as u64;
-        let mut seen = 0;
-        for (&length, &count) in &self.counts {
-            seen += count;
-            if seen >= wanted {
-                return length;
-            }
-        }
-        0
-    }
-
-    /// Lengths and their counts, in ascending order.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
-        self.counts.iter().map(|(&length, &count)| (length, count))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_of_one_to_a_hundred() {
-        let mut lengths = Lengths::default();
-        (1..=100).for_each(|length| lengths.add(length));
-        assert_eq!([0.0, 0.5, 0.9, 0.99, 1.0].map(|share| lengths.percentile(share)), [1, 50, 90, 99, 100]);
-        assert_eq!((lengths.mean(), lengths.max()), (50.5, 100));
-        assert_eq!(Lengths::default().percentile(0.5), 0);
+/// Adds what truncation cost roles. Names come from files, so there may not be any number of them.
+fn add_roles(counts: &mut BTreeMap<String, CutRole>, more: &BTreeMap<String, CutRole>) {
+    const MOST: usize = 24;
+    for (role, cut) in more {
+        let role = if counts.contains_key(role) || counts.len() < MOST { role } else { "others" };
+        *counts.entry(role.to_owned()).or_default() += *cut;
     }
 }

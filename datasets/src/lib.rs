@@ -47,6 +47,7 @@ pub mod example;
 pub mod formats;
 pub mod holdout;
 pub mod images;
+mod lengths;
 mod mixture;
 pub mod pairs;
 pub mod reading;

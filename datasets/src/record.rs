@@ -241,9 +241,29 @@ impl Message {
 
     /// Whether it is not the policy's. A role that is not known to be a policy's is another's: what a user or a tool says
     /// is never scored for its name.
-    pub(crate) fn is_given(&self) -> bool {
+    pub fn is_given(&self) -> bool {
         const POLICY: [&str; 7] = ["assistant", "model", "ai", "bot", "chatbot", "gpt", "chatgpt"];
         !POLICY.iter().any(|name| self.role.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether it is an instruction for the whole conversation.
+    pub(crate) fn is_system(&self) -> bool {
+        ["system", "developer"].iter().any(|name| self.role.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether it is what a tool returned, under any of the names that chat templates have for it.
+    pub(crate) fn is_tool_result(&self) -> bool {
+        const TOOLS: [&str; 8] = [
+            "tool",
+            "function",
+            "ipython",
+            "observation",
+            "tool_response",
+            "tool_result",
+            "tool_results",
+            "tool_output",
+        ];
+        TOOLS.iter().any(|name| self.role.eq_ignore_ascii_case(name))
     }
 
     /// The message as context: none of it is scored.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::column_map::ColumnMap;
 use crate::error::DatasetError;
+use crate::formats::weights::WeighingColumns;
 use crate::formats::{Format, ReadingChoices};
 use crate::reading::{self, Row, Rows, SplitChoice};
 use crate::record::PreferenceRecord;
@@ -41,6 +42,7 @@ pub struct Records {
     pending: VecDeque<PreferenceRecord>,
     skipped: Skipped,
     not_read: BTreeMap<String, u64>,
+    weighing: WeighingColumns,
     n_given: u64,
     /// The split that is read, if one was selected.
     part: Option<String>,
@@ -75,6 +77,7 @@ pub fn records(path: &Path, reading: ReadOptions) -> Result<Records, DatasetErro
         pending: VecDeque::new(),
         skipped: Skipped::default(),
         not_read: BTreeMap::new(),
+        weighing: WeighingColumns::default(),
         n_given: 0,
         part,
         is_named,
@@ -166,7 +169,8 @@ impl Records {
                 }
                 _ => {}
             }
-            match self.format.read_with(&origin, &value, self.reading.choices) {
+            let read = self.weighing.check(&origin, &value);
+            match read.and_then(|()| self.format.read_with(&origin, &value, self.reading.choices)) {
                 Ok(read) => {
                     read.not_read.into_iter().for_each(|name| note(&mut self.not_read, name));
                     self.pending.extend(read.records);

@@ -13,7 +13,8 @@ pub enum Verdict {
 
 impl Verdict {
     /// Reads the choice behind a label such as `Preferred:`, wherever in a line it stands; without the label, a choice that
-    /// stands alone on the last line. `None` where there is no choice, or choices differ: nothing is guessed.
+    /// stands alone on the last line. `None` where there is no choice, or choices differ: nothing is guessed. Marks of
+    /// emphasis and quotes are not read, in the label either: `**Preferred**: A` and `{"preferred": "A"}` are choices.
     ///
     /// What stands before the end of a chain of thought (`</think>`) is not read; one without an end has no choice.
     pub fn read(reply: &str, label: &str) -> Option<Self> {
@@ -21,13 +22,19 @@ impl Verdict {
         if reply.contains("<think>") {
             return None;
         }
-        let choices: Vec<Option<Self>> = labelled(reply, label).map(of_words).collect();
+        let (reply, label) = (bare(reply), bare(label));
+        let choices: Vec<Option<Self>> = labelled(&reply, &label).map(of_words).collect();
         let Some(last) = choices.last() else {
             return of_words(reply.lines().rev().find(|line| !line.trim().is_empty())?);
         };
         let others_agree = choices.iter().flatten().all(|choice| Some(*choice) == *last);
         last.filter(|_| others_agree)
     }
+}
+
+/// A text without marks of emphasis and quotes, and without a space before a colon.
+fn bare(text: &str) -> String {
+    text.replace(['*', '_', '`', '"', '\'', '“', '”', '‘', '’'], "").replace(" :", ":")
 }
 
 /// The rest of the line behind each label; where that is empty, the next line with text.
@@ -42,17 +49,32 @@ fn labelled<'r>(reply: &'r str, label: &str) -> impl Iterator<Item = &'r str> {
     })
 }
 
+/// Words that judges put before a choice.
+const NOUNS: [&str; 11] = [
+    "summary",
+    "answer",
+    "response",
+    "picture",
+    "output",
+    "option",
+    "assistant",
+    "candidate",
+    "image",
+    "choice",
+    "text",
+];
+
 /// The choice that words are, and nothing else: `A`, `**B**`, `"A".`, `Summary A`, `tie`.
 fn of_words(text: &str) -> Option<Verdict> {
     let bare = text.trim_matches(|c: char| !c.is_alphanumeric()).to_ascii_lowercase();
-    let bare = ["summary", "answer", "response", "picture", "output"]
+    let bare = NOUNS
         .into_iter()
         .find_map(|noun| bare.strip_prefix(noun).map(|rest| rest.trim_start_matches(|c: char| !c.is_alphanumeric())))
         .unwrap_or(&bare);
     match bare {
         "a" => Some(Verdict::First),
         "b" => Some(Verdict::Second),
-        "tie" => Some(Verdict::Tie),
+        "tie" | "a tie" | "draw" | "a draw" | "equal" => Some(Verdict::Tie),
         _ => None,
     }
 }
@@ -81,6 +103,12 @@ mod tests {
             ("Preferred: <\"A\" or \"B\">\nComparison: x\nPreferred: B", Some(Verdict::Second)),
             ("<think>Preferred: A</think>Preferred: B", Some(Verdict::Second)),
             ("é Preferred: A", Some(Verdict::First)),
+            ("**Preferred**: A", Some(Verdict::First)),
+            ("__Preferred :__ `B`", Some(Verdict::Second)),
+            ("{\"preferred\": \"A\"}", Some(Verdict::First)),
+            ("Preferred: [[B]]", Some(Verdict::Second)),
+            ("Preferred: Option A", Some(Verdict::First)),
+            ("### Preferred: a tie", Some(Verdict::Tie)),
         ] {
             assert_eq!(Verdict::read(reply, "Preferred:"), choice, "{reply}");
         }

@@ -168,6 +168,12 @@ pub trait Objective {
     /// The inputs it needs.
     fn needs(&self) -> Needs;
 
+    /// Whether comparisons may have a margin, by which the better side's reward should be the higher one. An objective that
+    /// has no place for one refuses it in `evaluate`.
+    fn takes_margins(&self) -> bool {
+        false
+    }
+
     /// Evaluates the loss on `feedback`, whose indices are rows of `scores`.
     ///
     /// # Errors

@@ -169,6 +169,10 @@ impl<L: Link> Pairwise<L> {
 impl<L: Link> Objective for Pairwise<L> {
     type Feedback = Comparison;
 
+    fn takes_margins(&self) -> bool {
+        self.link.takes_margins()
+    }
+
     fn needs(&self) -> Needs {
         self.sides.spec.needs()
     }

@@ -60,6 +60,10 @@ impl<F> Objective for WeightedSum<F> {
         })
     }
 
+    fn takes_margins(&self) -> bool {
+        self.terms.iter().all(|(_, term)| term.takes_margins())
+    }
+
     fn evaluate(&self, feedback: &[F], scores: Scores<'_>) -> Result<Evaluation, ObjectiveError> {
         let mut sum = Evaluation::default();
         sum.slopes.log_probs = scores.policy.log_probs.filled(0.0);

@@ -49,6 +49,10 @@ impl Objective for Tdpo {
         Needs { reference: true, divergence: true, ..Needs::default() }
     }
 
+    fn takes_margins(&self) -> bool {
+        true
+    }
+
     fn evaluate(&self, feedback: &[Comparison], scores: Scores<'_>) -> Result<Evaluation, ObjectiveError> {
         check(scores, self.needs())?;
         let return_spec = ReturnSpec::default();

@@ -26,11 +26,13 @@ pub enum Figure {
     Verifier,
     /// Section 6: agents that learn from whole trajectories.
     Agents,
+    /// Section 6: conversations as trees.
+    Trees,
 }
 
 impl Figure {
     /// All figures, in the paper's order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Theory,
         Self::Credit,
         Self::Beams,
@@ -41,6 +43,7 @@ impl Figure {
         Self::Video,
         Self::Verifier,
         Self::Agents,
+        Self::Trees,
     ];
 
     /// The word for it on a command line and in file names.
@@ -56,6 +59,7 @@ impl Figure {
             Self::Video => "video",
             Self::Verifier => "verifier",
             Self::Agents => "agents",
+            Self::Trees => "trees",
         }
     }
 
@@ -77,6 +81,7 @@ impl Figure {
             Self::Video => "Appendix D.1, latent codes and a decoder of clips",
             Self::Verifier => "Sections 5.2 and 6, reasoning and verifiers",
             Self::Agents => "Section 6, agents",
+            Self::Trees => "Section 6, conversations as trees",
         }
     }
 }

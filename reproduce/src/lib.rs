@@ -42,6 +42,7 @@ mod setup;
 mod small;
 mod statistics;
 mod theory;
+mod trees;
 mod verifier;
 mod video;
 
@@ -101,6 +102,7 @@ fn measure(figure: Figure, setup: &Setup<'_>) -> Result<FigureResult> {
         Figure::Video => video::run(setup),
         Figure::Verifier => verifier::run(setup),
         Figure::Agents => agents::run(setup),
+        Figure::Trees => trees::run(setup),
     }?;
     folder::write(setup, &result)?;
     Ok(result)

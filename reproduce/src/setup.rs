@@ -114,6 +114,19 @@ pub(crate) struct Sizes {
     pub(crate) reasoning: TrialSizes,
     /// The figure of agents.
     pub(crate) agents: TrialSizes,
+    /// The figure of conversation trees.
+    pub(crate) trees: TreeSizes,
+}
+
+/// The numbers of the figure of conversation trees.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TreeSizes {
+    /// Optimiser steps of the base, with 32 demonstrations each.
+    pub(crate) base_steps: usize,
+    /// Trees that are learned from.
+    pub(crate) trees: usize,
+    /// Held-out trees, and as many users.
+    pub(crate) tests: usize,
 }
 
 /// The numbers of a figure whose policies learn from their own tries.
@@ -151,6 +164,7 @@ const FULL: Sizes = Sizes {
     video_steps: [700, 1200, 256],
     reasoning: TrialSizes { base_steps: 1000, tried: [1024, 8], steps: [64, 128], tests: 512 },
     agents: TrialSizes { base_steps: 600, tried: [1024, 4], steps: [64, 64], tests: 512 },
+    trees: TreeSizes { base_steps: 400, trees: 192, tests: 96 },
 };
 
 const QUICK: Sizes = Sizes {
@@ -175,6 +189,7 @@ const QUICK: Sizes = Sizes {
     video_steps: [4, 2, 2],
     reasoning: TrialSizes { base_steps: 2, tried: [4, 2], steps: [2, 2], tests: 2 },
     agents: TrialSizes { base_steps: 2, tried: [4, 2], steps: [2, 2], tests: 2 },
+    trees: TreeSizes { base_steps: 2, trees: 8, tests: 2 },
 };
 
 impl Setup<'_> {

@@ -13,7 +13,7 @@ use objectives::{BoxObjective, ChosenLikelihood, Comparison, Logistic, Pairwise,
 use policies::{Policy, act};
 use recipes::Failure;
 use serde_json::json;
-use train::{Decay, Demonstrations, Preferences, Settings, Source as _};
+use train::{Decay, Demonstrations, Preferences, Settings, Source};
 
 use crate::fit::fit;
 use crate::{Result, Setup};
@@ -41,10 +41,15 @@ impl Lesson {
     pub(crate) const BATCH: usize = 32;
 
     fn settings(self) -> Settings {
+        self.settings_of(Self::BATCH)
+    }
+
+    /// The settings with another number of examples of a step.
+    pub(crate) fn settings_of(self, batch: usize) -> Settings {
         Settings {
             seed: self.seed,
-            batch_size: Self::BATCH,
-            micro_batch_size: Self::BATCH,
+            batch_size: batch,
+            micro_batch_size: batch,
             max_steps: Some(self.steps),
             rate: self.rate,
             warmup_steps: (self.steps / 20).max(1),
@@ -184,15 +189,25 @@ impl Setup<'_> {
         (lesson, preferring): (Lesson, Preferring),
         pairs: Vec<[EpisodeOf<TokenMdp>; 2]>,
     ) -> Result<ModelFiles> {
+        let data: Preferences<TokenMdp> = pairs.into_iter().map(|[better, worse]| (better, worse)).collect();
+        self.comparing(name, (mdp, start), (lesson.settings(), preferring), &data)
+    }
+
+    /// The same from any source of comparisons.
+    pub(crate) fn comparing<S: Source<Mdp = TokenMdp, Feedback = Comparison>>(
+        &self,
+        name: &str,
+        (mdp, start): (&TokenMdp, &ModelFiles),
+        (settings, preferring): (Settings, Preferring),
+        data: &S,
+    ) -> Result<ModelFiles> {
         self.learned(name, start, |folder| {
-            let data: Preferences<TokenMdp> = pairs.into_iter().map(|[better, worse]| (better, worse)).collect();
             if data.is_empty() {
                 return Ok(false);
             }
-            let (reference, settings) =
-                (start.clone().frozen()?, Settings { beta: preferring.beta, ..lesson.settings() });
+            let (reference, settings) = (start.clone().frozen()?, Settings { beta: preferring.beta, ..settings });
             let objective = preferring.objective()?;
-            fit(self, (mdp, &data, Some(&reference)), &objective, &mut learner(start)?, &settings, folder)?;
+            fit(self, (mdp, data, Some(&reference)), &objective, &mut learner(start)?, &settings, folder)?;
             Ok(true)
         })
     }

@@ -1,6 +1,7 @@
 //! Conversations of several turns: what is scored, and what trees become.
 use serde_json::{Value, json};
 
+use super::images::copy_golden;
 use super::{MODEL, Scene};
 
 const TEMPLATE: &str = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ eos_token }}\n{% endfor %}\
@@ -112,4 +113,75 @@ fn template_arguments_come_from_flags_tables_and_records() {
     ] {
         scene.refused(&format!("score --data plain.jsonl {flags} {flag}"), 2, &[says]);
     }
+}
+
+#[test]
+fn credit_of_a_conversation_has_its_spans_and_a_reward_models_differences() {
+    let (scene, _) = scene();
+    copy_golden(&scene, "rewards/llama", "reward");
+    let talk = json!({"prompt": [{"role": "user", "content": "a dog"}], "spans": [[0, 5, 8], [2, 3, 6]],
+        "response": [assistant("good red"), json!({"role": "user", "content": "so"}), assistant("ok red")]});
+    scene.write("talk.jsonl", format!("{talk}\n"));
+    let models = "--model builtin:tldr --reference builtin:tldr-untrained --chat-template chat.jinja";
+    let credit = format!("credit {models} --data talk.jsonl --reward-model reward --quiet");
+    let said = scene.done(&format!("{credit} --out credit.jsonl"));
+    assert!(said.out.contains("answers with wrong spans: 1;"), "{}", said.out);
+    let line = &lines(&scene.read("credit.jsonl"))[0];
+    let text: Vec<char> = line["text"].as_str().unwrap().chars().collect();
+    let pairs = |name: &str| -> Vec<[usize; 2]> { serde_json::from_value(line[name].clone()).unwrap() };
+    let part = |[start, end]: [usize; 2]| text[start..end].iter().collect::<String>();
+    assert_eq!(pairs("spans").into_iter().map(part).collect::<Vec<_>>(), ["red", "red"]);
+    let (places, rewards) = (pairs("offsets"), line["reward_model"].as_array().unwrap());
+    let flags = |name: &str| -> Vec<bool> { serde_json::from_value(line[name].clone()).unwrap() };
+    let (wrong, given) = (flags("wrong"), flags("given"));
+    for (at, place) in places.iter().enumerate() {
+        let word = part(*place);
+        assert_eq!(
+            wrong[at],
+            pairs("spans").iter().any(|span| place[0].max(span[0]) < place[1].min(span[1])),
+            "{word}"
+        );
+        // Ends and what is given have no reward of their own.
+        assert!(!(given[at] || word.contains('<') || word == "\n") || rewards[at] == 0.0, "{word} {line}");
+    }
+    assert!(rewards.iter().filter(|reward| reward.as_f64() != Some(0.0)).count() > 2, "{line}");
+    let of = |spans: Value| {
+        let mut talk = talk.clone();
+        talk["spans"] = spans;
+        scene.write("talk.jsonl", format!("{talk}\n"));
+    };
+    of(json!([[1, 0, 2]]));
+    scene.refused(&credit, 1, &["talk.jsonl, line 1", "message 1 of the answer", "given"]);
+    of(json!([[0, 2]]));
+    scene.refused(&credit, 1, &["talk.jsonl, line 1", "[message, start, end]"]);
+}
+
+#[test]
+fn what_a_loss_does_not_take_is_said_before_the_first_step() {
+    let (scene, _) = scene();
+    let rows = |last: Value| {
+        let mut row = json!({"prompt": "p", "chosen": "a", "rejected": "b"});
+        let plain = format!("{row}\n").repeat(5);
+        row.as_object_mut().unwrap().extend(last.as_object().unwrap().clone());
+        scene.write("rows.jsonl", format!("{plain}{row}\n"));
+    };
+    let train = format!(
+        "train --model {MODEL} --data rows.jsonl --eval-share 0 --batch-size 2 --micro-batch-size 2 \
+                         --max-steps 1 --warmup-steps 0 --n-samples 0"
+    );
+    rows(json!({"margin": 0.5}));
+    scene.refused(
+        &format!("{train} --objective ipo --out ipo"),
+        1,
+        &["example 5 of the training data", "margin of 0.5"],
+    );
+    scene.refused(&format!("{train} --objective kto --out kto"), 1, &["example 5 of the training data", "margins"]);
+    assert!(!scene.path("ipo/metrics.jsonl").exists() && !scene.path("kto/metrics.jsonl").exists());
+    rows(json!({"weight": 2}));
+    scene.refused(&format!("{train} --objective plackett-luce --out other"), 1, &["example 5", "weights of records"]);
+    rows(json!({"soft_label": 0.75}));
+    let said = scene.done(&format!("{train} --objective kto --out soft"));
+    assert!(said.err.contains("1 records have a soft label below 1"), "{}", said.err);
+    let said = scene.done(&format!("{train} --out dpo"));
+    assert!(!said.err.contains("soft label below 1"), "{}", said.err);
 }

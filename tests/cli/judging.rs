@@ -163,6 +163,54 @@ fn files_of_samples_are_compared_by_any_judge() {
 }
 
 #[test]
+fn an_instruction_with_its_input_is_the_request_and_conversations_are_shown_with_roles() {
+    let scene = Scene::new();
+    let line = |output: &str| json!({"instruction": "Translate.", "input": "Guten Tag", "output": output}).to_string();
+    scene.write("a.jsonl", line("good day"));
+    scene.write("b.jsonl", line("bad day"));
+    let calls = json!([{"id": "c", "type": "function", "function": {"name": "count", "arguments": {"of": "apples"}}}]);
+    let talk = |end: &str| {
+        json!({"prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "How many?"}],
+            "response": [{"role": "assistant", "content": "", "tool_calls": calls}, {"role": "tool", "content": "3"},
+                {"role": "assistant", "content": end}]})
+        .to_string()
+    };
+    scene.write("c.jsonl", talk("good: 3"));
+    scene.write("d.jsonl", talk("bad: 4"));
+    let server = Server::start(|_, request| good(&request.text()));
+    for (one, other) in [("a", "b"), ("c", "d")] {
+        let said = scene.done(&format!("judge --a {one}.jsonl --b {other}.jsonl {}", arguments(&server)));
+        assert!(said.out.contains("1 times a, 0 times b, 0 ties"), "{}", said.out);
+    }
+    let asked: Vec<String> = server.requests().iter().map(server::Request::text).collect();
+    assert!(asked[0].contains("Translate.") && asked[0].contains("Guten Tag"), "{}", asked[0]);
+    for words in ["[system]\nBe brief.", "[user]\nHow many?", "\"name\":\"count\"", "[tool]\n3", "[assistant]\ngood: 3"]
+    {
+        assert!(asked[1].contains(words), "{}\ndoes not say {words}", asked[1]);
+    }
+}
+
+#[test]
+fn a_judge_that_is_stopped_says_what_is_kept() {
+    let scene = Scene::new();
+    pairs(&scene, "pairs", 10);
+    let server = Server::start(|number, request| if number == 4 { Action::Hang } else { good(&request.text()) });
+    let line = format!("judge --pairs pairs --judge-timeout 2 {}", arguments(&server));
+    let child = scene.interruptible(&line).spawn().unwrap();
+    let begun = Instant::now();
+    while server.count() < 5 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing was asked");
+        std::thread::yield_now();
+    }
+    let stopped = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(stopped.success());
+    let said = ran(&child.wait_with_output().unwrap());
+    assert_eq!(said.code, Some(130), "{}", said.err);
+    assert!(said.err.contains("what was answered is kept, and the same command goes on from there"), "{}", said.err);
+    assert_eq!(scene.read("pairs/judge-answers.jsonl").lines().count(), 4);
+}
+
+#[test]
 fn both_orders_unparsed_replies_and_people_are_in_the_table() {
     let scene = Scene::new();
     pairs(&scene, "pairs", 4);
@@ -222,6 +270,11 @@ fn settings_of_a_judge_that_cannot_be_used() {
         ("train --judge openai".to_owned(), 2, &["--judge goes with --rounds or --judge-every"]),
         ("train --judge-every 2 --judge people --out new".to_owned(), 2, &["can't wait for people"]),
         ("train --best-metric win_rate --out new".to_owned(), 2, &["win_rate goes with --judge-every"]),
+        (
+            "train --model builtin:tldr --data own.jsonl --judge-every 2 --judge oracle --out new".to_owned(),
+            2,
+            &["with --judge-every, --judge is to be openai", "the oracle knows the embedded problems only"],
+        ),
     ] {
         scene.refused(&line, code, says);
     }

@@ -4,16 +4,16 @@
     cargo build --release
     python tests/peers/templates.py --binary target/release/hybrid-dpo
 
-Each template goes with a byte-level tokenizer without merges, so that tokens and text are the same thing. `score` of
-some conversations (plain, with a system message, with several turns, with tools that are called, with thoughts, with
+Each template goes with a byte-level tokenizer without merges, so that tokens and text are the same thing, but for the
+template's own signs (`<|im_end|>`), which are special tokens as in its model. `score` of some conversations (plain, with a system message, with several turns, with tools that are called, with thoughts, with
 template arguments) must give the prompt and the prompt with its answer as `apply_chat_template` writes them; where
 transformers refuses, so must hybrid-dpo.
 
-Answers of several turns (users and tools speak in between) must be scored where they are the assistant's: for a template
-with `{% generation %}` blocks where `return_assistant_tokens_mask` is 1, for the others from behind the generation prompt
-of each turn to the end of its text, found here by rendering the conversation message by message. Templates that write
-earlier turns differently once later ones follow are checked for the words of the turns alone. The last line is the count
-of checks.
+Answers, of one turn and of several (users and tools speak in between), must be scored where they are the assistant's, by one
+rule in every turn and token by token: for a template with `{% generation %}` blocks where `return_assistant_tokens_mask` is
+1, for the others from where the text leaves the generation prompt to the end of what the template writes of the turn, as TRL
+scores a completion, found here by rendering the conversation message by message. Templates that write earlier turns
+differently once later ones follow are checked for the words of the turns alone. The last line is the count of checks.
 """
 
 import argparse
@@ -79,13 +79,19 @@ CONVERSATIONS = {
 }
 
 
+def signs(template):
+    """The signs that a template writes around turns: its model has them as special tokens."""
+    found = set(re.findall(r"<[|｜][^|｜<>\s'\"]{1,40}[|｜]>|<(?:start|end)_of_[a-z]+>|<turn\|>|<\|turn>", template))
+    return sorted(found - {"<s>", "</s>"})
+
+
 def make_model(folder, template):
     """A small model whose tokens are bytes, and its template."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(["<s>", "</s>", "<pad>", "<unk>"])
+    tokenizer.add_special_tokens(["<s>", "</s>", "<pad>", "<unk>"] + signs(template))
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
     )
@@ -113,22 +119,57 @@ TALKS = {
 OTHER = {"role": "assistant", "content": "Z"}
 
 
-def parted(tokenizer, start, wholes):
-    """The prompt up to where its tokens are no longer those of the prompt with an answer, as TRL parts them."""
-    ids = lambda text: tokenizer(text, add_special_tokens=False).input_ids
-    start, wholes = ids(start), [ids(whole) for whole in wholes]
-    same = lambda whole: next((i for i, (a, b) in enumerate(zip(start, whole)) if a != b), min(len(start), len(whole)))
-    shared = min(map(same, wholes))
-    return tokenizer.decode(start[:shared], skip_special_tokens=False)
+def ids_of(tokenizer, text):
+    return tokenizer(text, add_special_tokens=False).input_ids
+
+
+def common(first, second):
+    """The length of the common beginning."""
+    return next((i for i, (a, b) in enumerate(zip(first, second)) if a != b), min(len(first), len(second)))
+
+
+def has_blocks(tokenizer):
+    return re.search(r"\{%-?\s*generation\s*-?%\}", tokenizer.chat_template)
+
+
+def marked(tokenizer, prompt, answer, told):
+    """Of a conversation the tokens, and the answer's mask by generation blocks."""
+    whole = tokenizer.apply_chat_template(
+        [*prompt, *answer], tokenize=True, return_dict=True, return_assistant_tokens_mask=True, **told)
+    try:
+        asked = tokenizer.apply_chat_template(prompt, tokenize=True, return_dict=True, **told)["input_ids"]
+    except Exception:
+        asked = tokenizer.apply_chat_template(
+            prompt, add_generation_prompt=True, tokenize=True, return_dict=True, **told)["input_ids"]
+    n = common(asked, whole["input_ids"])
+    return whole["input_ids"], [bool(mask) and i >= n for i, mask in enumerate(whole["assistant_masks"])]
+
+
+def border(tokenizer, prompt, answers, told):
+    """The number of the prompt's tokens: up to where they are no longer those of the prompt with an answer, as TRL parts
+    them, or to the first token of an answer that is marked as generated."""
+    start = ids_of(tokenizer, tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **told))
+    shared = []
+    for answer in answers:
+        whole = ids_of(tokenizer, tokenizer.apply_chat_template([*prompt, *answer], tokenize=False, **told))
+        shared.append(common(start, whole))
+        if has_blocks(tokenizer):
+            _, mask = marked(tokenizer, prompt, answer, told)
+            shared.extend([mask.index(True)] if True in mask else [])
+    return min(shared)
+
+
+def arguments(more):
+    return {"tools": more.get("tools"), **more.get("chat_template_kwargs", {})}
 
 
 def theirs(tokenizer, prompt, answer, more):
     """The prompt, and the prompt with its answer; nothing where transformers refuses."""
-    told = {"tools": more.get("tools"), **more.get("chat_template_kwargs", {})}
+    told = arguments(more)
     try:
-        start = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **told)
-        wholes = [tokenizer.apply_chat_template([*prompt, side], tokenize=False, **told) for side in (answer, OTHER)]
-        return parted(tokenizer, start, wholes), wholes[0]
+        whole = tokenizer.apply_chat_template([*prompt, answer], tokenize=False, **told)
+        n = border(tokenizer, prompt, [[answer], [OTHER]], told)
+        return tokenizer.decode(ids_of(tokenizer, whole)[:n], skip_special_tokens=False), whole
     except Exception:
         return None
 
@@ -166,60 +207,54 @@ def runs(decode, tokens, mask):
     return [decode(run) for run in found]
 
 
-def common(first, second):
-    return len(os.path.commonprefix([first, second]))
-
-
 def scored(tokenizer, prompt, answer, more):
     """The prompt with its answer, and the texts that are scored; nothing where transformers refuses. The texts are
     nothing where they can't be told, as the template writes earlier turns differently later."""
-    told = {"tools": more.get("tools"), **more.get("chat_template_kwargs", {})}
+    told = arguments(more)
     write = lambda messages, header: tokenizer.apply_chat_template(
         messages, add_generation_prompt=header, tokenize=False, **told)
+    decode = lambda tokens: tokenizer.decode(tokens, skip_special_tokens=False)
     try:
-        start, whole = write(prompt, True), write([*prompt, *answer], False)
+        whole = write([*prompt, *answer], False)
         starts = [write([*prompt, *answer[:i]], True) for i in range(len(answer))]
         parts = [write([*prompt, *answer[:i]], False) for i in range(len(answer) + 1)]
-        start = parted(tokenizer, start, [whole, write([*prompt, OTHER], False)])
-        marked = tokenizer.apply_chat_template(
-            [*prompt, *answer], tokenize=True, return_dict=True, return_assistant_tokens_mask=True, **told)
+        n = border(tokenizer, prompt, [answer, [OTHER]], told)
+        ids = ids_of(tokenizer, whole)
+        start = decode(ids[:n])
+        if has_blocks(tokenizer):
+            _, mask = marked(tokenizer, prompt, answer, told)
+            return start, whole, runs(decode, ids[n:], mask[n:])
     except Exception:
         return None
-    decode = lambda tokens: tokenizer.decode(tokens, skip_special_tokens=False)
-    if re.search(r"\{%-?\s*generation\s*-?%\}", tokenizer.chat_template):
-        n = len(tokenizer(start, add_special_tokens=False).input_ids)
-        return start, whole, runs(decode, marked["input_ids"][n:], marked["assistant_masks"][n:])
     if not all(whole.startswith(part) for part in parts):
         return start, whole, None
-    turns = [i for i, message in enumerate(answer) if message["role"] == "assistant"]
-    begin = lambda i: len(start) if i == 0 else common(starts[i], whole)
-    return start, whole, [whole[begin(i):len(parts[i + 1])] for i in turns]
+    mask = [False] * len(ids)
+    for i in (i for i, message in enumerate(answer) if message["role"] == "assistant"):
+        begin, end = common(ids_of(tokenizer, starts[i]), ids), len(ids_of(tokenizer, parts[i + 1]))
+        mask[begin:end] = [True] * (end - begin)
+    return start, whole, runs(decode, ids[n:], mask[n:])
 
 
 def is_scored_alike(expected, found, answer, eos):
-    """Whether the texts are the same, and the same parts are scored. Our answer ends with its end token, and white space
-    that a template writes behind one in the middle is not a turn's."""
+    """Whether the texts are the same, and the same parts are scored: token by token, but for an end token where the template
+    has none."""
     (start, whole, texts), (our_start, our_whole, ours) = expected, found
-    if not is_equal((start, whole), (our_start, our_whole), eos, len(start)):
+    if not is_equal((start, whole), (our_start, our_whole), eos):
         return False
     if texts is None:
         said = [message["content"].strip() for message in answer if message["role"] == "assistant"]
         given = [message["content"].strip() for message in answer if message["role"] != "assistant"]
         return len(ours) == len(said) and all(text in our for text, our in zip(said, ours)) \
             and not any(text in our for text in given for our in ours)
-    bare = lambda text: text.rstrip() if text.rstrip().endswith(eos) else text
-    texts, ours = [bare(text) for text in texts], [bare(text) for text in ours]
-    ends = {texts[-1], texts[-1] + eos} if texts else {""}
+    added = our_whole[len(whole):]
+    ends = {texts[-1], texts[-1] + added} if texts else {""}
     return len(texts) == len(ours) and texts[:-1] == ours[:-1] and ours[-1] in ends
 
 
-def is_equal(expected, found, eos, border=None):
-    """Whether both texts are the same: the border is where they part, and an answer ends with its end token."""
+def is_equal(expected, found, eos):
+    """Whether both texts are the same, but for an end token where the template has none."""
     (start, whole), (our_start, our_whole) = expected, found
-    border = len(os.path.commonprefix([start, whole])) if border is None else border
-    last = whole.rpartition(eos)[0] + eos if border else whole
-    ends = {whole, whole + eos, whole[:border] + whole[border:].partition(eos)[0] + eos, last}
-    return our_start == whole[:border] and our_whole in ends
+    return our_start == start and our_whole in {whole, whole + eos}
 
 
 def main():
@@ -239,6 +274,12 @@ def main():
                 checks(f"{template.name}, {name}{'' if expected else ' (refused)'}", float(not is_right), 0.0)
                 if not is_right:
                     print(f"    transformers {expected!r}\n    hybrid-dpo   {found!r} {message}")
+                expected = scored(tokenizer, prompt, [answer], more)
+                if expected and found:
+                    is_right = is_scored_alike(expected, found, [answer], "</s>")
+                    checks(f"{template.name}, scored turn of {name}", float(not is_right), 0.0)
+                    if not is_right:
+                        print(f"    transformers {expected!r}\n    hybrid-dpo   {found!r} {message}")
             for name, (prompt, answer, more) in TALKS.items():
                 expected = scored(tokenizer, prompt, answer, more)
                 found, message = ours(options.binary, folder, tokenizer, prompt, answer, more)

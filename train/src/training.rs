@@ -170,17 +170,6 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
             _ => Ok(ReferenceCache::default()),
         }
     }
-
-    /// Opens a file for the events after `step` steps; the first of a run has its hyperparameters.
-    pub(crate) fn events(&self, folder: &RunFolder, step: usize) -> Result<EventFile, TrainError> {
-        let mut events = EventFile::create(&folder.join("tensorboard"), begins_at(step))?;
-        if step == 0 && !self.hyperparameters.is_empty() {
-            let evaluated = ["eval/loss", "eval/rewards/accuracies", "train/loss"];
-            let metrics = if self.held_out.is_some() { &evaluated[..] } else { &evaluated[2..] };
-            events.hyperparameters(&self.hyperparameters, metrics)?;
-        }
-        Ok(events)
-    }
 }
 
 /// Examples of a source that are scored together.

@@ -31,7 +31,7 @@ pub enum TreePairs {
 
 impl TreePairs {
     /// The pairs among `n` replies, as indices from best to worst: the better one first.
-    pub(crate) fn of(self, n: usize) -> Vec<(usize, usize)> {
+    pub fn of(self, n: usize) -> Vec<(usize, usize)> {
         match self {
             Self::List | Self::All | Self::Forest => (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b))).collect(),
             Self::Adjacent => (1..n).map(|b| (b - 1, b)).collect(),

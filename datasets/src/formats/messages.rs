@@ -126,27 +126,31 @@ fn check_training(fields: &Fields<'_>) -> Result<(), DatasetError> {
     }
 }
 
-/// Refuses results of tools that nobody asked for: a `tool` message follows an assistant's, which has `tool_calls` if
-/// any message of the conversation has, and one with the result's `tool_call_id`, if it has ids. (Some models write
-/// their calls as text.)
+/// Refuses results of tools that nobody asked for, under any of the names that templates have for them: a message of such a
+/// role (`tool`, `function`, `ipython`, ..), one with a `tool_call_id`, or `tool_responses` in a message. It follows an
+/// assistant's, which has `tool_calls` or `function_call` if any message of the conversation has, and one with the result's
+/// `tool_call_id`, if it has ids, or of a `function`'s name. (Some models write their calls as text.)
 pub(super) fn check_tool_results(origin: &Origin, record: &PreferenceRecord) -> Result<(), DatasetError> {
-    let Text::Chat(prompt) = &record.prompt else { return Ok(()) };
+    let told = |text: &Text| match text {
+        Text::Plain(_) => Vec::new(),
+        Text::Chat(messages) => messages.clone(),
+    };
+    let prompt = told(&record.prompt);
     for answer in record.answers.texts() {
-        let Text::Chat(answer) = answer else { continue };
-        let messages: Vec<&Message> = prompt.iter().chain(answer).collect();
-        let calls = |message: &Message| message.fields.get("tool_calls").and_then(Value::as_array).cloned();
-        let has_calls = messages.iter().any(|message| calls(message).is_some());
+        let messages = [&prompt[..], &told(answer)].concat();
+        let has_calls = messages.iter().any(|message| !calls(message).is_empty());
         let mut caller: Option<&Message> = None;
-        for message in messages {
-            if message.role != "tool" {
+        for message in &messages {
+            let is_result = message.is_tool_result() || message.is_given() && has_value(message, "tool_call_id");
+            if !is_result {
+                // A question in between ends what was asked for.
                 caller = (!message.is_given()).then_some(message);
-                continue;
             }
-            let calls = caller.and_then(calls).unwrap_or_default();
-            let ids: Vec<&Value> = calls.iter().filter_map(|call| call.get("id")).collect();
-            let id = message.fields.get("tool_call_id").filter(|id| !id.is_null() && !ids.is_empty());
-            let is_asked =
-                caller.is_some() && (!has_calls || !calls.is_empty()) && id.is_none_or(|id| ids.contains(&id));
+            let is_asked = if is_result || has_value(message, "tool_responses") {
+                caller.is_some_and(|caller| is_asked(caller, message, has_calls))
+            } else {
+                true
+            };
             if !is_asked {
                 let message =
                     "a message of a tool does not follow a call of the assistant's (`tool_calls`) that asks for it";
@@ -155,6 +159,30 @@ pub(super) fn check_tool_results(origin: &Origin, record: &PreferenceRecord) -> 
         }
     }
     Ok(())
+}
+
+/// Whether the last message of the assistant calls for a result.
+fn is_asked(caller: &Message, result: &Message, has_calls: bool) -> bool {
+    let calls = calls(caller);
+    let ids: Vec<&Value> = calls.iter().filter_map(|call| call.get("id").filter(|id| !id.is_null())).collect();
+    let id = result.fields.get("tool_call_id").filter(|id| !id.is_null() && !ids.is_empty());
+    let names: Vec<&Value> =
+        calls.iter().filter_map(|call| call.get("name").or_else(|| call.get("function")?.get("name"))).collect();
+    let is_function = result.role.eq_ignore_ascii_case("function");
+    let name = result.fields.get("name").filter(|name| is_function && name.is_string() && !names.is_empty());
+    (!has_calls || !calls.is_empty())
+        && id.is_none_or(|id| ids.contains(&id))
+        && name.is_none_or(|name| names.contains(&name))
+}
+
+/// The calls that a message writes in fields, of today's form and of OpenAI's first one.
+fn calls(message: &Message) -> Vec<&Value> {
+    let list = message.fields.get("tool_calls").and_then(Value::as_array).into_iter().flatten();
+    list.chain(message.fields.get("function_call").filter(|call| call.is_object())).collect()
+}
+
+fn has_value(message: &Message, field: &str) -> bool {
+    message.fields.get(field).is_some_and(|value| !super::fields::is_empty(value))
 }
 
 fn role(fields: &Fields<'_>, name: &str) -> Result<String, DatasetError> {

@@ -12,7 +12,7 @@ mod ranked;
 mod single;
 pub mod tldr;
 mod tree;
-mod weights;
+pub(crate) mod weights;
 mod winner;
 
 use std::collections::BTreeSet;
@@ -160,6 +160,10 @@ impl Format {
     ) -> Result<Read, DatasetError> {
         let seen = Seen::default();
         let fields = Fields::noting(origin, record, &seen)?;
+        let is_pair = matches!(self, Self::Trl | Self::Ultrafeedback | Self::Tldr);
+        if is_pair && !pairs::is_named(&fields) && winner::is_skipped(&fields) {
+            return Ok(Read { records: Vec::new(), not_read: ["(pairs without a choice)".to_owned()].into() });
+        }
         let mut records = match self {
             Self::Tldr if fields.has("info") || !fields.has("chosen") => vec![tldr::parse(&fields)?],
             Self::Trl | Self::Ultrafeedback | Self::Tldr => vec![pairs::parse(&fields)?],

@@ -36,10 +36,16 @@ pub(super) fn is_pair(fields: &Fields<'_>) -> bool {
         || fields.has(WORSE_END) && conversation_name(fields).is_some()
 }
 
+/// Whether columns are named for the better and the worse side.
+pub(super) fn is_named(fields: &Fields<'_>) -> bool {
+    SIDES.iter().any(|(better, worse)| fields.has(better) && fields.has(worse))
+}
+
 /// `prompt` (may be absent), `chosen`, `rejected`, each a string, messages or one message; scores if known.
 pub(super) fn parse(fields: &Fields<'_>) -> Result<PreferenceRecord, DatasetError> {
-    let is_named = SIDES.iter().any(|(better, worse)| fields.has(better) && fields.has(worse));
-    if !is_named && let Some(judged) = winner::parse(fields)? {
+    if !is_named(fields)
+        && let Some(judged) = winner::parse(fields)?
+    {
         return of_verdict(fields, judged);
     }
     let (prompt, chosen, rejected) = parts(fields)?;

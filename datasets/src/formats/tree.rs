@@ -7,9 +7,9 @@ use crate::error::DatasetError;
 use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
 
 /// A ranked list, or pairs, of every message with two or more ranked assistant replies; the prompt is the conversation up
-/// to that message. A forest is one record for all of them: its prompt is the conversation up to the first such message,
-/// and its answers begin with the turns in between, which are given. Deleted and unranked replies are omitted; equal ranks
-/// are an error.
+/// to that message. A forest is one record for all of them: its prompt is what their conversations share, and its answers
+/// begin with the turns in between, which are given. Deleted messages are left out with all that follows them, and unranked
+/// replies beside ranked ones; both are counted, as are trees without two replies to compare. Equal ranks are an error.
 pub(super) fn parse(
     fields: &Fields<'_>,
     record: &Value,
@@ -21,8 +21,16 @@ pub(super) fn parse(
         _ = fields.optional(name);
     }
     pass_over(fields, root, "prompt");
-    let mut found = Vec::new();
-    walk(origin, root, &mut Vec::new(), &mut found)?;
+    let mut walk = Walk { fields, conversation: Vec::new(), found: Vec::new() };
+    if is_deleted(root) {
+        walk.left("trees whose first message is deleted");
+    } else {
+        walk.visit(root)?;
+        if walk.found.is_empty() {
+            walk.left("trees without two ranked replies of the assistant to one message");
+        }
+    }
+    let found = walk.found;
     let record = |prompt: Vec<Message>, answers| PreferenceRecord::new(origin.clone(), Text::Chat(prompt), answers);
     Ok(match pairs {
         TreePairs::List => found
@@ -55,13 +63,15 @@ fn one(answer: Message) -> Text {
     Text::Chat(vec![answer])
 }
 
-/// All lists of a tree as one: the prompt is what they share, the first list's, and the turns between it and an answer
-/// are part of the answer, but not the policy's.
+/// All lists of a tree as one: the prompt is what they share, up to a message that is answered if there is one (a tree may
+/// begin with the assistant, whom several users answer), and the turns between it and an answer are part of the answer, but
+/// not the policy's.
 fn forest(found: Vec<Siblings>, pairs: TreePairs) -> Option<(Vec<Message>, Answers)> {
     let prompts = || found.iter().map(|siblings| &siblings.prompt);
     let first = prompts().next()?;
     let is_start = |n: usize| prompts().all(|prompt| prompt.starts_with(&first[..n]));
-    let shared = (1..=first.len()).rev().find(|n| is_start(*n) && first[n - 1].is_given())?;
+    let starts = || (1..=first.len()).rev().filter(|n| is_start(*n));
+    let shared = starts().find(|n| first[n - 1].is_given()).or_else(|| starts().next())?;
     let prompt = first[..shared].to_vec();
     let (mut answers, mut comparisons) = (Vec::new(), Vec::new());
     for Siblings { prompt, answers: siblings } in found {
@@ -89,53 +99,81 @@ fn pass_over(fields: &Fields<'_>, node: &Value, name: &str) {
     }
 }
 
-/// Adds the lists of `node` and its descendants, parents first.
-fn walk(
-    origin: &Origin,
-    node: &Value,
-    conversation: &mut Vec<Message>,
-    found: &mut Vec<Siblings>,
-) -> Result<(), DatasetError> {
-    let text = string(origin, node, "text")?;
-    conversation.push(Message::new(role(string(origin, node, "role")?), text));
-    let replies = match node.get("replies") {
-        Some(Value::Array(replies)) => &replies[..],
-        Some(Value::Null) | None => &[],
-        Some(other) => return Err(wrong(origin, "replies", "a list", other)),
-    };
-    let answers = ranked(origin, replies)?;
-    if answers.len() >= 2 {
-        found.push(Siblings { prompt: conversation.clone(), answers });
-    }
-    for reply in replies {
-        walk(origin, reply, conversation, found)?;
-    }
-    conversation.pop();
-    Ok(())
+/// The way through a tree.
+struct Walk<'w> {
+    fields: &'w Fields<'w>,
+    conversation: Vec<Message>,
+    found: Vec<Siblings>,
 }
 
-/// The ranked replies of the assistant, best first.
-fn ranked(origin: &Origin, replies: &[Value]) -> Result<Vec<Message>, DatasetError> {
-    let mut answers = Vec::new();
-    for reply in replies {
-        let is_deleted = reply.get("deleted").and_then(Value::as_bool).unwrap_or(false);
-        let rank = match reply.get("rank") {
-            None | Some(Value::Null) => continue,
-            Some(rank) => rank.as_f64().ok_or_else(|| wrong(origin, "rank", "a number", rank))?,
+impl Walk<'_> {
+    /// Counts what is left out, by name.
+    fn left(&self, what: &str) {
+        if let Some(seen) = self.fields.seen() {
+            seen.pass_over(format!("({what})"));
+        }
+    }
+
+    /// Adds the lists of `node` and its descendants, parents first.
+    fn visit(&mut self, node: &Value) -> Result<(), DatasetError> {
+        let origin = self.fields.origin();
+        let text = string(origin, node, "text")?;
+        self.conversation.push(Message::new(role(string(origin, node, "role")?), text));
+        let replies = match node.get("replies") {
+            Some(Value::Array(replies)) => &replies[..],
+            Some(Value::Null) | None => &[],
+            Some(other) => return Err(wrong(origin, "replies", "a list", other)),
         };
-        if !is_deleted && role(string(origin, reply, "role")?) == "assistant" {
+        let answers = self.ranked(replies)?;
+        if answers.len() >= 2 {
+            self.found.push(Siblings { prompt: self.conversation.clone(), answers });
+        }
+        for reply in replies {
+            if is_deleted(reply) {
+                let has_replies = reply.get("replies").and_then(Value::as_array).is_some_and(|more| !more.is_empty());
+                self.left(if has_replies { "deleted replies with replies to them" } else { "deleted replies" });
+            } else {
+                self.visit(reply)?;
+            }
+        }
+        self.conversation.pop();
+        Ok(())
+    }
+
+    /// The ranked replies of the assistant, best first.
+    fn ranked(&self, replies: &[Value]) -> Result<Vec<Message>, DatasetError> {
+        let origin = self.fields.origin();
+        let (mut answers, mut n_unranked) = (Vec::new(), 0);
+        for reply in replies.iter().filter(|reply| !is_deleted(reply)) {
+            if role(string(origin, reply, "role")?) != "assistant" {
+                continue;
+            }
+            let rank = match reply.get("rank") {
+                None | Some(Value::Null) => {
+                    n_unranked += 1;
+                    continue;
+                }
+                Some(rank) => rank.as_f64().ok_or_else(|| wrong(origin, "rank", "a number", rank))?,
+            };
             let message = Message::new("assistant", string(origin, reply, "text")?);
             if message.is_silent() {
                 return Err(DatasetError::EmptyAnswer { origin: origin.clone(), field: "text".to_owned() });
             }
             answers.push((rank, message));
         }
+        if n_unranked > 0 && n_unranked + answers.len() > 1 {
+            self.left("replies without a rank beside others");
+        }
+        answers.sort_by(|first, second| first.0.total_cmp(&second.0));
+        if let Some(pair) = answers.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(wrong(origin, "rank", "different from its siblings' ranks", &Value::from(pair[0].0)));
+        }
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
-    answers.sort_by(|first, second| first.0.total_cmp(&second.0));
-    if let Some(pair) = answers.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(wrong(origin, "rank", "different from its siblings' ranks", &Value::from(pair[0].0)));
-    }
-    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+}
+
+fn is_deleted(node: &Value) -> bool {
+    node.get("deleted").and_then(Value::as_bool).unwrap_or(false)
 }
 
 fn role(name: &str) -> &str {

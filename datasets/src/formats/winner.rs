@@ -24,7 +24,10 @@ pub(super) const VERDICTS: [&str; 6] = ["winner", "preference", "preferred", "ch
 pub(super) const FLAGS: [&str; 3] = ["winner_model_a", "winner_model_b", "winner_tie"];
 
 /// The words for a tie.
-const TIES: [&str; 5] = ["tie", "tie (bothbad)", "both", "both_bad", "equal"];
+const TIES: [&str; 7] = ["tie", "tie (bothbad)", "both", "both_bad", "equal", "draw", "neither"];
+
+/// The words by which a labeller or a judge leaves a pair without a choice.
+const SKIPS: [&str; 3] = ["skip", "skipped", "unparsed"];
 
 /// The verdict on two sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,12 @@ fn names(fields: &Fields<'_>) -> Option<((&'static str, &'static str), &'static 
 /// Whether the fields are those of a pair with a verdict.
 pub(super) fn is_judged(fields: &Fields<'_>) -> bool {
     names(fields).is_some()
+}
+
+/// Whether the verdict says that the pair has none: it is no record then.
+pub(super) fn is_skipped(fields: &Fields<'_>) -> bool {
+    let verdict = names(fields).and_then(|(_, name)| fields.peek(name)).and_then(Value::as_str);
+    verdict.is_some_and(|word| SKIPS.contains(&word.trim().to_ascii_lowercase().as_str()))
 }
 
 /// The sides, the better one first.
@@ -147,6 +156,31 @@ mod tests {
         assert_eq!(chosen(&record(LETTERS, &json!("tie"))), ("first".to_owned(), 0.5));
         let refused = error(&record(LETTERS, &json!(1)));
         assert!(refused.contains("field `winner` says neither `a` nor `b` nor `tie`"), "{refused}");
+    }
+
+    /// The words of a folder's judgements, in `choice`, are those of a table too.
+    #[test]
+    fn what_a_judge_writes_is_read_again() {
+        use crate::pairs::LabelChoice;
+        use crate::record::Origin;
+        use crate::{Format, ReadingChoices};
+
+        for choice in LabelChoice::ALL {
+            let row = record(["response_a", "response_b", "choice"], &json!(choice.name()));
+            let origin = Origin::generated("judged", 1);
+            let read =
+                Format::detect(&origin, &row).unwrap().read_with(&origin, &row, ReadingChoices::default()).unwrap();
+            let found: Vec<(String, f64)> = if read.records.is_empty() { Vec::new() } else { vec![chosen(&row)] };
+            let expected = match choice {
+                LabelChoice::A => vec![("first".to_owned(), 1.0)],
+                LabelChoice::B => vec![("second".to_owned(), 1.0)],
+                LabelChoice::Tie => vec![("first".to_owned(), 0.5)],
+                LabelChoice::Skip => Vec::new(),
+            };
+            assert_eq!(found, expected, "{}", choice.name());
+            let is_counted = read.not_read.iter().any(|name| name.contains("without a choice"));
+            assert_eq!(is_counted, choice == LabelChoice::Skip);
+        }
     }
 
     #[test]

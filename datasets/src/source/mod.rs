@@ -313,6 +313,10 @@ impl<'a> Builder<'a> {
                     let first = "every prompt alone is as long as the most that prompt and answer may have".to_owned();
                     DatasetError::AllBad { path: name.into(), count: self.audit.left_out, first }
                 }
+                None if self.audit.unscored > 0 => {
+                    let first = "no scored turn of an answer fits beside its prompt".to_owned();
+                    DatasetError::AllBad { path: name.into(), count: self.audit.unscored, first }
+                }
                 None => DatasetError::Empty { path: name.into() },
             });
         }

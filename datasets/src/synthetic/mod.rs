@@ -9,6 +9,7 @@
 //! * [`bins`]: segments of a gripper that fetches an object, scored by an oracle's advantage.
 //! * [`motion`]: requests for moving shapes, a latent code for every frame, and clips of eight frames.
 //! * [`arithmetic`]: sums that are worked step by step, and an oracle that finds the first wrong step.
+//! * [`dialogue`]: conversation trees with ranked replies, whose lists and manners are graded.
 //! * [`lookup`]: questions that a policy answers by looking things up in registers, the world of an agent.
 
 use std::cmp::Ordering;
@@ -16,6 +17,7 @@ use std::cmp::Ordering;
 pub mod arithmetic;
 pub mod bins;
 pub mod chimera;
+pub mod dialogue;
 mod draw;
 pub mod lookup;
 pub mod motion;

@@ -6,7 +6,7 @@ use tokenizers::Tokenizer;
 use super::Observation;
 use super::scored::Placed;
 use super::{Origin, TokenSettings, Tokenise, Tokenization};
-use crate::chat::RenderedAnswer;
+use crate::chat::{RenderedAnswer, WrittenTurn};
 use crate::error::DatasetError;
 use crate::response::Response;
 
@@ -68,17 +68,18 @@ impl Tokenise {
         seen: &mut Observation,
     ) -> Result<(Vec<u32>, Vec<Response>), DatasetError> {
         let answers: Option<Vec<&str>> = wholes.iter().map(|whole| whole.text.strip_prefix(prompt)).collect();
+        let is_prefix = answers.is_some();
         let start = self.encode(origin, prompt)?;
         let is_joint = self.settings.tokenization == Tokenization::Joint;
+        let before = prompt.chars().count();
         // Byte by byte the same as one text, as no space is added: a template's turns begin with tokens of their own.
         if let Some(answers) = answers.filter(|_| !is_joint && !self.adds_space) {
-            let before = prompt.chars().count();
             let mut found = Vec::with_capacity(answers.len());
             for (answer, whole) in answers.into_iter().zip(wholes) {
                 let tokens = self.answer(origin, prompt, &start, answer, seen)?;
                 found.push(match &whole.turns {
                     None => tokens.into(),
-                    Some(turns) => self.with_turns(self.placed(origin, answer, before)?, turns),
+                    Some(turns) => Self::with_turns(self.placed(origin, answer, before)?, turns),
                 });
             }
             return Ok((start, found));
@@ -87,14 +88,13 @@ impl Tokenise {
         let (start, answers) = part(start, encoded, seen);
         let mut found = Vec::with_capacity(answers.len());
         for (tokens, whole) in answers.into_iter().zip(wholes) {
-            found.push(match &whole.turns {
-                None => tokens.into(),
-                Some(turns) => {
-                    let mut placed: Placed = self.placed(origin, &whole.text, 0)?;
-                    placed.places.drain(..start.len());
-                    self.with_turns(Placed { tokens, ..placed }, turns)
-                }
-            });
+            if is_prefix && whole.turns.is_none() {
+                found.push(tokens.into());
+                continue;
+            }
+            let mut placed: Placed = self.placed(origin, &whole.text, 0)?;
+            placed.places.drain(..start.len());
+            found.push(Self::with_turns(Placed { tokens, ..placed }, &turns_behind(whole, before, is_prefix)));
         }
         Ok((start, found))
     }
@@ -188,6 +188,19 @@ impl Tokenise {
         apart.extend(self.encode(origin, after)?);
         Ok(apart != self.encode(origin, &[before, after].concat())?)
     }
+}
+
+/// The turns of an answer behind a prompt of `before` characters. Where every answer goes on from the prompt, the first
+/// turn begins at the border, with a token of the prompt's that an answer changes; where one does not (it has no such
+/// header), what the other ones share with the prompt is given all the same.
+fn turns_behind(whole: &RenderedAnswer, before: usize, is_prefix: bool) -> Vec<WrittenTurn> {
+    let all = || vec![WrittenTurn { span: before..whole.text.chars().count(), weight: 1.0, is_marked: false }];
+    let mut turns = whole.turns.clone().unwrap_or_else(all);
+    let is_first = |turn: &&mut WrittenTurn| is_prefix && !turn.is_marked && turn.span.start == before;
+    if let Some(first) = turns.first_mut().filter(is_first) {
+        first.span.start = 0;
+    }
+    turns
 }
 
 /// Splits prompt and answers at the first token that differs between the prompt alone and the prompt with any answer.

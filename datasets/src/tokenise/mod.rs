@@ -1,12 +1,15 @@
 //! Tokenises prompt and answers of a record, and truncates them so that answers stay comparable.
 //!
-//! `border` separates prompt and answer, `scored` finds the tokens of an answer's turns, `ends` ends answers, `cut`
-//! truncates, `located` finds tokens in their text.
+//! `border` separates prompt and answer, `scored` finds the tokens of an answer's turns, `ends` ends answers, `oldest` leaves
+//! whole turns out of long prompts, `cut` truncates what is still too long, `lost` tells whose that was, `located` finds
+//! tokens in their text.
 mod border;
 mod cut;
 mod ends;
 mod located;
+mod lost;
 mod observation;
+mod oldest;
 mod scored;
 mod settings;
 
@@ -15,15 +18,15 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 use tokenizers::Tokenizer;
 
-use crate::chat::ChatTemplate;
+use crate::chat::{ChatTemplate, RenderedAnswer};
 use crate::error::DatasetError;
 use crate::example::{Example, ExampleKind};
-use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
+use crate::record::{Message, Origin, PreferenceRecord, Text};
 use crate::response::Response;
 use crate::truncation::Truncation;
 use border::Strings;
 pub use located::LocatedToken;
-pub use observation::{CutTokens, Observation};
+pub use observation::{CutRole, CutTokens, Observation};
 use settings::check;
 pub use settings::{TokenSettings, Tokenization};
 
@@ -122,8 +125,9 @@ impl Tokenise {
     ///
     /// If prompt and longest answer exceed `max_length`, the prompt is truncated to `max_prompt_length`; if they still
     /// do, the answers are truncated to the remaining room, which may remove their EOS. Prompt and room are the same
-    /// for all answers, so they stay comparable. Chats keep their end unless the settings say otherwise; `truncation`
-    /// is for other texts.
+    /// for all answers, so they stay comparable. A chat's prompt loses whole turns, the oldest ones unless the settings say
+    /// otherwise, but neither its system messages nor what is answered; only if these alone are too long, its longest message
+    /// is cut. `truncation` is for other texts. Answers of a list or a tree that keep no scored turn are left out of it.
     ///
     /// # Errors
     /// The record is a chat and there is no template, or the template raises an exception; no token of an answer is
@@ -134,38 +138,44 @@ impl Tokenise {
         record: &PreferenceRecord,
         truncation: Truncation,
     ) -> Result<(Option<Example>, Observation), DatasetError> {
-        let strings = self.strings(record)?;
         let mut seen = Observation::default();
-        let (mut prompt, mut responses) = self.tokens(&record.origin, &strings, &mut seen)?;
-        for response in &mut responses {
-            self.end(response, strings.is_chat(), &mut seen);
-        }
-        if responses.iter().any(is_unscored) {
+        let mut whole = self.untruncated(record, &mut seen)?;
+        if whole.responses.iter().any(is_unscored) {
             return Err(nothing_scored(&record.origin));
         }
-        let n_start = self.start(&mut prompt, &mut seen);
-        seen.prompt_length = prompt.len();
-        seen.response_lengths = responses.iter().map(|response| response.len()).collect();
-        seen.n_given = responses.iter().map(|response| response.len() - response.n_scored()).sum();
-        let truncation = if strings.is_chat() { self.truncation_or(Truncation::KeepEnd) } else { truncation };
-        let header = self.header_length(&record.origin, &strings)?;
-        self.cut(&mut prompt, &mut responses, truncation, cut::Kept { n_start, header }, &mut seen);
-        seen.is_unscored = !seen.is_left_out && responses.iter().any(is_unscored);
-        self.look(record, &prompt, &responses, &mut seen);
-        let comparisons = match &record.answers {
-            Answers::Forest { comparisons, .. } => comparisons.clone(),
-            Answers::Pair { .. } | Answers::Ranked(_) | Answers::Labelled { .. } | Answers::Demonstration(_) => {
-                Vec::new()
-            }
-        };
+        seen.prompt_length = whole.prompt.len();
+        seen.response_lengths = whole.responses.iter().map(|response| response.len()).collect();
+        seen.n_given = whole.responses.iter().map(|response| response.len() - response.n_scored()).sum();
+        let truncation = if whole.strings.is_chat() { self.truncation_or(Truncation::KeepEnd) } else { truncation };
+        let shorter = self.without_turns(record, &whole, truncation, &mut seen)?;
+        if let Some(shorter) = &shorter {
+            whole = self.untruncated(shorter, &mut Observation::default())?;
+        }
+        let told = shorter.as_ref().unwrap_or(record);
+        let kept = self.kept(told, &whole)?;
+        let cuts = self.cut(&mut whole.prompt, &mut whole.responses, truncation, &kept, &mut seen);
+        self.count_lost(told, &whole.strings, &cuts, &mut seen)?;
+        let (responses, comparisons) = self::cut::without_unscored(&record.answers, whole.responses, &mut seen);
+        self.look(record, &whole.prompt, &responses, &mut seen);
         let example = Example {
             preference: record.preference,
             weight: record.weight,
             margin: record.margin,
             comparisons,
-            ..Example::new(index, prompt.into(), responses, record.answers.kind())
+            ..Example::new(index, whole.prompt.into(), responses, record.answers.kind())
         };
         Ok(((!seen.is_left_out && !seen.is_unscored).then_some(example), seen))
+    }
+
+    /// The tokens of a record before truncation.
+    fn untruncated(&self, record: &PreferenceRecord, seen: &mut Observation) -> Result<Untruncated, DatasetError> {
+        let strings = self.strings(record)?;
+        let (mut prompt, mut responses) = self.tokens(&record.origin, &strings, seen)?;
+        for response in &mut responses {
+            self.end(response, strings.is_chat(), seen);
+        }
+        let n_start = self.start(&mut prompt, seen);
+        Ok(Untruncated { strings, prompt, responses, n_start })
     }
 
     /// Notes what a record is and what is odd about it.
@@ -254,9 +264,17 @@ impl Tokenise {
         let answers: Vec<&[Message]> = answers.iter().map(Vec::as_slice).collect();
         let in_chat = |error: DatasetError| in_chat(&record.origin, &error);
         let asked = template.render(&prompt, false, &record.variables);
-        let whole = |answer: &&[Message]| template.rendered_answer(&prompt, answer, &record.variables);
-        let wholes = answers.iter().map(whole).collect::<Result<_, _>>().map_err(in_chat)?;
-        let prompt = template.render(&prompt, true, &record.variables).map_err(in_chat)?;
+        let mut opened = template.render(&prompt, true, &record.variables).map_err(in_chat)?;
+        let whole = |answer: &&[Message]| template.rendered_answer(&prompt, &opened, answer, &record.variables);
+        let wholes: Vec<RenderedAnswer> = answers.iter().map(whole).collect::<Result<_, _>>().map_err(in_chat)?;
+        // What a template marks as generated is scored in the first turn as in later ones, though it stands in the
+        // generation prompt (an empty thought).
+        if let Some(first) = wholes.iter().filter_map(RenderedAnswer::first_marked).min()
+            && let Some((end, _)) = opened.char_indices().nth(first)
+        {
+            opened.truncate(end);
+        }
+        let prompt = opened;
         // Where the prompt can't be written without it, the header is not known, and nothing is kept for it.
         let header = asked.ok().and_then(|asked| prompt.strip_prefix(&asked).map(str::to_owned)).unwrap_or_default();
         Ok(Strings::Chat { prompt, wholes, header })
@@ -279,6 +297,15 @@ impl Tokenise {
             .encode_fast(text, is_text)
             .map_err(|error| DatasetError::Tokenizer { origin: origin.clone(), message: error.to_string() })
     }
+}
+
+/// The tokens of a record before truncation.
+struct Untruncated {
+    strings: Strings,
+    prompt: Vec<u32>,
+    responses: Vec<Response>,
+    /// Number of initial tokens of the prompt that truncation keeps.
+    n_start: usize,
 }
 
 /// Whether nothing of an answer with turns is scored.

@@ -1,4 +1,6 @@
 //! Findings of the tokenisation of one record, which an [`Audit`](crate::Audit) counts.
+use std::collections::BTreeMap;
+
 use crate::example::ExampleKind;
 
 /// Findings of the tokenisation of one record.
@@ -17,6 +19,10 @@ pub struct Observation {
     pub cut_responses: usize,
     /// Tokens lost by truncation.
     pub cut_tokens: CutTokens,
+    /// What truncation cost the messages of chats, by role.
+    pub cut_roles: BTreeMap<String, CutRole>,
+    /// Number of answers left out of a list or a tree, as truncation left them without a scored token.
+    pub left_answers: usize,
     /// Whether truncation left an answer without a scored token, so that there is no example.
     pub is_unscored: bool,
     /// Number of answer tokens that are given, before truncation.
@@ -62,5 +68,25 @@ impl std::ops::AddAssign for CutTokens {
         self.prompt += other.prompt;
         self.scored += other.scored;
         self.given += other.given;
+    }
+}
+
+/// What truncation cost the messages of one role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct CutRole {
+    /// Tokens lost, those of the messages' headers included.
+    pub tokens: usize,
+    /// Messages left out whole.
+    pub turns: usize,
+    /// Messages of which a part is left out.
+    pub parts: usize,
+}
+
+impl std::ops::AddAssign for CutRole {
+    fn add_assign(&mut self, other: Self) {
+        self.tokens += other.tokens;
+        self.turns += other.turns;
+        self.parts += other.parts;
     }
 }

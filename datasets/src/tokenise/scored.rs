@@ -28,29 +28,21 @@ impl Tokenise {
         Ok(Placed { tokens: encoding.get_ids().to_vec(), places })
     }
 
-    /// An answer whose scored turns are those characters. White space behind an end-of-turn token is the template's, unless
-    /// its own block holds it.
-    pub(super) fn with_turns(&self, placed: Placed, turns: &[WrittenTurn]) -> Response {
+    /// An answer whose scored turns are those characters. A token of which a part is scored is scored.
+    pub(super) fn with_turns(placed: Placed, turns: &[WrittenTurn]) -> Response {
         let Placed { tokens, places } = placed;
         let mut found: Vec<Turn> = Vec::new();
-        for WrittenTurn { span, weight, is_marked } in turns {
+        for WrittenTurn { span, weight, .. } in turns {
             let free = found.last().map_or(0, |turn| turn.range.end);
             let is_inside = |place: &Range<usize>| place.start < span.end && place.end > span.start;
             let Some(first) = places.iter().position(is_inside) else { continue };
             let last = places.iter().rposition(is_inside).unwrap_or(first);
             let first = first.max(free);
-            let turn = first..(last + 1).max(first);
-            let range = first..if *is_marked { turn.end } else { self.turn_end(&tokens, turn) };
+            let range = first..(last + 1).max(first);
             if !range.is_empty() {
                 found.push(Turn { range, weight: *weight });
             }
         }
         Response::new(tokens, found)
-    }
-
-    /// The end of a turn without the white space behind its end token.
-    fn turn_end(&self, tokens: &[u32], turn: Range<usize>) -> usize {
-        let written = &tokens[turn.clone()];
-        turn.end - if turn.end < tokens.len() { self.n_blank_behind_end(written) } else { 0 }
     }
 }

@@ -135,6 +135,17 @@ fn a_server_that_asks_for_time_gets_it_and_too_much_is_down() {
 }
 
 #[test]
+fn a_server_that_asks_for_no_time_is_asked_again_as_one_that_says_nothing() {
+    let server = Server::start(|number, request| match number {
+        0..3 => Action::Reply(429, "Retry-After: 0\r\n", String::new()),
+        _ => left(&request.text()),
+    });
+    let scene = Scene::new();
+    assert_eq!(scene.compare(&server, 1)[0].choice(), Some(LabelChoice::A));
+    assert_eq!((server.count(), scene.seconds()), (4, 1.0 + 2.0 + 4.0));
+}
+
+#[test]
 fn one_that_is_down_is_left_alone_after_a_few_pairs_and_goes_on_later() {
     let down = Server::start(|number, request| if number < 2 { left(&request.text()) } else { Action::Close });
     let scene = Scene { limits: Limits { retries: 2, ..Limits::default() }, ..Scene::new() };
@@ -261,6 +272,7 @@ fn what_no_question_would_pass_ends_all_at_once_and_shows_no_key() {
         (401, "", "401 the key is refused, or missing: no such key ***"),
         (404, "", "404 there is no such model or address: no such key ***"),
         (302, "Location: https://elsewhere/v1\r\n", "302: the server is at https://elsewhere/v1"),
+        (307, "Location: https://elsewhere/v1?key=sk-secret\r\n", "307: the server is at https://elsewhere/v1?key=***"),
     ] {
         let server = Server::start(move |_, request| {
             assert!(request.head.to_ascii_lowercase().contains("authorization: bearer sk-secret"), "{}", request.head);
@@ -268,7 +280,7 @@ fn what_no_question_would_pass_ends_all_at_once_and_shows_no_key() {
         });
         let scene = Scene::new();
         let error = scene.with(&server, |judge, _| judge.compare(&pairs(3)).unwrap_err().to_string());
-        assert!(error.contains(says), "{error}");
+        assert!(error.contains(says) && !error.contains("sk-secret"), "{error}");
         assert_eq!(server.count(), 1);
     }
 }

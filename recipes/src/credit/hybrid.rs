@@ -265,7 +265,19 @@ fn of_pair(
         let (text, places) = files.prompt_format.read(&tokens)?;
         let columns = vec![("log_ratio", ratios.collect())];
         let (origin, spans, wrong) = (format!("pair {index}"), None, None);
-        let answer = CreditedAnswer { index, origin, side, text, spans, tokens, places, wrong, given: None, columns };
+        let answer = CreditedAnswer {
+            index,
+            origin,
+            side,
+            text,
+            spans,
+            tokens,
+            places,
+            wrong,
+            given: None,
+            unmeasured: None,
+            columns,
+        };
         let picture = CreditedPicture::of((index, side), (files.shape.height, files.shape.width), maps);
         sides.push(CreditedSide { answer, picture });
     }
@@ -292,6 +304,7 @@ mod tests {
                 places: Vec::new(),
                 wrong: None,
                 given: None,
+                unmeasured: None,
                 columns: vec![("log_ratio", Vec::new())],
             },
             picture: CreditedPicture::of((0, side), (1, 1), super::super::image::maps::RewardMaps::default()),

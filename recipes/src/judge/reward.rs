@@ -3,7 +3,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use datasets::pairs::{Modality, PairFolder, Preference, Side};
-use datasets::{Answers, Origin, Text, Tokenise};
+use datasets::{Answers, Message, Origin, PreferenceRecord, Text, Tokenise};
 use models::causal::RewardModel;
 use models::clip::ClipScore;
 use models::formats;
@@ -90,15 +90,38 @@ impl TextReward {
     ) -> Result<Vec<f64>, Failure> {
         let beginning = |end: &usize| {
             let text = Text::Plain([prompt, &answer[..*end]].concat());
-            let tokens = self.tokenise.prompt(origin, &text, &Map::new())?;
-            let (n, most) = (tokens.len(), self.model.max_positions());
-            if n > most {
-                let text = format!("{origin}: prompt and answer are {n} tokens, and {} reads {most}", self.name);
-                return Err(Failure::failed(text));
-            }
-            Ok(tokens)
+            self.check_length(origin, self.tokenise.prompt(origin, &text, &Map::new())?)
         };
         Ok(self.model.score(&ends.iter().map(beginning).collect::<Result<Vec<_>, Failure>>()?)?)
+    }
+
+    /// The rewards of a record's prompt with each of some answers, as conversations that the model's own template writes.
+    pub(crate) fn of_conversations(
+        &self,
+        record: &PreferenceRecord,
+        answers: &[Vec<Message>],
+    ) -> Result<Vec<f64>, Failure> {
+        let whole = |answer: &Vec<Message>| {
+            let answer = Text::Chat(answer.clone());
+            let tokens = self.tokenise.whole(&record.origin, &record.prompt, &answer, &record.variables)?;
+            self.check_length(&record.origin, tokens)
+        };
+        let rewards = self.model.score(&answers.iter().map(whole).collect::<Result<Vec<_>, Failure>>()?)?;
+        if rewards.iter().any(|reward| !reward.is_finite()) {
+            let text = "its rewards are no numbers; its weights overflow or are damaged";
+            return Err(Failure::failed(format!("{}: {}: {text}", record.origin, self.name)));
+        }
+        Ok(rewards)
+    }
+
+    /// Refuses what is longer than the model reads.
+    fn check_length(&self, origin: &Origin, tokens: Vec<u32>) -> Result<Vec<u32>, Failure> {
+        let (n, most) = (tokens.len(), self.model.max_positions());
+        if n > most {
+            let text = format!("{origin}: prompt and answer are {n} tokens, and {} reads {most}", self.name);
+            return Err(Failure::failed(text));
+        }
+        Ok(tokens)
     }
 
     /// The rewards of both sides of each pair.

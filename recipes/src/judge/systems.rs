@@ -176,3 +176,23 @@ fn open(path: &Path) -> Result<(Pixels, Vec<f32>), Failure> {
 fn side(made: NewResult<'_>) -> GeneratedResult<NewResult<'_>> {
     GeneratedResult { refined: None, made, seed: 0, log_probs: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn messages_are_shown_with_their_roles_and_calls() {
+        let said = |list: Value| spoken(&serde_json::from_value::<Vec<Message>>(list).unwrap());
+        assert_eq!(said(json!([{"role": "user", "content": " one alone \n"}])), "one alone");
+        let call = json!([{"function": {"name": "f"}}]);
+        let calls = said(json!([{"role": "assistant", "content": "", "tool_calls": call}]));
+        assert_eq!(calls, "[assistant]\n[{\"function\":{\"name\":\"f\"}}]");
+        let talk = json!([{"role": "assistant", "content": "a", "tool_calls": call}, {"role": "tool", "content": "3"}]);
+        assert_eq!(said(talk), format!("[assistant]\na\n{}\n\n[tool]\n3", &calls["[assistant]\n".len()..]));
+        let none = json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "tool_calls": null}]);
+        assert_eq!(said(none), "[user]\nq\n\n[assistant]\na");
+    }
+}

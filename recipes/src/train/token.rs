@@ -9,7 +9,7 @@ use mdp::chance::{Order, derived_seed};
 use mdp::token::TokenMdp;
 use models::causal::{CausalLm, GenerationConfig};
 use models::formats::{ModelFiles, ModelTokenizer};
-use objectives::{Needs, Objective};
+use objectives::{Needs, Objective, ObjectiveError};
 use policies::{Persist, Policy};
 
 use super::Task;
@@ -23,7 +23,7 @@ use crate::settings::{FormatName, Loss, Modality, OptimizerName, Preset, Setting
 use crate::sources::{names, sources};
 use crate::text::{self, MixedTexts, TrainingTexts};
 use crate::trained::{Suggestion, Trained};
-use crate::{Failure, adapters, dropout, model, summary};
+use crate::{Failure, Reporter, adapters, dropout, model, summary};
 
 /// Trains a language model.
 pub(super) fn train(mut task: Task<'_>, objective: AnyObjective) -> Result<Trained, Failure> {
@@ -147,12 +147,34 @@ impl Setup {
         Ok((setup, learner.with_diagnostics()))
     }
 
-    /// Checks that the data has the objective's kind of feedback, by its first examples.
-    fn check_fits<F: FromExample>(&self) -> Result<(), Failure> {
+    /// Checks that the data has the objective's kind of feedback, and nothing that it has no place for: by the first example,
+    /// or by all where records differ in kind or have weights, margins or soft labels of their own, so that no run ends at a
+    /// later one.
+    fn check_fits<F: FromExample>(
+        &self,
+        objective: &dyn Objective<Feedback = F>,
+        reporter: &dyn Reporter,
+    ) -> Result<(), Failure> {
+        let [.., n_soft] = self.data.audit().weighted;
+        if n_soft > 0 && !F::SOFT_LABELS {
+            reporter.notice(&format!(
+                "{n_soft} records have a soft label below 1, which this `objective.name` does not use: their better side counts \
+                 whole (dpo uses them)"
+            ));
+        }
         for (what, data) in [("training", Some(&self.data)), ("held-out", self.held_out.as_ref())] {
             let Some(data) = data else { continue };
-            let unfit = |source| TrainError::Data { what, index: 0, source: Box::new(source) };
-            F::from_example(&data.get(0)?).map_err(unfit)?;
+            let audit = data.audit();
+            let is_even = audit.weighted == [0; 3] && audit.kinds.len() < 2;
+            for index in 0..if is_even { 1 } else { data.len() } {
+                let example = data.get(index)?;
+                let unfit = |source| TrainError::Data { what, index, source };
+                F::from_example(&example).map_err(|wrong| unfit(Box::new(wrong)))?;
+                if example.margin != 0.0 && !objective.takes_margins() {
+                    let refused = ObjectiveError::Margin { feedback: index, margin: example.margin };
+                    return Err(unfit(Box::new(refused)).into());
+                }
+            }
         }
         for part in self.mixed.iter().flat_map(|mixed| &mixed.parts).filter(|part| part.size > 0) {
             F::from_example(&self.data.get(part.first)?)
@@ -167,7 +189,7 @@ impl Setup {
         mut learner: CausalLm,
         objective: &dyn Objective<Feedback = F>,
     ) -> Result<Trained, Failure> {
-        self.check_fits::<F>()?;
+        self.check_fits(objective, task.call.reporter)?;
         let source = |data: &'s Dataset| TokenSource::<F>::new(data, self.mdp.max_length);
         let mixture = self.mixed.as_ref().and_then(|mixed| mixed.mixture.as_ref());
         let (data, held_out) = (source(&self.data).mixed(mixture), self.held_out.as_ref().map(source));

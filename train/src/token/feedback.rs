@@ -25,6 +25,9 @@ pub trait FromExample: Feedback + Sized {
     /// Whether an example's weight is that of its episodes' decisions: the loss is linear in their log-probabilities.
     const WEIGHS_EPISODES: bool = false;
 
+    /// Whether a soft label is part of it; otherwise the better side counts whole.
+    const SOFT_LABELS: bool = false;
+
     /// Whether a baseline is estimated from each prompt with another example's response (KTO).
     const MISMATCHED: bool = false;
 
@@ -61,6 +64,8 @@ impl FromExample for Comparison {
             }
         }
     }
+
+    const SOFT_LABELS: bool = true;
 }
 
 impl FromExample for Ranking {

@@ -1,14 +1,16 @@
 //! The turns of an answer in the rendered text: what the policy writes, and what is given.
 //!
 //! A template with `{% generation %}` blocks says it itself, as in transformers. Otherwise the conversation is rendered
-//! message by message: a turn begins behind the generation prompt and ends where the next message begins. Some
-//! templates write a message differently once others follow (they drop its thoughts); then it is found by what changes
-//! in the whole text when its content is replaced.
+//! message by message: a turn begins where the text leaves the generation prompt and ends where the next message begins,
+//! with all that the template writes behind its end token. This is what TRL scores of a completion, and the same holds for
+//! every turn, first, last and in between. Some templates write a message differently once others follow (they drop its
+//! thoughts); then it is found by what changes in the whole text when its content is replaced.
 use std::ops::Range;
 
 use serde_json::{Map, Value};
 
 use super::ChatTemplate;
+use super::jinja::Rendered;
 use crate::error::DatasetError;
 use crate::record::{Content, Message};
 
@@ -28,8 +30,16 @@ pub struct WrittenTurn {
 pub struct RenderedAnswer {
     /// Prompt and answer.
     pub text: String,
-    /// The scored turns of the answer; `None` if all of it is one turn of weight 1.
+    /// The scored turns of the answer; `None` if all that follows the opened prompt is one turn of weight 1.
     pub turns: Option<Vec<WrittenTurn>>,
+}
+
+impl RenderedAnswer {
+    /// The first character that a generation block of the answer marks.
+    pub(crate) fn first_marked(&self) -> Option<usize> {
+        let marked = self.turns.iter().flatten().filter(|turn| turn.is_marked);
+        marked.map(|turn| turn.span.start).min()
+    }
 }
 
 /// Characters that no text has, in place of a message's content; of a length that few contents have.
@@ -47,31 +57,46 @@ impl ChatTemplate {
     }
 
     /// Renders the prompt with an answer, and finds the scored turns of the answer: the policy's, but for messages with
-    /// `weight` 0 or `train` false.
+    /// `weight` 0 or `train` false. `opened` is the rendered prompt with its generation prompt.
     ///
     /// # Errors
     /// As [`ChatTemplate::render`]; a message's `weight` or `train` is no such value; the turns can't be found.
     pub fn rendered_answer(
         &self,
         prompt: &[Message],
+        opened: &str,
         answer: &[Message],
         variables: &Map<String, Value>,
     ) -> Result<RenderedAnswer, DatasetError> {
         let rendered = self.marked(&[prompt, answer].concat(), false, variables)?;
         let weights: Vec<f64> = answer.iter().map(score_weight).collect::<Result<_, _>>()?;
         let is_even = answer.iter().zip(&weights).all(|(message, weight)| *weight == 1.0 || message.is_given());
-        let whole = Conversation { template: self, prompt, answer, variables, text: &rendered.text };
+        let whole = Conversation { template: self, prompt, opened, answer, variables, text: &rendered.text };
         let turns = match (self.has_generation_blocks(), is_even, &weights[..]) {
             (true, true, _) => {
-                let mut spans = rendered.generated.clone();
-                spans.sort_by_key(|span| span.start);
+                let spans = whole.of_answer(rendered.generated.clone());
                 Some(spans.into_iter().map(|span| WrittenTurn { span, weight: 1.0, is_marked: true }).collect())
             }
-            (true, false, weights) => Some(whole.weighed(rendered.generated.clone(), weights)?),
-            (false, _, [1.0]) => None,
+            (true, false, weights) => Some(whole.weighed(whole.of_answer(rendered.generated.clone()), weights)?),
+            (false, _, [1.0]) if rendered.text.starts_with(opened) => None,
             (false, _, weights) => Some(whole.by_role(weights)?),
         };
         Ok(RenderedAnswer { text: rendered.text, turns })
+    }
+
+    /// Where each message of an answer ends in the text that the template writes of it, in characters; `None` if that
+    /// can't be told.
+    pub(crate) fn message_ends(
+        &self,
+        prompt: &[Message],
+        answer: &[Message],
+        variables: &Map<String, Value>,
+        text: &str,
+    ) -> Option<Vec<usize>> {
+        let whole = Conversation { template: self, prompt, opened: "", answer, variables, text };
+        let inner = (0..answer.len().saturating_sub(1)).map(|at| whole.border(at).ok());
+        let ends = inner.chain([Some(text.len())]).map(|end| end.map(|end| whole.characters(0..end).end));
+        ends.collect()
     }
 }
 
@@ -79,6 +104,8 @@ impl ChatTemplate {
 struct Conversation<'c> {
     template: &'c ChatTemplate,
     prompt: &'c [Message],
+    /// The prompt with its generation prompt.
+    opened: &'c str,
     answer: &'c [Message],
     variables: &'c Map<String, Value>,
     text: &'c str,
@@ -89,17 +116,30 @@ impl Conversation<'_> {
     fn by_role(&self, weights: &[f64]) -> Result<Vec<WrittenTurn>, DatasetError> {
         let mut turns = Vec::new();
         for (at, &weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
-            // The first turn begins where the answer does, and the last one ends there.
-            let start = if at == 0 { 0 } else { self.start(at)? };
+            let start = if at == 0 { self.first_start() } else { self.start(at)? };
             let end = if at + 1 == weights.len() { self.text.len() } else { self.border(at)? };
             turns.push(WrittenTurn { span: self.characters(start..end.max(start)), weight, is_marked: false });
         }
         Ok(turns)
     }
 
-    /// The template's own blocks with the weights of the messages that they are in.
-    fn weighed(&self, mut spans: Vec<Range<usize>>, weights: &[f64]) -> Result<Vec<WrittenTurn>, DatasetError> {
+    /// Of the template's own blocks those of the answer, in order.
+    fn of_answer(&self, mut spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
         spans.sort_by_key(|span| span.start);
+        // A prompt that can't be written without its generation prompt shares with the text what it shares with it.
+        let asked = self.template.marked(self.prompt, false, self.variables).ok();
+        let before = asked.as_ref().map_or(self.opened, |asked| asked.text.as_str());
+        let n_shared = self.characters(0..common_start(before, self.text)).end;
+        // A template that writes the prompt differently once an answer follows has as many blocks in it all the same.
+        let is_other = |asked: &Rendered| !self.text.starts_with(&asked.text) && spans.len() > asked.generated.len();
+        match asked.as_ref().filter(|asked| is_other(asked)).map(|asked| asked.generated.len()) {
+            Some(n_before) => spans.split_off(n_before),
+            None => spans.into_iter().filter(|span| span.start >= n_shared).collect(),
+        }
+    }
+
+    /// The template's own blocks with the weights of the messages that they are in.
+    fn weighed(&self, spans: Vec<Range<usize>>, weights: &[f64]) -> Result<Vec<WrittenTurn>, DatasetError> {
         let mut borders = Vec::new();
         for at in 0..weights.len().saturating_sub(1) {
             borders.push(self.characters(0..self.border(at)?).end);
@@ -109,6 +149,40 @@ impl Conversation<'_> {
             WrittenTurn { weight: weights[message.min(weights.len() - 1)], span, is_marked: true }
         });
         Ok(weighed.filter(|turn| turn.weight > 0.0).collect())
+    }
+
+    /// Where the policy begins to write the first message of the answer, in bytes: where the text leaves the opened prompt.
+    /// A template that writes the prompt itself differently once an answer follows leaves it before; then the message is
+    /// found by its content.
+    fn first_start(&self) -> usize {
+        let shared = common_start(self.opened, self.text);
+        let Ok(asked) = self.template.render(self.prompt, false, self.variables) else { return shared };
+        let n_asked = common_start(self.opened, &asked);
+        if shared >= n_asked {
+            return shared;
+        }
+        let header = &self.opened[n_asked..];
+        let found = self.changed(0).and_then(|changed| {
+            let before = &changed[..changed.find(MARK)?];
+            let before = self.text.starts_with(before).then_some(before)?;
+            let ways = [header, header.lines().next().unwrap_or_default()];
+            ways.iter().find_map(|way| before.rfind(way).filter(|_| !way.is_empty()).map(|start| start + way.len()))
+        });
+        found.unwrap_or(shared)
+    }
+
+    /// The whole text with other content in message `at` of the answer.
+    fn changed(&self, at: usize) -> Option<String> {
+        let changed = [self.prompt, &self.answer[..at], &[self.with_mark(at)], &self.answer[at + 1..]].concat();
+        self.template.render(&changed, false, self.variables).ok()
+    }
+
+    /// Message `at` of the answer with other content, and nothing besides.
+    fn with_mark(&self, at: usize) -> Message {
+        let mut marked = self.answer[at].clone();
+        marked.content = Content::Text(MARK.to_owned());
+        marked.fields.retain(|name, _| !Message::SPEAKING.contains(&name.as_str()));
+        marked
     }
 
     /// Where the policy begins to write message `at` of the answer, in bytes: behind the generation prompt.
@@ -138,16 +212,12 @@ impl Conversation<'_> {
 
     /// The same for a message whose text changes when others follow it.
     fn border_by_mark(&self, at: usize) -> Option<usize> {
-        let mut marked = self.answer[at].clone();
-        marked.content = Content::Text(MARK.to_owned());
-        marked.fields.retain(|name, _| !Message::SPEAKING.contains(&name.as_str()));
-        let changed = [self.prompt, &self.answer[..at], &[marked.clone()], &self.answer[at + 1..]].concat();
-        let changed = self.template.render(&changed, false, self.variables).ok()?;
+        let changed = self.changed(at)?;
         if changed == self.text {
             // The template does not write this message.
             return if at == 0 { self.prompt_end() } else { self.border(at - 1).ok() };
         }
-        let alone = [&self.up_to(at)[..], &[marked]].concat();
+        let alone = [&self.up_to(at)[..], &[self.with_mark(at)]].concat();
         let alone = self.template.render(&alone, false, self.variables).ok()?;
         let behind = &changed[changed.rfind(MARK)? + MARK.len()..];
         let end = self.text.strip_suffix(behind)?.len();

@@ -16,7 +16,8 @@ fn messages(list: &serde_json::Value) -> Vec<Message> {
 fn scored(source: &str, answer: &serde_json::Value) -> Result<Option<Vec<(String, f64)>>, DatasetError> {
     let template = ChatTemplate::new(source, &[], Date::default())?;
     let prompt = [Message::new("user", "é?")];
-    let rendered = template.rendered_answer(&prompt, &messages(answer), &Map::new())?;
+    let opened = template.render(&prompt, true, &Map::new())?;
+    let rendered = template.rendered_answer(&prompt, &opened, &messages(answer), &Map::new())?;
     let text: Vec<char> = rendered.text.chars().collect();
     let part = |turn: &WrittenTurn| (text[turn.span.clone()].iter().collect(), turn.weight);
     Ok(rendered.turns.map(|turns| turns.iter().map(part).collect()))
@@ -37,7 +38,7 @@ fn turns_begin_behind_the_header_and_end_with_their_end_token() {
         {"role": "assistant", "content": "Wie?"}, {"role": "user", "content": "Wie é?"},
         {"role": "tool", "content": "3"}, {"role": "assistant", "content": "So.", "weight": 0.5},
     ]);
-    let first = "<|im_start|>user\né?<|im_end|>\n<|im_start|>assistant\nWie?<|im_end|>\n";
+    let first = "Wie?<|im_end|>\n";
     assert_eq!(scored(CHATML, &answer).unwrap().unwrap(), by_hand(&[(first, 1.0), ("So.<|im_end|>\n", 0.5)]));
 }
 
@@ -60,7 +61,7 @@ fn a_turn_is_found_though_it_loses_its_thoughts_later() {
         {"role": "assistant", "content": "a", "thought": "hm"}, {"role": "user", "content": "a"},
         {"role": "assistant", "content": "b", "thought": "hm"},
     ]);
-    let first = "<|im_start|>user\né?<|im_end|>\n<|im_start|>assistant\na<|im_end|>\n";
+    let first = "a<|im_end|>\n";
     let last = "<think>hm</think>b<|im_end|>\n";
     assert_eq!(scored(CHATML, &answer).unwrap().unwrap(), by_hand(&[(first, 1.0), (last, 1.0)]));
 }
@@ -72,7 +73,7 @@ fn a_template_that_ends_only_the_last_turn_gives_the_others_no_end() {
     let answer = json!([
         {"role": "assistant", "content": "a"}, {"role": "user", "content": "u"}, {"role": "assistant", "content": "b"},
     ]);
-    let expected = by_hand(&[("[user]é?[assistant]a", 1.0), ("b</s>", 1.0)]);
+    let expected = by_hand(&[("a", 1.0), ("b</s>", 1.0)]);
     assert_eq!(scored(source, &answer).unwrap().unwrap(), expected);
 }
 
@@ -83,7 +84,7 @@ fn a_message_that_a_template_does_not_write_is_nowhere() {
     let answer = json!([
         {"role": "assistant", "content": "a"}, {"role": "tool", "content": "t"}, {"role": "assistant", "content": "b"},
     ]);
-    let expected = by_hand(&[("[user]é?[assistant]a", 1.0), ("b</s>", 1.0)]);
+    let expected = by_hand(&[("a", 1.0), ("b</s>", 1.0)]);
     assert_eq!(scored(source, &answer).unwrap().unwrap(), expected);
 }
 

@@ -3,9 +3,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use datasets::synthetic::Split;
-use datasets::{Answers, Format, Origin, PreferenceRecord, Text};
+use datasets::{Answers, Format, Message, Origin, PreferenceRecord, Text};
 use serde_json::{Map, Value};
 
+use super::told::is_scored;
 use crate::Failure;
 use crate::embedded::{EmbeddedTexts, is_embedded, listed};
 use crate::settings::Values;
@@ -19,8 +20,32 @@ pub(super) struct CreditRecord {
     pub(super) origin: Origin,
     pub(super) prompt: String,
     pub(super) answers: Vec<RecordAnswer>,
-    /// The record of a conversation, whose answers those are, without their texts.
-    pub(super) chat: Option<PreferenceRecord>,
+    /// The conversation whose answers those are, without their texts.
+    pub(super) chat: Option<ChatRecord>,
+}
+
+/// A record of a conversation.
+#[derive(Debug)]
+pub(super) struct ChatRecord {
+    pub(super) record: PreferenceRecord,
+    /// The wrong spans of its last answer, the response or the rejected side, where they are known.
+    spans: Option<Vec<MessageSpan>>,
+}
+
+impl ChatRecord {
+    /// The wrong spans of an answer, where they are known.
+    pub(super) fn spans_of(&self, answer: usize) -> Option<&[MessageSpan]> {
+        let is_last = answer + 1 == self.record.answers.texts().len();
+        self.spans.as_deref().filter(|_| is_last)
+    }
+}
+
+/// A span in characters of a message's content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MessageSpan {
+    /// The number of the message in the answer, from 0.
+    pub(super) message: usize,
+    pub(super) span: Range<usize>,
 }
 
 /// An answer, and which of its characters are wrong, where that is known.
@@ -91,9 +116,6 @@ const CHAT: &str = "this is a conversation, and not a plain text";
 /// A record of messages: a pair, or one answer.
 fn of_chat(origin: Origin, record: &Value) -> Result<CreditRecord, Failure> {
     let refused = |text: &str| Failure::failed(format!("{origin}: {text}"));
-    if record.get("spans").is_some_and(|spans| !spans.is_null()) {
-        return Err(refused("`spans` are of plain texts, and this is a conversation"));
-    }
     let parsed = Format::detect(&origin, record)?.parse(&origin, record)?;
     let [chat] = &parsed[..] else { return Err(refused("of a conversation tree credit reads the pairs, as records")) };
     let sides: &[&'static str] = match &chat.answers {
@@ -102,7 +124,41 @@ fn of_chat(origin: Origin, record: &Value) -> Result<CreditRecord, Failure> {
         Answers::Ranked(_) | Answers::Forest { .. } => return Err(refused("credit reads pairs, or one answer")),
     };
     let answers = sides.iter().map(|side| RecordAnswer { side, text: String::new(), spans: None }).collect();
-    Ok(CreditRecord { origin, prompt: String::new(), answers, chat: Some(chat.clone()) })
+    let told = record.get("spans").filter(|spans| !spans.is_null());
+    let last = chat.answers.texts().last().map(|text| (*text).clone());
+    let spans = told.zip(last).map(|(spans, last)| spans_of_chat(&origin, spans, &last)).transpose()?;
+    let chat = ChatRecord { record: chat.clone(), spans };
+    Ok(CreditRecord { origin, prompt: String::new(), answers, chat: Some(chat) })
+}
+
+/// Checks spans of a conversation's answer: `[start, end]` in its one scored message, or `[message, start, end]`.
+fn spans_of_chat(origin: &Origin, spans: &Value, answer: &Text) -> Result<Vec<MessageSpan>, Failure> {
+    let messages = match answer {
+        Text::Plain(text) => vec![Message::new("assistant", text.as_str())],
+        Text::Chat(messages) => messages.clone(),
+    };
+    let takes = "spans of a conversation are a list of [message, start, end], with the number of a message of the answer, or of \
+                 [start, end], if one message of it is scored";
+    let wrong =
+        |place: &str, found: &Value, why: &str| Failure::failed(format!("{origin}: `{place}` is {found}: {why}"));
+    let Value::Array(list) = spans else { return Err(wrong("spans", spans, takes)) };
+    let scored: Vec<usize> = (0..messages.len()).filter(|at| is_scored(&messages[*at])).collect();
+    let span = |(index, span): (usize, &Value)| {
+        let place = format!("spans[{index}]");
+        let numbers = span.as_array().map(|ends| ends.iter().map(Value::as_u64).collect::<Vec<_>>());
+        let (message, start, end) = match (numbers.as_deref(), &scored[..]) {
+            (Some([Some(start), Some(end)]), [only]) => (*only, *start as usize, *end as usize),
+            (Some([Some(message), Some(start), Some(end)]), _) => (*message as usize, *start as usize, *end as usize),
+            _ => return Err(wrong(&place, span, takes)),
+        };
+        let n = messages.get(message).map_or(0, |message| message.content.words().chars().count());
+        if start >= end || end > n {
+            let why = format!("message {message} of the answer has {n} characters, and a span begins before its end");
+            return Err(wrong(&place, span, &why));
+        }
+        Ok(MessageSpan { message, span: start..end })
+    };
+    list.iter().enumerate().map(span).collect()
 }
 
 /// A record: `prompt`, and `response` (or `completion`) or a pair of `chosen` and `rejected`. `spans` are those of
@@ -190,6 +246,23 @@ mod tests {
     }
 
     #[test]
+    fn spans_of_a_conversation_are_in_its_messages() {
+        let user = json!({"role": "user", "content": "q"});
+        let row = |answer: Value, spans: Value| {
+            read_row(&json!({"prompt": [user], "response": answer, "spans": spans})).map(|read| {
+                let spans = read.chat.unwrap().spans.unwrap();
+                spans.into_iter().map(|MessageSpan { message, span }| (message, span)).collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(row(json!("née"), json!([[1, 2]])).unwrap(), [(0, 1..2)]);
+        let assistant = |content: &str| json!({"role": "assistant", "content": content});
+        let talk = json!([assistant("ab"), user, assistant("cd")]);
+        assert_eq!(row(talk.clone(), json!([[2, 0, 2]])).unwrap(), [(2, 0..2)]);
+        let said = row(talk, json!([[0, 2]])).unwrap_err().to_string();
+        assert!(said.contains("if one message of it is scored"), "{said}");
+    }
+
+    #[test]
     fn bad_records_are_named_with_their_line() {
         for (record, says) in [
             (json!([]), "a record is an object"),
@@ -199,8 +272,12 @@ mod tests {
             (json!({"prompt": "p", "response": ""}), "`response` is empty"),
             (json!({"prompt": [{"role": "user"}], "response": "a"}), "`prompt[0].content` is missing"),
             (
-                json!({"prompt": [{"role": "user", "content": "q"}], "response": "a", "spans": []}),
-                "`spans` are of plain texts",
+                json!({"prompt": [{"role": "user", "content": "q"}], "response": "a", "spans": [[0, 2]]}),
+                "message 0 of the answer has 1 characters",
+            ),
+            (
+                json!({"prompt": [{"role": "user", "content": "q"}], "response": "a", "spans": [[1]]}),
+                "spans of a conversation are a list of [message, start, end]",
             ),
             (json!({"prompt": "p", "response": "née", "spans": [[0, 1], [1, 4]]}), "`spans[1]` is [1,4]"),
             (json!({"prompt": "p", "response": "abc", "spans": [[2, 2]]}), "`spans[0]` is [2,2]"),

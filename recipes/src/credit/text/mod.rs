@@ -1,6 +1,7 @@
 //! Which tokens of an answer the reward is laid on, and whether these are the wrong ones.
 mod answers;
 mod signals;
+mod told;
 
 use std::ops::Range;
 use std::path::Path;
@@ -60,6 +61,8 @@ pub struct CreditedAnswer {
     pub wrong: Option<Vec<bool>>,
     /// Which tokens are given, of an answer of several turns: they have no credit.
     pub given: Option<Vec<bool>>,
+    /// Which tokens are shown but not measured, besides end tokens: of a conversation all that is no scored message's content.
+    pub unmeasured: Option<Vec<bool>>,
     /// The credit by kind: its name, and a number for each token. The implicit reward `log_ratio` is the first.
     pub columns: Vec<(&'static str, Vec<f64>)>,
 }
@@ -168,8 +171,10 @@ fn summarise(answers: &[CreditedAnswer], seed: u64) -> Option<CreditSummary> {
         .iter()
         .filter(|answer| answer.wrong.as_ref().is_some_and(|wrong| wrong.contains(&true)))
         .map(|answer| {
-            let has_characters = |at: &usize| !answer.places[*at].is_empty();
-            (answer, (0..answer.tokens.len()).filter(has_characters).collect())
+            let is_measured = |at: &usize| {
+                !answer.places[*at].is_empty() && !answer.unmeasured.as_ref().is_some_and(|without| without[*at])
+            };
+            (answer, (0..answer.tokens.len()).filter(is_measured).collect())
         })
         .collect();
     let (first, _) = counted.first()?;

@@ -9,7 +9,8 @@ use models::causal::CausalLm;
 use models::formats::ModelTokenizer;
 use policies::Policy;
 
-use super::answers::{CreditRecord, RecordAnswer};
+use super::answers::{ChatRecord, CreditRecord, RecordAnswer};
+use super::told::Told;
 use super::{CreditedAnswer, MEASURES};
 use crate::Failure;
 use crate::judge::reward::TextReward;
@@ -40,31 +41,41 @@ impl Crediting<'_> {
     fn of_chat(
         &self,
         index: usize,
-        (asked, chat): (&CreditRecord, &PreferenceRecord),
+        (asked, chat): (&CreditRecord, &ChatRecord),
         given: &RecordAnswer,
         at: usize,
     ) -> Result<CreditedAnswer, Failure> {
-        if self.reward.is_some() {
-            return Err(Failure::usage("`credit.reward_model` is for plain texts, and these are conversations"));
-        }
-        let answer = chat.answers.texts()[at].clone();
-        let record = PreferenceRecord { answers: datasets::Answers::Demonstration(answer), ..chat.clone() };
+        let told = chat.record.answers.texts()[at].clone();
+        let record = PreferenceRecord { answers: datasets::Answers::Demonstration(told), ..chat.record.clone() };
         let example = self.example(&asked.origin, &record, datasets::Truncation::KeepEnd)?;
         let response = &example.responses[0];
         let (text, places) = places(self.tokenizer, response)?;
-        let start = TokenState::new(Arc::clone(&example.prompt));
-        let mut columns = self.of_models(&start, response)?;
         let characters: Vec<char> = text.chars().collect();
+        let is_blank = |place: &Range<usize>| characters[place.clone()].iter().all(|c| c.is_whitespace());
+        // What the template writes behind the last end token is no part of what is said.
+        let n_blank = places.iter().rev().take_while(|place| is_blank(place)).count();
+        let start = TokenState::new(Arc::clone(&example.prompt));
+        let mut columns = self.of_models(&start, response, response.len() - n_blank)?;
         let words: Vec<Range<usize>> = places.iter().map(|place| trimmed(&characters, place)).collect();
         columns.extend(of_places(&words));
+        let told = Told::of(&record, response, &text, &places);
+        if let Some(reward) = self.reward {
+            columns.push(told.rewards(reward, &record, &words)?);
+        }
         let is_given: Vec<bool> = response.weights().iter().map(|weight| *weight == 0.0).collect();
         for column in &mut columns {
             column.iter_mut().zip(&is_given).filter(|(_, is_given)| **is_given).for_each(|(credit, _)| *credit = 0.0);
         }
+        let spans = chat.spans_of(at).map(|spans| told.spans(&asked.origin, spans)).transpose()?;
+        let is_wrong = |(word, is_given): (&Range<usize>, &bool)| {
+            !is_given && spans.as_ref().is_some_and(|spans| meets(word, spans))
+        };
+        let wrong = spans.is_some().then(|| words.iter().zip(&is_given).map(is_wrong).collect());
         let columns = MEASURES.iter().map(|(name, _)| *name).zip(columns).collect();
+        let unmeasured = Some(words.iter().map(|word| !told.is_content(word)).collect());
         let (origin, side, tokens) = (asked.origin.to_string(), given.side, response.to_vec());
         let given = is_given.contains(&true).then_some(is_given);
-        Ok(CreditedAnswer { index, origin, side, text, spans: None, tokens, places, wrong: None, given, columns })
+        Ok(CreditedAnswer { index, origin, side, text, spans, tokens, places, wrong, given, unmeasured, columns })
     }
 
     /// The tokens of a record.
@@ -96,7 +107,7 @@ impl Crediting<'_> {
         let place = |at: usize| located.get(at).map_or(end..end, |token| token.span.clone());
         let places: Vec<Range<usize>> = (0..tokens.len()).map(place).collect();
         let start = TokenState::new(Arc::clone(&example.prompt));
-        let mut columns = self.of_models(&start, &tokens)?;
+        let mut columns = self.of_models(&start, &tokens, tokens.len())?;
         let characters: Vec<char> = given.text.chars().collect();
         let words: Vec<Range<usize>> = places.iter().map(|place| trimmed(&characters, place)).collect();
         columns.extend(of_places(&words));
@@ -116,12 +127,14 @@ impl Crediting<'_> {
             places,
             wrong,
             given: None,
+            unmeasured: None,
             columns,
         })
     }
 
-    /// The kinds that models give: the implicit reward, its two parts, and each model alone.
-    fn of_models(&self, start: &TokenState, tokens: &[u32]) -> Result<Vec<Vec<f64>>, Failure> {
+    /// The kinds that models give: the implicit reward, its two parts, and each model alone. The first `n_said` tokens are what
+    /// is said; behind them there is white space of a template.
+    fn of_models(&self, start: &TokenState, tokens: &[u32], n_said: usize) -> Result<Vec<Vec<f64>>, Failure> {
         let episode = [Episode::whole(start.clone(), tokens.to_vec())];
         let policy = self.policy.score(self.mdp, &episode)?.log_probs.row(0).to_vec();
         let reference = self.reference.score(self.mdp, &episode)?.log_probs.row(0).to_vec();
@@ -129,9 +142,9 @@ impl Crediting<'_> {
         for token in tokens {
             states.push(self.mdp.step(&states[states.len() - 1], token));
         }
-        let is_ended = tokens.last().is_some_and(|last| self.mdp.eos.contains(last));
+        let is_ended = tokens[..n_said].last().is_some_and(|last| self.mdp.eos.contains(last));
         // What has ended has the value 0, and a model that may be as long as its positions is asked no further.
-        let asked = if is_ended { &states[..tokens.len()] } else { &states[..] };
+        let asked = if is_ended { &states[..n_said] } else { &states[..] };
         let ours = self.policy.log_partitions(self.mdp, asked)?;
         let theirs = self.reference.log_partitions(self.mdp, asked)?;
         let mut values: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| self.beta * (ours - theirs)).collect();

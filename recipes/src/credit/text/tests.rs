@@ -14,6 +14,7 @@ fn answer(wrong: Option<Vec<bool>>, ratio: [f64; 5]) -> CreditedAnswer {
         places: vec![0..1, 1..3, 4..5, 4..5, 5..5],
         wrong,
         given: None,
+        unmeasured: None,
         columns: vec![("log_ratio", ratio.to_vec()), ("bellman", vec![0.0; 5])],
     }
 }

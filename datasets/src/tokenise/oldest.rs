@@ -1,0 +1,129 @@
+//! Whole turns that truncation leaves out of a chat's prompt.
+use std::ops::Range;
+
+use super::border::Strings;
+use super::cut::Kept;
+use super::{Observation, Tokenise, Untruncated};
+use crate::error::DatasetError;
+use crate::record::{Message, PreferenceRecord, Text};
+use crate::truncation::Truncation;
+
+impl Tokenise {
+    /// The record with fewer turns in its prompt, if that is a chat and too long. Exchanges are left out whole, a question
+    /// with what follows it until the next one, in the order that `truncation` says; system messages and the last exchange,
+    /// which is answered, stay. `None` if nothing is left out.
+    pub(super) fn without_turns(
+        &self,
+        record: &PreferenceRecord,
+        whole: &Untruncated,
+        truncation: Truncation,
+        seen: &mut Observation,
+    ) -> Result<Option<PreferenceRecord>, DatasetError> {
+        let longest = whole.responses.iter().map(|response| response.len()).max().unwrap_or(0);
+        let mut length = whole.prompt.len();
+        let (Text::Chat(messages), Some(most)) = (&record.prompt, self.settings.max_prompt_length) else {
+            return Ok(None);
+        };
+        if length + longest <= self.settings.max_length || length <= most {
+            return Ok(None);
+        }
+        let template = self.template_for(&record.origin, &record.variables)?;
+        let (n_first, mut kept) = exchanges(messages);
+        let (mut gone, mut found) = (Vec::new(), None);
+        while length > most && kept.len() > 1 {
+            gone.push(kept.remove(next(kept.len(), truncation)));
+            let rest = kept.iter().flat_map(|range| messages[range.clone()].iter());
+            let shorter: Vec<Message> = messages[..n_first].iter().chain(rest).cloned().collect();
+            // A template may refuse the rest of a conversation, such as one that no user begins.
+            let Ok(text) = template.render(&shorter, true, &record.variables) else { continue };
+            let n = self.encode(&record.origin, &text)?.len();
+            let left: Vec<&Message> = gone.drain(..).flat_map(|range: Range<usize>| &messages[range]).collect();
+            self.count_left(record, &left, length.saturating_sub(n), seen)?;
+            length = n;
+            found = Some(PreferenceRecord { prompt: Text::Chat(shorter), ..record.clone() });
+        }
+        seen.is_prompt_cut |= found.is_some();
+        seen.cut_tokens.prompt += if found.is_some() { whole.prompt.len().saturating_sub(length) } else { 0 };
+        Ok(found)
+    }
+
+    /// Counts messages that are left out, which together cost `n` tokens, by role. A message has its content's share.
+    fn count_left(
+        &self,
+        record: &PreferenceRecord,
+        messages: &[&Message],
+        n: usize,
+        seen: &mut Observation,
+    ) -> Result<(), DatasetError> {
+        let length =
+            |message: &&Message| self.encode(&record.origin, &message.content.words()).map(|found| found.len());
+        let lengths: Vec<usize> = messages.iter().map(length).collect::<Result<_, _>>()?;
+        let (mut rest, mut of) = (n, lengths.iter().sum::<usize>().max(1));
+        for (at, (message, length)) in messages.iter().zip(&lengths).enumerate() {
+            let tokens = if at + 1 == messages.len() { rest } else { rest * length / of.max(1) };
+            (rest, of) = (rest - tokens, of - length.min(&of));
+            let cut = seen.cut_roles.entry(message.role.clone()).or_default();
+            (cut.tokens, cut.turns) = (cut.tokens + tokens, cut.turns + 1);
+        }
+        Ok(())
+    }
+
+    /// What truncation keeps of a prompt. Of a chat it is all but the content of its longest message, if that is enough;
+    /// else the initial tokens and the generation prompt.
+    pub(super) fn kept(&self, record: &PreferenceRecord, whole: &Untruncated) -> Result<Kept, DatasetError> {
+        let Untruncated { strings, prompt, n_start, .. } = whole;
+        let most = self.settings.max_prompt_length.unwrap_or(usize::MAX);
+        if let (Strings::Chat { prompt: text, .. }, Text::Chat(messages)) = (strings, &record.prompt)
+            && prompt.len() > most
+            && let Some(longest) = messages.iter().max_by_key(|message| message.content.words().len())
+        {
+            let role = Some(longest.role.clone());
+            if let Some(Range { start, end }) = self.place_of(record, text, prompt.len(), longest)?
+                && start + prompt.len() - end < most
+            {
+                return Ok(Kept { n_start: start.max(*n_start), n_end: prompt.len() - end, role });
+            }
+            let n_end = self.header_length(&record.origin, strings)?;
+            return Ok(Kept { n_start: *n_start, n_end, role });
+        }
+        Ok(Kept { n_start: *n_start, n_end: self.header_length(&record.origin, strings)?, role: None })
+    }
+
+    /// The tokens of a message's content in the prompt; `None` if the template writes it otherwise.
+    fn place_of(
+        &self,
+        record: &PreferenceRecord,
+        text: &str,
+        n_tokens: usize,
+        message: &Message,
+    ) -> Result<Option<Range<usize>>, DatasetError> {
+        let words = message.content.words();
+        let Some(start) = text.rfind(words.trim()).filter(|_| !words.trim().is_empty()) else { return Ok(None) };
+        let from = text[..start].chars().count();
+        let to = from + words.trim().chars().count();
+        let places = self.placed(&record.origin, text, 0)?.places;
+        let is_inside = |place: &Range<usize>| place.start >= from && place.end <= to && !place.is_empty();
+        let (first, last) = (places.iter().position(is_inside), places.iter().rposition(is_inside));
+        Ok(first.zip(last).filter(|_| places.len() == n_tokens).map(|(first, last)| first..last + 1))
+    }
+}
+
+/// The number of leading system messages, and the exchanges behind them: each begins with a question that no other
+/// precedes, or with the conversation.
+fn exchanges(messages: &[Message]) -> (usize, Vec<Range<usize>>) {
+    let n_first = messages.iter().take_while(|message| message.is_system()).count();
+    let asks = |message: &Message| message.is_given() && !message.is_tool_result();
+    let begins = |at: &usize| *at == n_first || asks(&messages[*at]) && !asks(&messages[*at - 1]);
+    let starts: Vec<usize> = (n_first..messages.len()).filter(begins).collect();
+    let ends = starts.iter().skip(1).copied().chain([messages.len()]);
+    (n_first, starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect())
+}
+
+/// Which of `n` exchanges is left out next; never the last one.
+fn next(n: usize, truncation: Truncation) -> usize {
+    match truncation {
+        Truncation::KeepEnd => 0,
+        Truncation::KeepStart => n - 2,
+        Truncation::KeepBoth => usize::from(n > 2),
+    }
+}
