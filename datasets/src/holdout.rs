@@ -5,7 +5,7 @@
 use mdp::chance;
 
 use crate::error::DatasetError;
-use crate::record::Text;
+use crate::record::{Message, PreferenceRecord, Text};
 
 /// A hash of a prompt's text or messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,18 +26,29 @@ impl PromptHash {
     pub fn of(prompt: &Text) -> Self {
         match prompt {
             Text::Plain(text) => Self::of_plain(text),
-            Text::Chat(messages) => {
-                let mut parts = Vec::with_capacity(2 * messages.len());
-                for message in messages {
-                    parts.push(message.role.as_str().into());
-                    parts.push(message.content.words());
-                    if !message.fields.is_empty() {
-                        parts.push(serde_json::to_string(&message.fields).unwrap_or_default().into());
-                    }
-                }
-                Self::of_parts(parts.iter().map(AsRef::as_ref))
+            Text::Chat(messages) => Self::of_messages(messages),
+        }
+    }
+
+    /// Hashes what a record is held out by: its prompt, or what the records of its conversation share.
+    pub fn of_record(record: &PreferenceRecord) -> Self {
+        match (&record.prompt, record.shared_messages) {
+            (Text::Chat(messages), Some(n)) if n < messages.len() => Self::of_messages(&messages[..n]),
+            _ => Self::of(&record.prompt),
+        }
+    }
+
+    /// Hashes messages like [`PromptHash::of`] hashes [`Text::Chat`].
+    fn of_messages(messages: &[Message]) -> Self {
+        let mut parts = Vec::with_capacity(2 * messages.len());
+        for message in messages {
+            parts.push(message.role.as_str().into());
+            parts.push(message.content.words());
+            if !message.fields.is_empty() {
+                parts.push(serde_json::to_string(&message.fields).unwrap_or_default().into());
             }
         }
+        Self::of_parts(parts.iter().map(AsRef::as_ref))
     }
 
     /// Hashes a plain prompt, caption or request like [`PromptHash::of`] hashes [`Text::Plain`].

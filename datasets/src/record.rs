@@ -28,6 +28,9 @@ pub struct PreferenceRecord {
     pub margin: f64,
     /// Additional template variables: `tools`, and the record's own template arguments.
     pub variables: Map<String, Value>,
+    /// How many messages the prompt begins with that all records of the conversation share: one tree is many records, of prompts
+    /// that continue one another. `None`: the prompt is the record's own.
+    pub shared_messages: Option<usize>,
 }
 
 impl PreferenceRecord {
@@ -42,6 +45,7 @@ impl PreferenceRecord {
             weight: 1.0,
             margin: 0.0,
             variables: Map::new(),
+            shared_messages: None,
         }
     }
 }

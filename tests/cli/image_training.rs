@@ -153,9 +153,9 @@ fn write_judged(scene: &Scene) {
     for i in 0..4 {
         let side = |i: usize, side: &str| format!("pictures/{i}-{side}.png");
         let list = [side(i, "chosen"), side(i, "rejected"), side(3 - i, "rejected")];
-        ranked += &format!("{}\n", json!({"prompt": "a dog", "images": list}));
+        ranked = format!("{ranked}{}\n", json!({"prompt": "a dog", "images": list}));
         let image = side(i, if i % 2 == 0 { "chosen" } else { "rejected" });
-        liked += &format!("{}\n", json!({"prompt": "a dog", "image": image, "label": i % 2 == 0}));
+        liked = format!("{liked}{}\n", json!({"prompt": "a dog", "image": image, "label": i % 2 == 0}));
     }
     scene.write("ranked.jsonl", ranked);
     scene.write("liked.jsonl", liked);

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::holdout::PromptHash;
 use crate::record::{Answers, Message, Text};
 
 fn origin() -> Origin {
@@ -216,6 +217,9 @@ fn a_tree_gives_a_list_for_every_ranked_set_of_siblings() {
     assert_eq!(found[0].answers, Answers::Ranked(vec![answer("best"), answer("second"), answer("third")]));
     assert_eq!(found[1].prompt, chat(&[("user", "q1"), ("assistant", "best"), ("user", "q2")]));
     assert_eq!(found[1].answers, Answers::Ranked(vec![answer("better2"), answer("worse2")]));
+    // Both are held out or neither: the second's prompt contains the first's and one of its answers.
+    assert_eq!(PromptHash::of_record(&found[1]), PromptHash::of(&found[0].prompt));
+    assert_ne!(PromptHash::of(&found[1].prompt), PromptHash::of(&found[0].prompt));
     let twins = json!([node("assistant", "a", json!(0), json!([])), node("assistant", "b", json!(0), json!([]))]);
     check_error(
         &json!({"prompt": node("prompter", "q", Value::Null, twins)}),

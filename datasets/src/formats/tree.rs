@@ -31,7 +31,11 @@ pub(super) fn parse(
         }
     }
     let found = walk.found;
-    let record = |prompt: Vec<Message>, answers| PreferenceRecord::new(origin.clone(), Text::Chat(prompt), answers);
+    // Records of one tree continue one another, so they are held out together: by its first message.
+    let record = |prompt: Vec<Message>, answers| PreferenceRecord {
+        shared_messages: Some(1),
+        ..PreferenceRecord::new(origin.clone(), Text::Chat(prompt), answers)
+    };
     Ok(match pairs {
         TreePairs::List => found
             .into_iter()

@@ -260,7 +260,7 @@ impl<'a> Builder<'a> {
                 match found {
                     Ok((example, seen)) => {
                         self.look(record);
-                        self.push(example, &seen, PromptHash::of(&record.prompt))?;
+                        self.push(example, &seen, PromptHash::of_record(record))?;
                     }
                     Err(error) => self.audit.skipped.admit(self.on_bad, error)?,
                 }
