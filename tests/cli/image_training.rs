@@ -153,9 +153,11 @@ fn write_judged(scene: &Scene) {
     for i in 0..4 {
         let side = |i: usize, side: &str| format!("pictures/{i}-{side}.png");
         let list = [side(i, "chosen"), side(i, "rejected"), side(3 - i, "rejected")];
-        ranked = format!("{ranked}{}\n", json!({"prompt": "a dog", "images": list}));
+        ranked.push_str(&json!({"prompt": "a dog", "images": list}).to_string());
         let image = side(i, if i % 2 == 0 { "chosen" } else { "rejected" });
-        liked = format!("{liked}{}\n", json!({"prompt": "a dog", "image": image, "label": i % 2 == 0}));
+        liked.push_str(&json!({"prompt": "a dog", "image": image, "label": i % 2 == 0}).to_string());
+        ranked.push('\n');
+        liked.push('\n');
     }
     scene.write("ranked.jsonl", ranked);
     scene.write("liked.jsonl", liked);
@@ -169,7 +171,7 @@ fn every_loss_of_images_learns() {
     for (out, more) in [
         ("linear", "--objective linear --reference-ema 0.9"),
         ("dpop", "--objective dpop --penalty 5"),
-        ("discopop", "--objective discopop"),
+        ("discopop", "--objective discopop --tau 1"),
         ("aot", "--objective aot"),
         ("sum", "--losses dpo:0.5,bco:0.5 --moving-delta"),
         ("kto", "--objective kto"),

@@ -99,7 +99,10 @@ fn nothing_held_out_or_looked_at_is_no_evaluation() {
 fn every_objective_learns_from_pairs() {
     let scene = Scene::new();
     for objective in OBJECTIVES {
-        scene.done(&training(objective, &format!("--objective {objective} --epochs 2 --batch-size 8 --lr 1e-5")));
+        // At its usual tau this loss falls towards a small margin of the wrong sign, and steeply.
+        let more = if objective == "discopop" { "--tau 1" } else { "" };
+        scene
+            .done(&training(objective, &format!("--objective {objective} {more} --epochs 2 --batch-size 8 --lr 1e-5")));
         let losses = scene.column(objective, "loss");
         assert_eq!(losses.len(), 2, "{objective}");
         assert!(losses.iter().all(|loss| loss.is_finite()), "{objective} {losses:?}");

@@ -75,7 +75,10 @@ fn of_loss(values: &mut Values) -> Result<(), Failure> {
     if values.train.preset() == Some(Preset::Trl) && names.iter().any(is_averaged) {
         values.preset(|settings| settings.objective.per_token = true);
     }
-    if names.iter().all(|name| matches!(name, Loss::Aot | Loss::AotUnpaired)) {
+    // Where only sorted batches read it, it is 0, as in their paper.
+    let is_sorted = |name: &Loss| matches!(name, Loss::Aot | Loss::AotUnpaired);
+    let is_smoothed = |name: &Loss| matches!(name, Loss::Cdpo | Loss::Robust | Loss::Exo);
+    if names.iter().any(is_sorted) && !names.iter().any(is_smoothed) {
         values.preset(|settings| settings.objective.label_smoothing = 0.0);
     }
     Ok(())
