@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hybrid_dpo::engine::checkpoint::Recompute;
 use hybrid_dpo::engine::ops::{Grid, squared_errors};
 use hybrid_dpo::engine::{Gradients, Noise, noise};
-use hybrid_dpo::models::unet::{Contexts, UNet, UNetBatch, UNetConfig};
+use hybrid_dpo::models::unet::{Contexts, ImageBatch, UNet, UNetConfig};
 
 /// As in the program: much of a step in candle is memory given back and asked for again.
 #[global_allocator]
@@ -35,11 +35,11 @@ fn random(name: &str, shape: (usize, usize)) -> Tensor {
     noise::normal(&mut Noise::new(1).stream(name, 0), shape, 1., &Device::Cpu).expect("memory for a batch")
 }
 
-fn batch() -> Arc<UNetBatch> {
+fn batch() -> Arc<ImageBatch> {
     let grid = Grid { images: IMAGES, height: SIZE, width: SIZE };
     // Both images of a pair have one caption.
     let of_image = (0..IMAGES).map(|image| image / 2 * WORDS..(image / 2 + 1) * WORDS).collect();
-    Arc::new(UNetBatch {
+    Arc::new(ImageBatch {
         x: random("x", (grid.rows(), 4)),
         grid,
         times: (0..IMAGES).map(|image| 100. * image as f64).collect(),
@@ -49,7 +49,7 @@ fn batch() -> Arc<UNetBatch> {
     })
 }
 
-fn step(model: &Arc<UNet>, batch: &Arc<UNetBatch>, target: &Tensor, recompute: Recompute) -> f64 {
+fn step(model: &Arc<UNet>, batch: &Arc<ImageBatch>, target: &Tensor, recompute: Recompute) -> f64 {
     let mut tape = model.run_tape(Arc::clone(batch), recompute).expect("a batch that fits");
     let errors = tape.run_kept(|prediction| Ok(squared_errors(prediction, target, IMAGES)?));
     let ones = errors.and_then(|errors| Ok(errors.ones_like()?)).expect("one error for each image");

@@ -16,7 +16,7 @@ use hybrid_dpo::engine::optim::AdamW;
 use hybrid_dpo::mdp::diffusion::Omega;
 use hybrid_dpo::models::clip::TextConditioner;
 use hybrid_dpo::models::denoiser::{Framing, LatentShape, LearnerOptions, SamplerConfig};
-use hybrid_dpo::models::formats::{DiffusersFolder, load_unet};
+use hybrid_dpo::models::formats::{DiffusersFolder, load_denoiser};
 use hybrid_dpo::models::sampler::Sampler;
 use hybrid_dpo::models::scheduler::Scheduler;
 use hybrid_dpo::objectives::{Comparison, Logistic, Pairwise};
@@ -38,7 +38,7 @@ fn pairs(split: Split, n: usize, texts: &TextConditioner) -> Result<Vec<ImageExa
 
 fn main() -> Result<(), BoxError> {
     let folder = DiffusersFolder::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/embedded/shapes"))?;
-    let files = load_unet(folder.unet(), &Device::Cpu)?;
+    let files = load_denoiser(folder.denoiser(), &Device::Cpu)?;
     let path = folder.path.join("scheduler/scheduler_config.json");
     let scheduler = Scheduler::parse(&path, &std::fs::read_to_string(&path)?)?;
     let texts = folder.conditioner(&Device::Cpu)?.ok_or("the folder has no text encoder")?;

@@ -20,7 +20,7 @@ use hybrid_dpo::mdp::token::TokenMdp;
 use hybrid_dpo::models::Prompted;
 use hybrid_dpo::models::causal::{CausalLm, LearnerOptions};
 use hybrid_dpo::models::denoiser::{Denoiser, Framing, LatentShape, SamplerConfig};
-use hybrid_dpo::models::formats::{DiffusersFolder, ModelFiles, ModelTokenizer, UNetFiles, load, load_unet};
+use hybrid_dpo::models::formats::{DenoiserFiles, DiffusersFolder, ModelFiles, ModelTokenizer, load, load_denoiser};
 use hybrid_dpo::models::sampler::Sampler;
 use hybrid_dpo::models::scheduler::Scheduler;
 use hybrid_dpo::objectives::{Comparison, Logistic, Pairwise};
@@ -72,7 +72,7 @@ fn pairs(split: Split, n: u64, tokenizer: &ModelTokenizer, handoff: &Prompted) -
 /// A trainable refiner and generator, and the frozen reference of both.
 fn policies(
     refiner: ModelFiles,
-    unet: UNetFiles,
+    unet: DenoiserFiles,
     prediction: Prediction,
     shape: LatentShape,
 ) -> Result<(Models, Models), BoxError> {
@@ -87,7 +87,7 @@ fn policies(
 
 fn main() -> Result<(), BoxError> {
     let (refiner, generator) = (load(&folder("refiner"), &Device::Cpu)?, DiffusersFolder::open(&folder("generator"))?);
-    let unet = load_unet(generator.unet(), &Device::Cpu)?;
+    let unet = load_denoiser(generator.denoiser(), &Device::Cpu)?;
     let texts = generator.conditioner(&Device::Cpu)?.ok_or("the generator reads no text")?;
     let path = folder("generator/scheduler/scheduler_config.json");
     let scheduler = Scheduler::parse(&path, &std::fs::read_to_string(&path)?)?;

@@ -42,7 +42,7 @@ fn world() -> (Problem, Models) {
     let mdp = Hybrid { outer, inner, handoff: Prompted::new(tokenizer, texts, Framing::whole(8, 8)) };
     let training = || LearnerOptions::new(Box::new(Sgd::new(0.0).unwrap()));
     let refiner = refiner.trainable(training()).unwrap();
-    let files = formats::load_unet(folder.unet(), &cpu).unwrap();
+    let files = formats::load_denoiser(folder.denoiser(), &cpu).unwrap();
     let acting = SamplerConfig::plain(Sampler::Ddpm { variance: Variance::Large });
     let generator = files.trainable(scheduler.prediction, SHAPE, acting, training()).unwrap();
     (mdp, Pair::new(refiner, generator).named(["refiner", "generator"]))

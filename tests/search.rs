@@ -36,7 +36,7 @@ fn world() -> (Problem, Pair<CausalLm, Denoiser>) {
     let inner = DenoisingMdp::new(Arc::clone(&scheduler.schedule), vec![900, 500, 100], SHAPE.size());
     let mdp = Hybrid { outer, inner, handoff: Prompted::new(tokenizer, texts, Framing::whole(8, 8)) };
     let acting = SamplerConfig::plain(Sampler::Ddpm { variance: Variance::Large });
-    let files = formats::load_unet(folder.unet(), &cpu).unwrap();
+    let files = formats::load_denoiser(folder.denoiser(), &cpu).unwrap();
     let generator = files.frozen(scheduler.prediction, SHAPE, acting).unwrap();
     (mdp, Pair::new(refiner.frozen().unwrap(), generator))
 }

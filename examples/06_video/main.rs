@@ -22,8 +22,8 @@ use candle_core::Device;
 use hybrid_dpo::datasets::synthetic::motion::{MotionProblem, Split};
 use hybrid_dpo::mdp::Mdp;
 use hybrid_dpo::models::causal::CausalConfig;
-use hybrid_dpo::models::formats::{load, load_unet};
-use hybrid_dpo::models::unet::UNetConfig;
+use hybrid_dpo::models::denoiser::DenoiserConfig;
+use hybrid_dpo::models::formats::{load, load_denoiser};
 use hybrid_dpo::objectives::{Comparison, Demonstration, Sft};
 use hybrid_dpo::policies::{Learner, Persist};
 use hybrid_dpo::train::token::TokenSource;
@@ -150,7 +150,7 @@ fn planner_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts
 }
 
 /// The decoder trained on demonstrations, or loaded if it exists.
-fn decoder_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts<UNetConfig>> {
+fn decoder_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts<DenoiserConfig>> {
     let folder = options.bases.join(NAMES[1]);
     if !folder.join("model").is_dir() {
         let drawings =
@@ -161,7 +161,7 @@ fn decoder_base(video: &Video, options: &Options, scale: &Scale) -> Result<Parts
         let training = Training::new(&video.mdp.inner, &source, &objective).settings(settings);
         fit(&training, &mut learner, (NAMES[1], &folder))?;
     }
-    let files = load_unet(&folder.join("model"), &Device::Cpu)?;
+    let files = load_denoiser(&folder.join("model"), &Device::Cpu)?;
     Ok((files.config, files.tensors))
 }
 

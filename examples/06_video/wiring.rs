@@ -16,7 +16,7 @@ use hybrid_dpo::mdp::diffusion::Omega;
 use hybrid_dpo::mdp::hybrid::Hybrid;
 use hybrid_dpo::mdp::token::TokenMdp;
 use hybrid_dpo::models::causal::{CausalConfig, CausalLm, LearnerOptions};
-use hybrid_dpo::models::denoiser::{Denoiser, Framing, LatentShape, SamplerConfig};
+use hybrid_dpo::models::denoiser::{Denoiser, DenoiserConfig, Framing, LatentShape, SamplerConfig};
 use hybrid_dpo::models::formats::{Extras, HuggingFaceExport, ModelTokenizer};
 use hybrid_dpo::models::sampler::Sampler;
 use hybrid_dpo::models::scheduler::Scheduler;
@@ -129,7 +129,7 @@ impl Video {
     }
 
     /// A randomly initialised UNet that attends to one code per frame.
-    pub(crate) fn untrained_decoder(&self, size: Size, seed: u64) -> Result<Parts<UNetConfig>> {
+    pub(crate) fn untrained_decoder(&self, size: Size, seed: u64) -> Result<Parts<DenoiserConfig>> {
         let config = UNetConfig::from_json(json!({
             "_class_name": "UNet2DConditionModel", "sample_size": EDGE,
             "in_channels": SHAPE.channels, "out_channels": SHAPE.channels,
@@ -142,7 +142,7 @@ impl Video {
             "projection_class_embeddings_input_dim": self.mdp.handoff.width() + 6 * 4,
         }))?;
         let tensors = config.initial_tensors(&Noise::new(seed), &Device::Cpu)?;
-        Ok((config, tensors))
+        Ok((config.into(), tensors))
     }
 
     /// A trainable planner; it is exported with the tokenizer of the problem.
@@ -152,14 +152,14 @@ impl Video {
     }
 
     /// A trainable decoder; with a decay, its export is the moving average of its weights.
-    pub(crate) fn decoder(&self, (config, tensors): Parts<UNetConfig>, ema: Option<f64>) -> Result<Denoiser> {
+    pub(crate) fn decoder(&self, (config, tensors): Parts<DenoiserConfig>, ema: Option<f64>) -> Result<Denoiser> {
         let training = LearnerOptions { ema, ..LearnerOptions::new(optimizer()?) };
         let acting = SamplerConfig::plain(SAMPLER);
         Ok(Denoiser::trainable(config, tensors, self.scheduler.prediction, SHAPE, acting, training)?)
     }
 
     /// Both models, frozen.
-    pub(crate) fn frozen(&self, planner: Parts<CausalConfig>, decoder: Parts<UNetConfig>) -> Result<Models> {
+    pub(crate) fn frozen(&self, planner: Parts<CausalConfig>, decoder: Parts<DenoiserConfig>) -> Result<Models> {
         let acting = SamplerConfig::plain(SAMPLER);
         let decoder = Denoiser::frozen(decoder.0, decoder.1, self.scheduler.prediction, SHAPE, acting)?;
         Ok(Pair::new(CausalLm::frozen(planner.0, planner.1)?, decoder).named(NAMES))

@@ -1,8 +1,8 @@
 //! Models as policies: networks, and their file formats.
 //!
 //! [`causal`] has language models and reward models; [`denoiser`] makes a policy of the denoising problem from a
-//! [`unet`] and a noise schedule, sampled by a [`sampler`] with the settings of a [`scheduler`]; [`clip`] and [`vae`]
-//! are the encoders around it. [`gaussian`] has networks of continuous control. A model is made from a config and tensors and knows no file: [`formats`] reads and
+//! network ([`unet`], [`sd3`]) and a noise schedule, sampled by a [`sampler`] with the settings of a [`scheduler`];
+//! [`clip`] and [`vae`] are the encoders around it. [`gaussian`] has networks of continuous control. A model is made from a config and tensors and knows no file: [`formats`] reads and
 //! writes those of Hugging Face, diffusers, PEFT and llama.cpp, and an [`Export`] is the exporter that a model keeps.
 //! [`Prompted`] and [`Codebook`] are hand-offs from a language model to a denoiser.
 pub mod causal;
@@ -14,11 +14,14 @@ mod export;
 mod fields;
 pub mod formats;
 pub mod gaussian;
+mod image_batch;
 mod input_limits;
 mod network;
 mod prompted;
 pub mod sampler;
 pub mod scheduler;
+pub mod sd3;
+pub mod t5;
 mod tensors;
 pub mod unet;
 pub mod vae;

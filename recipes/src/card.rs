@@ -49,7 +49,11 @@ impl Library {
             Self::Peft
         } else if has(crate::denoiser::LORA_FILE) {
             Self::DiffusersAdapter
-        } else if has("model_index.json") || has("unet") || has("diffusion_pytorch_model.safetensors") {
+        } else if has("model_index.json")
+            || has("unet")
+            || has("transformer")
+            || has("diffusion_pytorch_model.safetensors")
+        {
             Self::Diffusers
         } else {
             Self::Transformers

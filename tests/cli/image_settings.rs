@@ -46,7 +46,7 @@ fn settings_of_train_without_sense() {
         ("--n-samples 1 --data pictures.jsonl --model pixels --guidance 2", "--guidance is for models that read texts"),
         (
             "--n-samples 1 --data pictures.jsonl --model pixels --sampler euler --eta 0.5",
-            "--eta is for --sampler ddim, euler does",
+            "--eta is for --sampler ddim or flow-sde, euler does",
         ),
         ("--n-samples 1 --data pictures.jsonl --model pixels --eta 2", "--eta takes a number from 0 to 1, not 2"),
         (
@@ -148,9 +148,10 @@ fn settings_of_the_other_verbs_without_sense() {
         (sample("--n 9223372036854775807"), "is more than the 16384 that"),
         (sample("--n 0"), "--n and --limit-prompts take at least 1"),
         (sample("--temperature 0.5"), "--temperature is for --mdp token"),
-        (sample("--sampler dpm++2m --eta 0.5"), "--eta is for --sampler ddim, dpm++2m does not read it"),
+        (sample("--sampler dpm++2m --eta 0.5"), "--eta is for --sampler ddim or flow-sde, dpm++2m does not read it"),
         (sample("--guidance -1"), "--guidance takes a number from 0 up, not -1"),
-        (sample("--sampler heun"), "--sampler takes one of ddpm, ddim, euler, dpm++2m"),
+        (sample("--sampler heun"), "--sampler takes one of ddpm, ddim, euler, dpm++2m, flow-sde"),
+        (sample("--sampler flow-sde --eta 0.7"), "--sampler flow-sde is for flow matching"),
         (sample("--image-size 9"), "--image-size 9 is no positive multiple of 2"),
         (sample("--save-trajectories t.safetensors"), "--save-trajectories scores drawn latents: it needs --eta"),
         (sample("--save-trajectories t.safetensors --sampler euler"), "--save-trajectories"),

@@ -83,7 +83,7 @@ fn picture(number: u8, is_better: bool) -> Vec<u8> {
 }
 
 /// Numbers that look like draws and are the same everywhere.
-fn numbers(name: &str, shape: &[usize]) -> (Dtype, Vec<usize>, Vec<u8>) {
+pub(super) fn numbers(name: &str, shape: &[usize]) -> (Dtype, Vec<usize>, Vec<u8>) {
     let start: u32 = name.bytes().map(u32::from).sum();
     let n: usize = shape.iter().product();
     let number = |i: u32| (((start + i).wrapping_mul(2_654_435_761) >> 8) % 10_007) as f32 / 10_007.0 * 3.4 - 1.7;

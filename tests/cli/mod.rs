@@ -35,6 +35,7 @@ mod rounds;
 mod sample_search;
 mod search;
 mod training;
+mod transformers;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

@@ -1,7 +1,7 @@
 """Tiny random diffusers folders, and what transformers and diffusers say of their text encoders, tokenizers and VAEs.
 
 Run from the repository's root: python tests/golden/companions.py
-Writes tests/golden/companions/{sd,sdxl,ddpm,vae}/, expected.safetensors and expected.json, which has the versions used.
+Writes tests/golden/companions/{sd,sdxl,sd3,t5,ddpm,vae}/, expected.safetensors and expected.json, which has the versions used.
 """
 
 import collections
@@ -19,13 +19,18 @@ from diffusers import (
     DDPMPipeline,
     DDPMScheduler,
     EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
     UNet2DModel,
 )
 from safetensors.torch import save_file
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer,
+)
 
 OUT = pathlib.Path(__file__).parent / "companions"
 LENGTH = 16
@@ -200,6 +205,53 @@ def stable_diffusion_xl():
     return save(pipe, "sdxl", ["tokenizer"])
 
 
+def stable_diffusion_3():
+    """Without T5, in whose place the pipeline puts zeros; CLIP's states are narrower than what the transformer reads."""
+    size = write_tokenizer(OUT / "sd3" / "tokenizer", "<|endoftext|>")
+    write_tokenizer(OUT / "sd3" / "tokenizer_2", "!")
+    first = text_config(size, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+                        hidden_act="quick_gelu", eos_token_id=size - 1, projection_dim=16)
+    second = text_config(size, hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+                         hidden_act="gelu", eos_token_id=size - 1, projection_dim=12)
+    transformer = SD3Transformer2DModel(
+        sample_size=8, patch_size=2, in_channels=16, out_channels=16, num_layers=2, attention_head_dim=6,
+        num_attention_heads=2, joint_attention_dim=44, caption_projection_dim=12, pooled_projection_dim=28,
+        pos_embed_max_size=6, qk_norm="rms_norm", dual_attention_layers=(0,),
+    )
+    pipe = StableDiffusion3Pipeline(
+        vae=randomise(vae(block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, latent_channels=16,
+                          scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False),
+                      12),
+        text_encoder=randomise(CLIPTextModelWithProjection(first), 13),
+        text_encoder_2=randomise(CLIPTextModelWithProjection(second), 14), text_encoder_3=None,
+        tokenizer=CLIPTokenizer.from_pretrained(OUT / "sd3" / "tokenizer"),
+        tokenizer_2=CLIPTokenizer.from_pretrained(OUT / "sd3" / "tokenizer_2"), tokenizer_3=None,
+        transformer=randomise(transformer, 15), scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+    return save(pipe, "sd3", ["tokenizer", "tokenizer_2"])
+
+
+def t5(tensors):
+    """The third text encoder of Stable Diffusion 3, gated and with few positions of their own, and one of the first version."""
+    words = collections.Counter(w for t in TEXTS for w in t.split())
+    pieces = {"\u2581": -2.0} | {c: -8.0 for c in sorted({c for w in words for c in w})}
+    pieces |= {f"\u2581{w}": -3.0 - 0.1 * i for i, (w, _) in enumerate(words.most_common(40))}
+    pieces |= {w[i : i + 3]: -6.0 for w in sorted(words)[::3] for i in range(len(w) - 2)}
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    tokenizer = T5Tokenizer(vocab=special + list(pieces.items()), extra_ids=3, model_max_length=24)
+    tokenizer.save_pretrained(OUT / "t5" / "tokenizer_3")
+    ids = tokenizer(TEXTS, padding="max_length", max_length=20, truncation=True, return_tensors="pt").input_ids
+    settings = {"vocab_size": len(tokenizer), "d_kv": 6, "d_ff": 40, "num_layers": 2, "num_heads": 3,
+                "relative_attention_num_buckets": 8, "relative_attention_max_distance": 16}
+    for seed, (name, more) in enumerate({
+        "text_encoder_3": {"d_model": 44, "feed_forward_proj": "gated-gelu"}, "first_version": {"d_model": 16},
+    }.items(), 20):
+        encoder = randomise(T5EncoderModel(T5Config(**settings, **more)), seed)
+        encoder.save_pretrained(OUT / "t5" / name)
+        tensors[f"t5/{name}"] = encoder(ids[:11]).last_hidden_state
+    return {"ids": ids.tolist()}
+
+
 def save(pipe, name, as_released):
     """Writes the whole folder; tokenizers named in `as_released` keep the files that older versions write."""
     pipe.set_progress_bar_config(disable=True)
@@ -255,7 +307,7 @@ def main():
         "texts": TEXTS,
     }
     tensors = {}
-    sd, sdxl = stable_diffusion(), stable_diffusion_xl()
+    sd, sdxl, sd3 = stable_diffusion(), stable_diffusion_xl(), stable_diffusion_3()
     expected["tokens"] = {
         "sd/tokenizer": tokens(sd.tokenizer), "sdxl/tokenizer": tokens(sdxl.tokenizer),
         "sdxl/tokenizer_2": tokens(sdxl.tokenizer_2),
@@ -265,13 +317,20 @@ def main():
         "sdxl/text_encoder": describe_text("sdxl/text_encoder", sdxl.text_encoder, sdxl.tokenizer, tensors),
         "sdxl/text_encoder_2": describe_text("sdxl/text_encoder_2", sdxl.text_encoder_2, sdxl.tokenizer_2, tensors),
     }
+    expected["t5"] = t5(tensors)
     prompts = [TEXTS[i] for i in (2, 5, 38)]
     expected["prompts"] = prompts
     tensors["sd.hidden"], tensors["sd.negative"] = sd.encode_prompt(prompts, "cpu", 1, True)
     keys = ("hidden", "negative", "pooled", "negative_pooled")
     outputs = sdxl.encode_prompt(prompts, device="cpu", do_classifier_free_guidance=True)
     tensors |= {f"sdxl.{key}": value for key, value in zip(keys, outputs, strict=True)}
+    outputs = sd3.encode_prompt(prompts, prompts, prompts, "cpu")
+    tensors |= {f"sd3.{key}": value for key, value in zip(keys, outputs, strict=True)}
+    # Only zeros follow.
+    assert all(not tensors[f"sd3.{key}"][:, LENGTH:].any() for key in ("hidden", "negative"))
+    tensors |= {f"sd3.{key}": tensors[f"sd3.{key}"][:, :LENGTH] for key in ("hidden", "negative")}
     describe_vae("sd/vae", sd.vae, (16, 24), tensors)
+    describe_vae("sd3/vae", sd3.vae, (8, 12), tensors)
     other = randomise(
         vae(block_out_channels=(8, 16, 8), layers_per_block=2, norm_num_groups=2, latent_channels=3, in_channels=1,
             out_channels=1, use_quant_conv=False, use_post_quant_conv=False, mid_block_add_attention=False,

@@ -18,6 +18,7 @@ FILE = pathlib.Path(__file__).parent / "diffusion" / "fields.json"
 CLASSES = [
     diffusers.UNet2DModel,
     diffusers.UNet2DConditionModel,
+    diffusers.SD3Transformer2DModel,
     diffusers.AutoencoderKL,
     diffusers.DDPMScheduler,
     diffusers.DDIMScheduler,
@@ -27,9 +28,11 @@ CLASSES = [
     diffusers.FlowMatchEulerDiscreteScheduler,
     diffusers.StableDiffusionPipeline,
     diffusers.StableDiffusionXLPipeline,
+    diffusers.StableDiffusion3Pipeline,
     diffusers.DDPMPipeline,
     diffusers.DDIMPipeline,
     transformers.CLIPTextConfig,
+    transformers.T5Config,
 ]
 # Every configuration of transformers has these.
 OF_ALL = set(inspect.signature(transformers.PretrainedConfig.__init__).parameters)
@@ -39,7 +42,7 @@ def fields(kind):
     """Each field's default; one that must be given is a part of a pipeline and has the word `required`."""
     found = {}
     for name, parameter in inspect.signature(kind.__init__).parameters.items():
-        if name in ("self", "kwargs") or (kind is transformers.CLIPTextConfig and name in OF_ALL):
+        if name in ("self", "kwargs") or (issubclass(kind, transformers.PretrainedConfig) and name in OF_ALL):
             continue
         default = "required" if parameter.default is inspect.Parameter.empty else parameter.default
         if isinstance(default, float) and not math.isfinite(default):

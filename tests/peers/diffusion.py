@@ -4,7 +4,7 @@
     cargo build --release
     python tests/peers/diffusion.py --binary target/release/hybrid-dpo
 
-(1) `score` gives the squared errors of diffusers' own UNet under diffusers' own scheduler, and their margin. (2) Ten
+(1) `score` gives the squared errors of diffusers' own network under diffusers' own scheduler, and their margin. (2) Ten
 AdamW steps of Diffusion-DPO give the losses, gradient norms and weights of the released formula in PyTorch, and diffusers
 loads what they write. (3) `train --lora-rank` writes a LoRA file that diffusers' pipeline loads, and both give the
 adapted model the same errors. The last line is the count of checks.
@@ -20,7 +20,8 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUS
 
 import torch
 from diffusers import (
-    DDPMScheduler, FlowMatchEulerDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel,
+    DDPMScheduler, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline,
+    StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel,
 )
 from safetensors.torch import save_file
 
@@ -47,6 +48,12 @@ DDPM = dict(
     up_block_types=("AttnUpBlock2D", "UpBlock2D"), layers_per_block=1, attention_head_dim=None, norm_eps=1e-6,
     downsample_padding=0, flip_sin_to_cos=False, freq_shift=1,
 )
+SD3 = dict(
+    sample_size=SIZE, patch_size=2, in_channels=4, out_channels=4, num_layers=2, attention_head_dim=8,
+    num_attention_heads=3, joint_attention_dim=WIDTH, caption_projection_dim=24, pooled_projection_dim=POOLED,
+    pos_embed_max_size=7,
+)
+SD35 = dict(SD3, num_layers=3, dual_attention_layers=(0, 1), qk_norm="rms_norm")
 LATENT = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False)
 SCHEDULERS = {
     "epsilon": DDPMScheduler(**LATENT),
@@ -61,6 +68,9 @@ CASES = {
     "SD 1": (UNet2DConditionModel, SD1, ["epsilon", "flow"]),
     "SD 2": (UNet2DConditionModel, SD2, ["v", "v, zero terminal SNR"]),
     "SDXL": (UNet2DConditionModel, SDXL, ["epsilon", "flow, shifted"]),
+    "SD 3": (SD3Transformer2DModel, SD3, ["flow", "flow, shifted"]),
+    "SD 3.5": (SD3Transformer2DModel, SD35, ["flow, shifted"]),
+    "SD 3.5, masked": (SD3Transformer2DModel, SD35, ["flow, shifted"]),
     "DDPM": (UNet2DModel, DDPM, ["epsilon, linear", "epsilon, squared cosine"]),
 }
 
@@ -86,6 +96,10 @@ def make_data(name, channels):
     if name == "SDXL":
         latents["pooled"] = randn(PAIRS, POOLED)
         latents["time_ids"] = torch.tensor([[64.0, 96, 8, 0, 64, 64], [64, 64, 0, 0, 64, 64]]).repeat(PAIRS // 2, 1)
+    if name.startswith("SD 3"):
+        latents["pooled"] = randn(PAIRS, POOLED)
+    if name.endswith("masked"):
+        latents["context_mask"] = torch.tensor([[1] * n + [0] * (TOKENS - n) for n in (7, 2, 5, 1)])
     draws = {"timesteps": torch.tensor([3, 250, 998, 611]), "noise": randn(PAIRS, channels, SIZE, SIZE)}
     return latents, draws
 
@@ -109,10 +123,21 @@ def squared_errors(model, scheduler, latents, draws, side):
     x, times, target = noised(scheduler, latents[side].to(kind), draws)
     if of_side("context") is None:
         return (model(x, times).sample - target) ** 2
+    context = of_side("context").to(kind)
+    if isinstance(model, SD3Transformer2DModel):
+        pooled = of_side("pooled").to(kind)
+        if (mask := of_side("context_mask")) is None:
+            out = model(x, timestep=times, encoder_hidden_states=context, pooled_projections=pooled).sample
+        else:  # without a mask of its own: each text alone, as long as it is
+            out = torch.cat([
+                model(x[i : i + 1], timestep=times[i : i + 1], encoder_hidden_states=context[i : i + 1, mask[i].bool()],
+                      pooled_projections=pooled[i : i + 1]).sample
+                for i in range(len(x))
+            ])
+        return (out - target) ** 2
     added = None
     if of_side("pooled") is not None:
         added = {"text_embeds": of_side("pooled").to(kind), "time_ids": of_side("time_ids").to(kind)}
-    context = of_side("context").to(kind)
     return (model(x, times, encoder_hidden_states=context, added_cond_kwargs=added).sample - target) ** 2
 
 
@@ -224,10 +249,13 @@ class Case:
         call(self.binary, "train", "--model", self.path("base"), *self.data, *self.training, "--lr", "1e-3",
              "--lora-rank", "4", "--out", self.path("lora"))
         base, adapted = self.load("base"), self.load("base").float()
-        state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(
-            self.path("lora", "model"), weight_name="pytorch_lora_weights.safetensors", return_lora_metadata=True
-        )
-        StableDiffusionPipeline.load_lora_into_unet(state, alphas, adapted, metadata=metadata)
+        where = dict(weight_name="pytorch_lora_weights.safetensors", return_lora_metadata=True)
+        if self.kind is SD3Transformer2DModel:
+            state, metadata = StableDiffusion3Pipeline.lora_state_dict(self.path("lora", "model"), **where)
+            StableDiffusion3Pipeline.load_lora_into_transformer(state, adapted, metadata=metadata)
+        else:
+            state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(self.path("lora", "model"), **where)
+            StableDiffusionPipeline.load_lora_into_unet(state, alphas, adapted, metadata=metadata)
         adapted = adapted.double().eval()
         moved = relative(self.sums(adapted, "chosen"), self.sums(base, "chosen"))
         self.check(f"{self.name}: LoRA in diffusers changes errors by {moved:.1e}", 0.0 if moved > 10 * SCORES else 1.0, 0.5)
@@ -251,7 +279,7 @@ def main():
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 case = Case(options.binary, check, folder, name, scheduler)
-                for part in [case.check_score, case.check_steps] + [case.check_lora] * (kind is UNet2DConditionModel):
+                for part in [case.check_score, case.check_steps] + [case.check_lora] * (kind is not UNet2DModel):
                     try:
                         part()
                     except (subprocess.CalledProcessError, OSError, KeyError, ValueError, RuntimeError) as error:

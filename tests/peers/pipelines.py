@@ -5,8 +5,8 @@
     python tests/peers/pipelines.py --binary target/release/hybrid-dpo
 
 (1) `sample` draws, from its own noise, the pictures that the whole pipeline draws from it: tokenizer, text encoders,
-UNet, guidance, sampler, autoencoder. (2) `train` on pictures writes a folder that the pipeline loads whole, with another
-UNet and everything else as it was; both then draw the same pictures again. Pictures are compared as they are written, in
+the network, guidance, sampler, autoencoder. (2) `train` on pictures writes a folder that the pipeline loads whole, with another
+network and everything else as it was; both then draw the same pictures again. Pictures are compared as they are written, in
 256 levels, and rounding may fall on either side. The last line is the count of checks.
 """
 
@@ -15,6 +15,7 @@ import filecmp
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 
@@ -25,7 +26,7 @@ import numpy
 import transformers
 from diffusers import (
     DDIMPipeline, DDIMScheduler, DDPMPipeline, DPMSolverMultistepScheduler, EulerDiscreteScheduler,
-    StableDiffusionPipeline, StableDiffusionXLPipeline,
+    FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline, StableDiffusionPipeline, StableDiffusionXLPipeline,
 )
 from diffusers.pipelines.ddim import pipeline_ddim
 from PIL import Image
@@ -36,7 +37,9 @@ from checks import Checks
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 FOLDERS = pathlib.Path(__file__).parent.parent / "golden" / "companions"
-PIPELINES = {"sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "ddpm": DDPMPipeline}
+PIPELINES = {
+    "sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "sd3": StableDiffusion3Pipeline, "ddpm": DDPMPipeline,
+}
 PROMPTS = ["a red circle", "hello, it's a DOG!", "the quick brown fox jumps over the lazy dog and then the very lazy dog"]
 # Steps that do not divide the scheduler's 1000.
 STEPS, GUIDANCE, SIZE = 7, 4.0, 16
@@ -48,7 +51,20 @@ SCHEDULER = {
     "prediction_type": "epsilon",
 }
 SPACINGS = ["leading", "linspace", "trailing"]
+# Of flow matching, which has no spacings: the shift.
+SHIFTS = {"shift 3": {"shift": 3.0}, "shift by size": {"use_dynamic_shifting": True, "base_image_seq_len": 4}}
 SAMPLERS = {"ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpm++2m": DPMSolverMultistepScheduler}
+
+
+def with_t5(folder):
+    """Stable Diffusion 3 with its third text encoder."""
+    shutil.copytree(FOLDERS / "sd3", folder)
+    for part in ("text_encoder_3", "tokenizer_3"):
+        shutil.copytree(FOLDERS / "t5" / part, folder / part)
+    index = json.loads((folder / "model_index.json").read_text())
+    index |= {"text_encoder_3": ["transformers", "T5EncoderModel"], "tokenizer_3": ["transformers", "T5Tokenizer"]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
 
 
 def call(binary, *arguments):
@@ -75,8 +91,13 @@ def ours(binary, model, sampler, out):
 
 def theirs(model, name, sampler, spacing, noise):
     """The pictures that the pipeline makes of the same noise."""
-    pipe = PIPELINES[name].from_pretrained(model)
-    scheduler = SAMPLERS[sampler].from_config(SCHEDULER | {"timestep_spacing": spacing})
+    # Parts that may be absent must be said to be so.
+    absent = ["text_encoder_3", "tokenizer_3"] if name == "sd3" and not (model / "text_encoder_3").exists() else []
+    pipe = PIPELINES[name].from_pretrained(model, **dict.fromkeys(absent))
+    if name == "sd3":
+        scheduler = FlowMatchEulerDiscreteScheduler(**SHIFTS[spacing])
+    else:
+        scheduler = SAMPLERS[sampler].from_config(SCHEDULER | {"timestep_spacing": spacing})
     if name == "ddpm":  # a pipeline of pictures that draws its noise itself
         pipe = DDIMPipeline(pipe.unet, scheduler)
         pipeline_ddim.randn_tensor = lambda *_, **__: noise.clone()
@@ -94,9 +115,13 @@ def theirs(model, name, sampler, spacing, noise):
 def check_pictures(check, what, binary, model, name, out, spacings=("leading",)):
     out.mkdir()
     (out / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
-    ways = [(sampler, spacing) for sampler in (["ddim"] if name == "ddpm" else SAMPLERS) for spacing in spacings]
+    samplers = {"ddpm": ["ddim"], "sd3": ["euler"]}.get(name, SAMPLERS)
+    ways = [(sampler, spacing) for sampler in samplers for spacing in (SHIFTS if name == "sd3" else spacings)]
     for sampler, spacing in ways:
-        (out / "scheduler_config.json").write_text(json.dumps(SCHEDULER | {"timestep_spacing": spacing}))
+        settings = SCHEDULER | {"timestep_spacing": spacing}
+        if name == "sd3":
+            settings = {"_class_name": "FlowMatchEulerDiscreteScheduler", **SHIFTS[spacing]}
+        (out / "scheduler_config.json").write_text(json.dumps(settings))
         pictures, noise = ours(binary, model, sampler, out)
         expected = theirs(model, name, sampler, spacing, noise)
         expected = [numpy.asarray(picture.convert("RGB"), dtype=numpy.int64) for picture in expected]
@@ -125,7 +150,7 @@ def check_training(check, what, binary, name, out):
     for path in sorted(FOLDERS.joinpath(name).glob("*/*")):
         part = path.relative_to(FOLDERS / name)
         changed = not filecmp.cmp(path, saved / part, shallow=False)
-        if part.parts[0] != "unet":
+        if part.parts[0] not in ("unet", "transformer"):
             check(f"{what}: {part} is kept", int(changed), 0)
         elif part.name.endswith(".safetensors"):
             check(f"{what}: {part} is another", int(not changed), 0)
@@ -148,6 +173,7 @@ def main():
                     check_pictures(check, f"{name} trained", binary, saved, name, folder / f"{name}-trained")
             except (subprocess.CalledProcessError, OSError, KeyError, ValueError, RuntimeError) as error:
                 check(f"{name}: {error!r:.300}", float("inf"), 0)
+        check_pictures(check, "sd3 with T5", binary, with_t5(folder / "t5"), "sd3", folder / "t5-pictures")
     check.end()
 
 

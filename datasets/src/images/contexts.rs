@@ -1,8 +1,8 @@
 //! A denoiser's conditioning in tensor files.
 //!
-//! `context` `[rows, length, width]`, `pooled` `[rows, width]`, `time_ids` `[rows, 6]`, each optional; or
-//! `context_chosen` and `context_rejected` if the sides of a pair have different conditioning. There is one row per
-//! example, unless `context_index` i64 `[examples]` gives the row of each example; the metadata entry `empty_context`
+//! `context` `[rows, length, width]`, `context_mask` `[rows, length]`, `pooled` `[rows, width]`, `time_ids` `[rows, 6]`,
+//! each optional; or `context_chosen` and `context_rejected` if the sides of a pair have different conditioning. Where
+//! the mask is 0 there is no token: it is left out, so that no model attends to it. There is one row per example, unless `context_index` i64 `[examples]` gives the row of each example; the metadata entry `empty_context`
 //! then gives the row of the empty caption.
 
 use std::sync::Arc;
@@ -11,8 +11,14 @@ use super::tensors::{TensorFile, TensorWriter};
 use crate::error::DatasetError;
 
 /// The tensors of conditioning, and their dimensions.
-const KINDS: [(&str, &str); 3] =
-    [("context", "[rows, length, width]"), ("pooled", "[rows, width]"), ("time_ids", "[rows, 6]")];
+const KINDS: [(&str, &str); 4] = [
+    ("context", "[rows, length, width]"),
+    (MASK, MASK_DIMENSIONS),
+    ("pooled", "[rows, width]"),
+    ("time_ids", "[rows, 6]"),
+];
+const MASK: &str = "context_mask";
+const MASK_DIMENSIONS: &str = "[rows, length]";
 
 /// A denoiser's conditioning, as numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,8 +45,8 @@ pub struct HiddenValues {
 /// The side of a pair that conditioning belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
-    Chosen,
-    Rejected,
+    Chosen = 0,
+    Rejected = 1,
 }
 
 /// The layout of conditioning in a file.
@@ -51,6 +57,50 @@ pub(super) struct ContextTable {
     empty: Option<usize>,
     /// Whether both sides of every pair have the same conditioning.
     pub(super) is_shared: bool,
+    masks: Masks,
+}
+
+/// Which tokens of each row there are, for the chosen and the rejected side; all of them if there is no mask.
+#[derive(Debug, Default)]
+struct Masks([Option<Vec<bool>>; 2]);
+
+impl Masks {
+    fn open(file: &TensorFile) -> Result<Self, DatasetError> {
+        let mut masks = [const { None }; 2];
+        for (mask, side) in masks.iter_mut().zip([Side::Chosen, Side::Rejected]) {
+            let Some(name) = name_of(file, MASK, side) else { continue };
+            let Some(context) = name_of(file, "context", side).and_then(|context| file.shape(&context)) else {
+                return Err(file.error(format!("has `{name}` and no `context` that it masks")));
+            };
+            let shape = file.expect(&name, MASK_DIMENSIONS)?;
+            if shape[1] != context[1] {
+                let message = format!("is wrong: `{name}` is for {} tokens, `context` has {}", shape[1], context[1]);
+                return Err(file.error(message));
+            }
+            let flags = file.flags(&name, MASK_DIMENSIONS)?;
+            if let Some(row) = flags.chunks(shape[1]).position(|row| !row.contains(&true)) {
+                return Err(file.error(format!("is wrong: tensor `{name}`, row {row}: no token is left")));
+            }
+            *mask = Some(flags);
+        }
+        Ok(Self(masks))
+    }
+
+    /// The hidden states of a row without the masked ones.
+    fn kept(&self, row: usize, side: Side, hidden: HiddenValues) -> HiddenValues {
+        let HiddenValues { values, length, width } = hidden;
+        let Some(mask) = &self.0[side as usize] else { return HiddenValues { values, length, width } };
+        let mask = &mask[row * length..][..length];
+        let rows = values.chunks_exact(width).zip(mask).filter(|(_, is_there)| **is_there);
+        let values: Vec<f32> = rows.flat_map(|(row, _)| row.iter().copied()).collect();
+        HiddenValues { length: values.len() / width, values, width }
+    }
+}
+
+/// The name of a kind's tensor for a side, if the file has it.
+fn name_of(file: &TensorFile, kind: &str, side: Side) -> Option<String> {
+    let side = if side == Side::Chosen { "_chosen" } else { "_rejected" };
+    [kind.to_owned(), format!("{kind}{side}")].into_iter().find(|name| file.shape(name).is_some())
 }
 
 impl ContextTable {
@@ -62,7 +112,9 @@ impl ContextTable {
             is_shared &= !check_kind(file, kind, dimensions, &mut n_rows)?;
         }
         // Where nothing is told, it does not matter to whom.
-        let Some(n_rows) = n_rows else { return Ok(Self { rows: None, empty: None, is_shared }) };
+        let Some(n_rows) = n_rows else {
+            return Ok(Self { rows: None, empty: None, is_shared, masks: Masks::default() });
+        };
         let rows = match file.shape("context_index") {
             Some(_) => Some(file.indices("context_index", "[examples]", n_rows)?),
             None => None,
@@ -77,19 +129,20 @@ impl ContextTable {
                 file.error(format!("names `{row}` as the row of the empty caption; there are {n_rows} rows"))
             })?),
         };
+        let table = Self { rows, empty, is_shared, masks: Masks::open(file)? };
         for row in 0..n_rows {
-            read_row(file, row, Side::Chosen)?;
+            table.read_row(file, row, Side::Chosen)?;
             if !is_shared {
-                read_row(file, row, Side::Rejected)?;
+                table.read_row(file, row, Side::Rejected)?;
             }
         }
-        Ok(Self { rows, empty, is_shared })
+        Ok(table)
     }
 
     /// The conditioning of an example.
     pub(super) fn of(&self, file: &TensorFile, example: usize, side: Side) -> Result<Arc<LatentContext>, DatasetError> {
         let row = self.rows.as_ref().map_or(Some(example), |rows| rows.get(example).copied());
-        read_row(file, row.unwrap_or(usize::MAX), side).map(Arc::new)
+        self.read_row(file, row.unwrap_or(usize::MAX), side).map(Arc::new)
     }
 
     /// A key that is equal for examples with equal conditioning: a hash of both sides' contexts without sizes and
@@ -114,12 +167,23 @@ impl ContextTable {
 
     /// The conditioning of the empty caption, if the file has it.
     pub(super) fn empty(&self, file: &TensorFile) -> Result<Option<Arc<LatentContext>>, DatasetError> {
-        self.empty.map(|row| read_row(file, row, Side::Chosen).map(Arc::new)).transpose()
+        self.empty.map(|row| self.read_row(file, row, Side::Chosen).map(Arc::new)).transpose()
     }
 
     /// The row of an example, which examples may share.
     pub(super) fn row_of(&self, example: usize) -> usize {
         self.rows.as_ref().and_then(|rows| rows.get(example).copied()).unwrap_or(example)
+    }
+
+    fn read_row(&self, file: &TensorFile, row: usize, side: Side) -> Result<LatentContext, DatasetError> {
+        let read = |kind: &str| -> Result<Option<Row<'_>>, DatasetError> {
+            let Some(name) = name_of(file, kind, side) else { return Ok(None) };
+            Ok(Some((file.row(&name, row)?, file.shape(&name).unwrap_or_default())))
+        };
+        let hidden = read("context")?.map(|(values, shape)| HiddenValues { values, length: shape[1], width: shape[2] });
+        let hidden = hidden.map(|hidden| self.masks.kept(row, side, hidden));
+        let time_ids = read("time_ids")?.and_then(|(values, _)| values.try_into().ok());
+        Ok(LatentContext { hidden, pooled: read("pooled")?.map(|(values, _)| values), time_ids })
     }
 }
 
@@ -155,18 +219,6 @@ fn check_kind(
 
 /// A row's numbers and the shape of their tensor.
 type Row<'a> = (Vec<f32>, &'a [usize]);
-
-fn read_row(file: &TensorFile, row: usize, side: Side) -> Result<LatentContext, DatasetError> {
-    let read = |kind: &str| -> Result<Option<Row<'_>>, DatasetError> {
-        let side = if side == Side::Chosen { "_chosen" } else { "_rejected" };
-        let names = [kind.to_owned(), format!("{kind}{side}")];
-        let Some(name) = names.iter().find(|name| file.shape(name).is_some()) else { return Ok(None) };
-        Ok(Some((file.row(name, row)?, file.shape(name).unwrap_or_default())))
-    };
-    let hidden = read("context")?.map(|(values, shape)| HiddenValues { values, length: shape[1], width: shape[2] });
-    let time_ids = read("time_ids")?.and_then(|(values, _)| values.try_into().ok());
-    Ok(LatentContext { hidden, pooled: read("pooled")?.map(|(values, _)| values), time_ids })
-}
 
 /// The layout of conditioning in a file to be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Precomputed image latents, and the cache of encoded latents.
 //!
 //! A file is safetensors: `chosen` and `rejected` `[examples, channels, height, width]` (only `chosen` for images to
-//! imitate) in f32, f16 or bf16, and the conditioning (`context`, `pooled`, `time_ids`: one row per example, for both
-//! sides or with suffixes `_chosen` and `_rejected`). Rows are returned in the order height, width, channel. The whole
+//! imitate) in f32, f16 or bf16, and the conditioning (`context`, `context_mask`, `pooled`, `time_ids`: one row per example,
+//! for both sides or with suffixes `_chosen` and `_rejected`). Rows are returned in the order height, width, channel. The whole
 //! file is read once on opening, to find NaN and infinity, and row by row afterwards.
 
 use std::path::Path;

@@ -47,6 +47,40 @@ fn refusal<T: std::fmt::Debug>(found: Result<T, DatasetError>) -> String {
 }
 
 #[test]
+fn masked_tokens_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tensors = pairs();
+    tensors.push(ramp("context", &[3, 3, 2], 1.0));
+    let with = |mask: Tensor| save(folder.path(), &[tensors.clone(), vec![mask]].concat(), &[]);
+    let read = |path: &Path| Latents::open(path, ImageKind::Pairs).unwrap().get(1).unwrap();
+    let hidden = |context: &LatentContext| context.hidden.clone().unwrap();
+    for (dtype, bytes) in [
+        (Dtype::I64, i64s(&[1, 1, 1, 1, 0, 1, 0, 0, 1])),
+        (Dtype::BOOL, vec![1, 1, 1, 1, 0, 1, 0, 0, 1]),
+        (Dtype::F32, f32s(&[1., 1., 1., 1., 0., 1., 0., 0., 1.])),
+    ] {
+        let pair = read(&with(("context_mask", dtype, vec![3, 3], bytes)));
+        let expected = HiddenValues { values: vec![6., 7., 10., 11.], length: 2, width: 2 };
+        assert_eq!((hidden(&pair.chosen_context), hidden(&pair.rejected_context)), (expected.clone(), expected));
+    }
+    let sided = |name, bytes: &[i64]| (name, Dtype::I64, vec![3, 3], i64s(bytes));
+    let [all, first] = [[1, 1, 1, 1, 1, 1, 1, 1, 1], [1, 0, 0, 1, 0, 0, 1, 0, 0]];
+    let both = [tensors.clone(), vec![sided("context_mask_chosen", &all), sided("context_mask_rejected", &first)]];
+    let pair = read(&save(folder.path(), &both.concat(), &[]));
+    assert_eq!((hidden(&pair.chosen_context).length, hidden(&pair.rejected_context).values), (3, vec![6., 7.]));
+    let refused = |mask: Tensor| refusal(Latents::open(&with(mask), ImageKind::Pairs));
+    let message = refused(("context_mask", Dtype::I64, vec![3, 3], i64s(&[1, 1, 1, 1, 2, 1, 1, 1, 1])));
+    assert!(message.contains("row 1: 2 is not 0 or 1"), "{message}");
+    let message = refused(("context_mask", Dtype::I64, vec![3, 3], i64s(&[1, 1, 1, 1, 1, 1, 0, 0, 0])));
+    assert!(message.contains("row 2: no token is left"), "{message}");
+    let message = refused(("context_mask", Dtype::I64, vec![3, 2], i64s(&[1; 6])));
+    assert!(message.contains("for 2 tokens, `context` has 3"), "{message}");
+    let alone = [pairs(), vec![sided("context_mask", &all)]].concat();
+    let message = refusal(Latents::open(&save(folder.path(), &alone, &[]), ImageKind::Pairs));
+    assert!(message.contains("no `context` that it masks"), "{message}");
+}
+
+#[test]
 fn channels_go_last_and_come_back() {
     let values: Vec<f32> = (0..12).map(|at| at as f32).collect();
     assert_eq!(channels_last(&values, 3), [0., 4., 8., 1., 5., 9., 2., 6., 10., 3., 7., 11.]);

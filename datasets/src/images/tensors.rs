@@ -79,6 +79,23 @@ impl TensorFile {
         }
     }
 
+    /// All entries of a mask, row-major: each is 0 or 1, false or true.
+    pub(crate) fn flags(&self, name: &str, dimensions: &str) -> Result<Vec<bool>, DatasetError> {
+        let shape = self.expect(name, dimensions)?;
+        let numbers = match self.0.entry(name).map_err(wrong)?.dtype.as_str() {
+            "BOOL" | "U8" | "I8" => self.0.bytes(name).map_err(wrong)?.into_iter().map(f64::from).collect::<Vec<_>>(),
+            "I64" | "I32" => self.integers(name, dimensions)?.into_iter().map(|value| value as f64).collect(),
+            _ => self.0.floats(name).map_err(wrong)?.into_iter().map(f64::from).collect(),
+        };
+        let per_row = numbers.len() / shape[0];
+        let flag = |(at, &value): (usize, &f64)| match value {
+            0.0 => Ok(false),
+            1.0 => Ok(true),
+            _ => Err(self.error(format!("is wrong: tensor `{name}`, row {}: {value} is not 0 or 1", at / per_row))),
+        };
+        numbers.iter().enumerate().map(flag).collect()
+    }
+
     /// Integers that must be indices below `count`.
     pub(crate) fn indices(&self, name: &str, dimensions: &str, count: usize) -> Result<Vec<usize>, DatasetError> {
         let found = self.integers(name, dimensions)?;

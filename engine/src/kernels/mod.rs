@@ -5,6 +5,7 @@
 
 #![expect(clippy::inline_always, reason = "loops must be inlined where the vector instructions are turned on")]
 
+pub(crate) mod adaptive;
 pub(crate) mod attention;
 pub(crate) mod cached;
 pub(crate) mod convolution;

@@ -73,6 +73,38 @@ fn gates_and_sums() {
 }
 
 #[test]
+fn norms_and_sums_of_groups() {
+    // Groups of several pieces, of one row, without rows; one group alone.
+    for (ends, width) in [(vec![70, 71, 71, 90], 12), (vec![5], 3), (vec![1, 2, 3], 40)] {
+        let (n_rows, ends): (usize, Arc<[usize]>) = (*ends.last().unwrap(), ends.into());
+        let (rows, groups): (&[usize], &[usize]) = (&[n_rows, width], &[ends.len(), width]);
+        check(&[rows, groups, groups], &|x| super::adaptive_layer_norm(&x[0], &x[1], &x[2], &ends, 1e-6), &|x| {
+            composed::adaptive_layer_norm(&x[0], &x[1], &x[2], &ends, 1e-6)
+        });
+        check(&[rows, rows, groups], &|x| super::gated_add(&x[0], &x[1], &x[2], &ends), &|x| {
+            composed::gated_add(&x[0], &x[1], &x[2], &ends)
+        });
+    }
+}
+
+#[test]
+fn norms_and_sums_of_groups_by_hand() {
+    let x = Tensor::new(&[[1f64, 3.], [5., 1.], [2., 4.]], &Device::Cpu).unwrap();
+    let of_groups = |numbers: [[f64; 2]; 2]| Tensor::new(&numbers, &Device::Cpu).unwrap();
+    let ends: Arc<[usize]> = [2, 3].into();
+    // The rows become (-1, 1), (1, -1), (-1, 1).
+    let (scale, shift) = (of_groups([[1., 2.], [-1., 0.]]), of_groups([[0., 10.], [5., 0.]]));
+    let y = super::adaptive_layer_norm(&x, &scale, &shift, &ends, 0.).unwrap();
+    assert_eq!(numbers(&y), [-2., 13., 2., 7., 5., 1.]);
+    let y = super::gated_add(&x, &x, &scale, &ends).unwrap();
+    assert_eq!(numbers(&y), [2., 9., 10., 3., 0., 4.]);
+    for ends in [vec![2, 2], vec![3, 2, 3], vec![3]] {
+        assert!(super::gated_add(&x, &x, &scale, &ends.into()).is_err());
+    }
+    assert!(super::gated_add(&x, &tensor(1, &[2, 2]), &scale, &ends).is_err());
+}
+
+#[test]
 fn gates_by_hand() {
     let x = Tensor::new(&[[3f64, 1., 0., 1.]], &Device::Cpu).unwrap();
     // 3 * 0 Phi(0), 1 * Phi(1).

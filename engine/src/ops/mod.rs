@@ -3,6 +3,7 @@
 //! Activations are `[T, width]`, T packed tokens. A weight that is a plain tensor rather than a `Var` gets no gradient
 //! and costs none. Every function of this module gives the same numbers, to rounding, as its namesake in [`composed`].
 
+mod adaptive;
 mod attention;
 mod cached;
 pub mod composed;
@@ -24,6 +25,7 @@ mod variable_gradients;
 mod vocabulary;
 
 pub use crate::layout::{AttentionForm, Block, Forest, Heads, LogitForm, Pairing, QkvLayout, Segment};
+pub use adaptive::{adaptive_layer_norm, gated_add};
 pub use attention::{forest_attention, forest_attention_packed};
 pub use cached::{CacheBlock, CachedSequence, cached_attention};
 pub use convolution::{Convolution, Padding, conv2d};

@@ -115,7 +115,17 @@ impl NoiseSchedule {
     /// # Errors
     /// As [`flow`](Self::flow); no level.
     pub fn flow_levels(timesteps: usize, shift: f64, n: usize) -> Result<Self, MdpError> {
-        let training = Self::flow(timesteps, shift)?;
+        Self::flow_levels_shifted(timesteps, shift, shift, n)
+    }
+
+    /// [`flow_levels`](Self::flow_levels) with a second shift that differs from the training levels', as one that depends
+    /// on the size of the images.
+    ///
+    /// # Errors
+    /// As [`flow_levels`](Self::flow_levels).
+    pub fn flow_levels_shifted(timesteps: usize, training: f64, shift: f64, n: usize) -> Result<Self, MdpError> {
+        let training = Self::flow(timesteps, training)?;
+        check("shift", shift, shift > 0.0 && shift.is_finite(), "positive")?;
         check("number of levels", n as f64, n > 0, "at least 1")?;
         // One level alone is the noisiest, which is where sampling starts.
         let (low, high) = (training.noise[0], training.noise[timesteps - 1]);

@@ -59,7 +59,7 @@ impl CausalLm {
         training: LearnerOptions,
     ) -> Result<Self, ModelError> {
         tensors::check(config.family.model_type(), &config.expected_tensors(), &tensors)?;
-        let weights = Weights::trainable(tensors, training.adapters(), &config.adaptable_layers())?;
+        let weights = Weights::trainable(tensors, training.adapters(), &config.adaptable_layers(), &[])?;
         Ok(Self::with_decoder(TrainedNetwork::learner(Decoder::new(config, weights), training)?))
     }
 

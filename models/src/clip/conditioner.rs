@@ -7,11 +7,14 @@ use mdp::diffusion::{Condition, Conditioning, Framing, Hidden};
 
 use super::{ClipOutput, ClipText, ClipTokenizer};
 use crate::ModelError;
+use crate::t5::T5Encoder;
 
 /// The text encoders of a diffusers folder with their tokenizers.
 #[derive(Debug)]
 pub struct TextConditioner {
     encoders: Vec<(ClipTokenizer, ClipText)>,
+    /// T5's encoder, whose states follow CLIP's.
+    third: Option<(ClipTokenizer, T5Encoder)>,
     reading: TextFeatures,
 }
 
@@ -24,6 +27,14 @@ pub enum TextFeatures {
     Penultimate {
         /// Whether the unconditional input is all zeros; otherwise it is the encoding of the empty text.
         zeros_for_none: bool,
+    },
+    /// The penultimate hidden states of all encoders, concatenated and padded with zeros to `width`, followed by the
+    /// states of T5, or zeros without it; and all projections, concatenated (Stable Diffusion 3).
+    Joint {
+        /// The width of a row.
+        width: usize,
+        /// The number of T5's rows.
+        more_rows: usize,
     },
 }
 
@@ -48,6 +59,10 @@ impl TextConditioner {
             TextFeatures::Penultimate { .. } => {
                 encoders.last().is_some_and(|(_, last)| last.config().projection.is_some())
             }
+            TextFeatures::Joint { width, .. } => {
+                let all: usize = encoders.iter().map(|(_, encoder)| encoder.config().width).sum();
+                all <= width && encoders.iter().all(|(_, encoder)| encoder.config().projection.is_some())
+            }
         };
         if !fits {
             return Err(ModelError::Argument {
@@ -64,12 +79,43 @@ impl TextConditioner {
             }
             tokenizer.limit(encoder.config().max_positions)?;
         }
-        Ok(Self { encoders, reading })
+        Ok(Self { encoders, third: None, reading })
+    }
+
+    /// Adds T5's encoder; texts are truncated and padded to the rows that `reading` has for it.
+    ///
+    /// # Errors
+    /// A reading without rows for it, another width, a tokenizer with more tokens than the encoder.
+    pub fn with_t5(mut self, mut tokenizer: ClipTokenizer, encoder: T5Encoder) -> Result<Self, ModelError> {
+        let (width, known) = (encoder.config().width, tokenizer.n_tokens());
+        let TextFeatures::Joint { more_rows, .. } = self.reading else {
+            return Err(misfit(
+                "a third text encoder",
+                format!("none beside those that {:?} reads", self.reading),
+                "T5",
+            ));
+        };
+        if width != self.width() {
+            return Err(misfit("T5's states", format!("of width {}", self.width()), &format!("width {width}")));
+        }
+        if known > encoder.config().vocabulary {
+            let reason = format!("{known} tokens, and its text encoder has {}", encoder.config().vocabulary);
+            return Err(ModelError::Tokenizer { path: tokenizer.path().to_path_buf(), reason });
+        }
+        // The pipeline asks for this length, whatever the tokenizer's own limit is.
+        tokenizer.set_length(more_rows)?;
+        self.third = Some((tokenizer, encoder));
+        Ok(self)
     }
 
     /// The width of hidden states, which cross-attention must have.
     pub fn width(&self) -> usize {
-        self.encoders.iter().map(|(_, encoder)| encoder.config().width).sum()
+        match self.reading {
+            TextFeatures::Joint { width, .. } => width,
+            TextFeatures::Last | TextFeatures::Penultimate { .. } => {
+                self.encoders.iter().map(|(_, encoder)| encoder.config().width).sum()
+            }
+        }
     }
 
     /// The width of the pooled state, if one is read.
@@ -77,6 +123,9 @@ impl TextConditioner {
         match self.reading {
             TextFeatures::Last => None,
             TextFeatures::Penultimate { .. } => self.encoders.last().and_then(|(_, last)| last.config().projection),
+            TextFeatures::Joint { .. } => {
+                Some(self.encoders.iter().filter_map(|(_, encoder)| encoder.config().projection).sum())
+            }
         }
     }
 
@@ -106,7 +155,8 @@ impl TextConditioner {
     /// A tokenizer error.
     pub fn truncated(&self, texts: &[&str]) -> Result<Vec<bool>, ModelError> {
         let mut truncated = vec![false; texts.len()];
-        for (tokenizer, _) in &self.encoders {
+        let third = self.third.iter().map(|(tokenizer, _)| tokenizer);
+        for tokenizer in self.encoders.iter().map(|(tokenizer, _)| tokenizer).chain(third) {
             let of_one = tokenizer.encode(texts)?.truncated;
             truncated.iter_mut().zip(of_one).for_each(|(any, one)| *any |= one);
         }
@@ -142,13 +192,21 @@ impl TextConditioner {
             truncated.iter_mut().zip(&tokenized.truncated).for_each(|(any, one)| *any |= one);
             outputs.push(encoder.encode(&tokenized.ids)?);
         }
-        let conditions = (0..texts.len()).map(|text| self.condition(&outputs, text, framing).map(Arc::new));
+        let mut more = Vec::new();
+        if let Some((tokenizer, encoder)) = &self.third {
+            let tokenized = tokenizer.encode(texts)?;
+            truncated.iter_mut().zip(&tokenized.truncated).for_each(|(any, one)| *any |= one);
+            more = encoder.encode(&tokenized.ids)?;
+        }
+        let more = |text: usize| more.get(text).map_or(&[][..], Vec::as_slice);
+        let conditions = (0..texts.len()).map(|text| self.condition(&outputs, more(text), text, framing).map(Arc::new));
         Ok((conditions.collect::<Result<_, _>>()?, truncated))
     }
 
     fn condition(
         &self,
         outputs: &[Vec<ClipOutput>],
+        more: &[f32],
         text: usize,
         framing: Framing,
     ) -> Result<Conditioning, ModelError> {
@@ -171,6 +229,15 @@ impl TextConditioner {
             for (output, width) in of_text.iter().zip(&widths) {
                 values.extend_from_slice(&output.penultimate[row * width..][..*width]);
             }
+            values.resize((row + 1) * self.width(), 0.0);
+        }
+        if let TextFeatures::Joint { width, more_rows } = self.reading {
+            values.extend_from_slice(more);
+            let length = if self.third.is_some() { values.len() / width } else { lengths[0] + more_rows };
+            values.resize(length * width, 0.0);
+            let pooled = of_text.iter().flat_map(|output| output.projected.iter().flatten().copied()).collect();
+            let hidden = Some(Hidden { values, length, width });
+            return Ok(Conditioning { hidden, pooled: Some(pooled), time_ids: None });
         }
         Ok(Conditioning {
             hidden: Some(Hidden { values, length: lengths[0], width: self.width() }),
@@ -178,4 +245,8 @@ impl TextConditioner {
             time_ids: Some(framing.time_ids()),
         })
     }
+}
+
+fn misfit(what: &str, expected: String, got: &str) -> ModelError {
+    ModelError::Argument { what: what.to_owned(), expected, got: got.to_owned() }
 }

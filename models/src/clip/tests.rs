@@ -139,6 +139,29 @@ fn prompts_become_what_pipelines_make_of_them() {
 }
 
 #[test]
+fn prompts_of_stable_diffusion_3_are_joint_and_end_in_zeros() {
+    let (expected, tensors) = (expected(), tensors());
+    let prompts: Vec<&str> =
+        expected["prompts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    let joint = conditioner("sd3", &["", "_2"], TextFeatures::Joint { width: 44, more_rows: 256 });
+    assert_eq!((joint.width(), joint.pooled_width()), (44, Some(28)));
+    let framing = Framing::whole(16, 16);
+    let texts = joint.encode(&prompts, framing).unwrap().conditions;
+    let none = vec![joint.none(framing).unwrap(); prompts.len()];
+    for (conditions, hidden_name, pooled_name) in
+        [(&texts, "sd3.hidden", "sd3.pooled"), (&none, "sd3.negative", "sd3.negative_pooled")]
+    {
+        check_texts(hidden_name, conditions.iter().map(|c| hidden(c)[..16 * 44].to_vec()), &tensors[hidden_name]);
+        check_texts(pooled_name, conditions.iter().map(|c| c.pooled.clone().unwrap()), &tensors[pooled_name]);
+        for condition in conditions {
+            let hidden = condition.hidden.as_ref().unwrap();
+            assert_eq!((hidden.length, hidden.values.len()), (16 + 256, 272 * 44));
+            assert!(hidden.values[16 * 44..].iter().all(|value| *value == 0.) && condition.time_ids.is_none());
+        }
+    }
+}
+
+#[test]
 fn equal_texts_share_one_condition() {
     let conditioner = conditioner("sd", &[""], TextFeatures::Last);
     let texts = conditioner.encode(&["a cat", "a dog", "a cat"], Framing::whole(8, 8)).unwrap();

@@ -62,6 +62,15 @@ impl ClipTokenizer {
         Ok(())
     }
 
+    /// Truncates and pads texts to `length` tokens, whatever limit is set already.
+    ///
+    /// # Errors
+    /// As [`limit`](Self::limit).
+    pub fn set_length(&mut self, length: usize) -> Result<(), ModelError> {
+        self.max_length = None;
+        self.limit(length)
+    }
+
     /// Tokenises texts.
     ///
     /// # Errors

@@ -17,8 +17,8 @@ use mdp::{EpisodeOf, Mdp as _, Steps};
 use super::model::SamplerConfig;
 use super::{Condition, ConditionedMdp, Prediction, State};
 use crate::ModelError;
+use crate::image_batch::{Contexts, ImageBatch};
 use crate::sampler::SamplerSteps;
-use crate::unet::{Contexts, UNetBatch};
 
 /// One evaluation of the network.
 #[derive(Clone, Debug)]
@@ -164,7 +164,7 @@ pub(super) fn network_batch(
     queries: &[NetworkQuery],
     shape: LatentShape,
     (dtype, device): (DType, &Device),
-) -> Result<UNetBatch, ModelError> {
+) -> Result<ImageBatch, ModelError> {
     let n = queries.len();
     let mut pixels = Vec::with_capacity(n * shape.size());
     for query in queries {
@@ -179,7 +179,7 @@ pub(super) fn network_batch(
     }
     let grid = Grid { images: n, height: shape.height, width: shape.width };
     let conditions: Vec<&Condition> = queries.iter().map(|query| &query.condition).collect();
-    Ok(UNetBatch {
+    Ok(ImageBatch {
         x: Tensor::from_vec(pixels, (n * shape.height * shape.width, shape.channels), device)?.to_dtype(dtype)?,
         grid,
         times: queries.iter().map(|query| query.time).collect(),

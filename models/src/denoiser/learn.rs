@@ -36,7 +36,7 @@ impl Denoiser {
         }
         let (queries, n) = Self::queries(&decisions.terms);
         let batch = network_batch(&queries, self.shape, (self.dtype(), &self.device()))?;
-        let prediction = self.unet.score(&batch)?;
+        let prediction = self.network.score(&batch)?;
         channels(&decisions, &host(&self.errors(&prediction, &decisions.terms, n)?)?)
     }
 
@@ -46,14 +46,14 @@ impl Denoiser {
         mdp: &ConditionedMdp,
         episodes: &[EpisodeOf<ConditionedMdp>],
     ) -> Result<(Channels, DenoiserTape), ModelError> {
-        let recompute = self.unet.recompute()?;
+        let recompute = self.network.recompute()?;
         let decisions = Decisions::of_episodes(mdp, episodes, self.prediction, &self.acting)?;
         if decisions.terms.is_empty() {
             return Ok((channels(&decisions, &[])?, DenoiserTape { tape: None, decisions, prediction: None }));
         }
         let (queries, n) = Self::queries(&decisions.terms);
         let batch = Arc::new(network_batch(&queries, self.shape, (self.dtype(), &self.device()))?);
-        let mut tape = self.unet.network().run_tape(batch, recompute)?;
+        let mut tape = self.network.run_tape(batch, recompute)?;
         let mut output = None;
         let errors = tape.run_kept(|prediction| {
             output = Some(prediction.detach());
@@ -83,7 +83,7 @@ impl Denoiser {
         }
         let output = tape.output();
         let gradient = Tensor::from_vec(of_errors, decisions.terms.len(), output.device())?.to_dtype(output.dtype())?;
-        self.unet.backward(tape, &gradient)
+        self.network.backward(tape, &gradient)
     }
 
     /// The inner products of d(number)/d(prediction) of pairs of decisions, each given by episode and place. A number is a

@@ -60,7 +60,7 @@ impl Denoiser {
         let (queries, n) = Self::queries(terms);
         let batch = network_batch(&queries, self.shape, (self.dtype(), &self.device()))?;
         let rows = self.shape.height * self.shape.width;
-        let prediction = self.guided(&self.unet.score(&batch)?, terms, n, rows)?.to_dtype(DType::F64)?;
+        let prediction = self.guided(&self.network.score(&batch)?, terms, n, rows)?.to_dtype(DType::F64)?;
         let target: Vec<f32> = terms.iter().flat_map(|term| term.target.iter().copied()).collect();
         let target = Tensor::from_vec(target, (n * rows, self.shape.channels), prediction.device())?;
         let errors = (prediction - target.to_dtype(DType::F64)?)?.sqr()?.sum(1)?;

@@ -5,21 +5,25 @@
 //! [`Condition`].
 
 mod batch;
+mod config;
 mod cursor;
 mod generate;
 mod learn;
 mod maps;
 mod model;
+mod network;
 mod policy;
 #[cfg(test)]
 mod tests;
 
+pub use crate::image_batch::{Contexts, ImageBatch};
 pub use crate::network::LearnerOptions;
+pub use config::{DenoiserConfig, NetworkConfig};
 pub use generate::Generated;
 pub use learn::DenoiserTape;
 pub use mdp::diffusion::{Condition, Conditioning, Framing, Hidden, LatentShape, Prediction};
-pub(crate) use model::check_channels;
 pub use model::{Denoiser, SamplerConfig};
+pub use network::DenoiserNetwork;
 
 use mdp::diffusion::{DenoisingMdp, DenoisingState};
 

@@ -8,12 +8,13 @@ use engine::lora::LoraConfig;
 use engine::{Gradients, Parameters};
 use mdp::diffusion::{LatentShape, NoiseLevel};
 
+use super::config::DenoiserConfig;
+use super::network::DenoiserNetwork;
 use super::{Condition, ConditionedMdp, Prediction};
 use crate::ModelError;
 use crate::export::{Export, Exported};
-use crate::network::{LearnerOptions, TrainedNetwork};
+use crate::network::{LearnerOptions, Network as _, TrainedNetwork};
 use crate::sampler::{Sampler, SamplerSteps};
-use crate::unet::{UNet, UNetConfig};
 
 /// The sampler of a denoiser, which turns its predictions into a distribution over next latents.
 #[derive(Clone, Debug)]
@@ -59,7 +60,8 @@ impl SamplerConfig {
         if self.clip.is_some() || !sampling.is_stochastic() {
             return Err(ModelError::Argument {
                 what: "the sampler of a policy that is to be scored on drawn latents".into(),
-                expected: "ddpm, or ddim with eta above 0, without clipping: steps that have a density".into(),
+                expected: "ddpm, or ddim or flow-sde with eta above 0, without clipping: steps that have a density"
+                    .into(),
                 got: format!("{:?}, clipped at {:?}", self.sampler, self.clip),
             });
         }
@@ -77,30 +79,33 @@ impl SamplerConfig {
 /// The numbers of a decision do not depend on the rest of the batch, to rounding.
 #[derive(Debug)]
 pub struct Denoiser {
-    pub(crate) unet: TrainedNetwork<UNet>,
+    pub(crate) network: TrainedNetwork<DenoiserNetwork>,
+    pub(super) config: DenoiserConfig,
     pub(super) prediction: Prediction,
     pub(super) shape: LatentShape,
     pub(super) acting: SamplerConfig,
-    pub(super) exporter: Option<Arc<dyn Export<UNetConfig>>>,
+    pub(super) exporter: Option<Arc<dyn Export<DenoiserConfig>>>,
     /// The average of its weights, if it keeps one as a reference.
     pub(super) follower: Option<Box<Denoiser>>,
 }
 
 impl Denoiser {
-    /// A frozen denoiser: a reference, a sampler. `tensors` are those of [`UNetConfig::tensor_shapes`].
+    /// A frozen denoiser: a reference, a sampler. `tensors` are those of the config
+    /// ([`NetworkConfig::tensor_shapes`](super::NetworkConfig::tensor_shapes)).
     ///
     /// # Errors
     /// Tensors that are missing, unknown or of the wrong shape; latents with another number of channels.
     pub fn frozen(
-        config: UNetConfig,
+        config: impl Into<DenoiserConfig>,
         tensors: BTreeMap<String, Tensor>,
         prediction: Prediction,
         shape: LatentShape,
         acting: SamplerConfig,
     ) -> Result<Self, ModelError> {
-        check_channels(shape, &config, "the latents")?;
-        let unet = TrainedNetwork::frozen(UNet::frozen(config, tensors)?);
-        Ok(Self::new(unet, prediction, shape, acting))
+        let config = config.into();
+        config.check_latents(shape, "the latents")?;
+        let network = TrainedNetwork::frozen(DenoiserNetwork::frozen(config.clone(), tensors)?);
+        Ok(Self { network, config, prediction, shape, acting, exporter: None, follower: None })
     }
 
     /// A trainable denoiser: all weights, or adapters on a frozen base.
@@ -108,20 +113,18 @@ impl Denoiser {
     /// # Errors
     /// As [`Denoiser::frozen`], and LoRA settings that match no layer.
     pub fn trainable(
-        config: UNetConfig,
+        config: impl Into<DenoiserConfig>,
         tensors: BTreeMap<String, Tensor>,
         prediction: Prediction,
         shape: LatentShape,
         acting: SamplerConfig,
         training: LearnerOptions,
     ) -> Result<Self, ModelError> {
-        check_channels(shape, &config, "the latents")?;
-        let unet = UNet::trainable(config, tensors, training.adapters())?;
-        Ok(Self::new(TrainedNetwork::learner(unet, training)?, prediction, shape, acting))
-    }
-
-    fn new(unet: TrainedNetwork<UNet>, prediction: Prediction, shape: LatentShape, acting: SamplerConfig) -> Self {
-        Self { unet, prediction, shape, acting, exporter: None, follower: None }
+        let config = config.into();
+        config.check_latents(shape, "the latents")?;
+        let network = DenoiserNetwork::trainable(config.clone(), tensors, training.adapters())?;
+        let network = TrainedNetwork::learner(network, training)?;
+        Ok(Self { network, config, prediction, shape, acting, exporter: None, follower: None })
     }
 
     /// Loads adapters of an earlier training run.
@@ -129,7 +132,7 @@ impl Denoiser {
     /// # Errors
     /// Layers or shapes other than those of its adapters.
     pub fn with_adapters(mut self, adapters: &BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
-        self.unet.start_from(adapters)?;
+        self.network.start_from(adapters)?;
         Ok(self)
     }
 
@@ -138,7 +141,7 @@ impl Denoiser {
     /// # Errors
     /// The device is out of memory.
     pub fn frozen_copy(&self) -> Result<Self, ModelError> {
-        Ok(self.frozen_with(self.unet.frozen_copy()?))
+        Ok(self.frozen_with(self.network.with_weights(self.network.weights().frozen_copy()?)))
     }
 
     /// A frozen copy with the averages of the weights (EMA), which is what [`export`](policies::Persist::export) writes;
@@ -147,14 +150,14 @@ impl Denoiser {
     /// # Errors
     /// The device is out of memory.
     pub fn averaged(&self) -> Result<Option<Self>, ModelError> {
-        let unet = |weights| UNet::new(self.unet.config.clone(), weights);
-        Ok(self.unet.averaged()?.map(|weights| self.frozen_with(unet(weights))))
+        let averages = self.network.averaged()?;
+        Ok(averages.map(|weights| self.frozen_with(self.network.with_weights(weights))))
     }
 
     /// Makes the average of the weights anew, if it is kept: after every update.
     pub(crate) fn refresh_follower(&mut self) -> Result<(), ModelError> {
-        let unet = |weights| UNet::new(self.unet.config.clone(), weights);
-        self.follower = self.unet.following()?.map(|weights| Box::new(self.frozen_with(unet(weights))));
+        let following = self.network.following()?;
+        self.follower = following.map(|weights| Box::new(self.frozen_with(self.network.with_weights(weights))));
         Ok(())
     }
 
@@ -163,24 +166,36 @@ impl Denoiser {
     /// # Errors
     /// A denoiser without adapters.
     pub fn base(&self) -> Result<Self, ModelError> {
-        Ok(self.frozen_with(self.unet.base()?))
+        Ok(self.frozen_with(self.network.with_weights(self.network.weights().base()?)))
     }
 
-    fn frozen_with(&self, unet: UNet) -> Self {
-        let frozen = Self::new(TrainedNetwork::frozen(unet), self.prediction, self.shape, self.acting.clone());
-        Self { exporter: self.exporter.clone(), ..frozen }
+    fn frozen_with(&self, network: DenoiserNetwork) -> Self {
+        Self {
+            network: TrainedNetwork::frozen(network),
+            config: self.config.clone(),
+            prediction: self.prediction,
+            shape: self.shape,
+            acting: self.acting.clone(),
+            exporter: self.exporter.clone(),
+            follower: None,
+        }
     }
 
     /// Sets the exporter of its weights or adapters ([`DiffusersExport`](crate::formats::DiffusersExport), for
     /// example).
     #[must_use]
-    pub fn with_exporter(self, exporter: impl Export<UNetConfig> + 'static) -> Self {
+    pub fn with_exporter(self, exporter: impl Export<DenoiserConfig> + 'static) -> Self {
         Self { exporter: Some(Arc::new(exporter)), ..self }
     }
 
     /// The network.
-    pub fn unet(&self) -> &UNet {
-        &self.unet
+    pub fn network(&self) -> &DenoiserNetwork {
+        &self.network
+    }
+
+    /// The network's config.
+    pub fn config(&self) -> &DenoiserConfig {
+        &self.config
     }
 
     /// The prediction type of the network.
@@ -200,46 +215,34 @@ impl Denoiser {
 
     /// The config of its adapters, if it has any.
     pub fn lora(&self) -> Option<&LoraConfig> {
-        self.unet.lora()
+        self.network.weights().lora.as_ref()
     }
 
     /// The network's tensors by name.
     pub fn parameters(&self) -> &Parameters {
-        self.unet.parameters()
+        &self.network.weights().parameters
     }
 
     /// The gradient accumulated since the last update; `None` for a frozen denoiser.
     pub fn gradients(&self) -> Option<&Gradients> {
-        self.unet.gradients()
+        self.network.gradients()
     }
 
     /// Its exporter, if one was set.
-    pub fn exporter(&self) -> Option<&dyn Export<UNetConfig>> {
+    pub fn exporter(&self) -> Option<&dyn Export<DenoiserConfig>> {
         self.exporter.as_deref()
     }
 
     /// The contents of an export.
-    pub fn exported(&self) -> Exported<'_, UNetConfig> {
-        Exported { config: &self.unet.config, lora: self.lora(), tensors: self.unet.exported() }
+    pub fn exported(&self) -> Exported<'_, DenoiserConfig> {
+        Exported { config: &self.config, lora: self.lora(), tensors: self.network.exported() }
     }
 
     pub(super) fn device(&self) -> Device {
-        self.unet.weights.device()
+        self.network.weights().device()
     }
 
     pub(super) fn dtype(&self) -> DType {
-        self.unet.weights.dtype()
+        self.network.weights().dtype()
     }
-}
-
-/// Checks the channels of a network's input and prediction; `what` names them in messages.
-pub(crate) fn check_channels(shape: LatentShape, config: &UNetConfig, what: &str) -> Result<(), ModelError> {
-    if shape.channels == config.in_channels && shape.channels == config.out_channels {
-        return Ok(());
-    }
-    Err(ModelError::Argument {
-        what: what.to_owned(),
-        expected: format!("{} channels in and {} out", config.in_channels, config.out_channels),
-        got: format!("{} channels", shape.channels),
-    })
 }

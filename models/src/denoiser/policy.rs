@@ -37,7 +37,7 @@ impl Denoiser {
 
     fn evaluate(&self, queries: &[NetworkQuery]) -> Result<Vec<Vec<f32>>, ModelError> {
         let batch = network_batch(queries, self.shape, (self.dtype(), &self.device()))?;
-        let prediction = self.unet.score(&batch)?;
+        let prediction = self.network.score(&batch)?;
         let flat = prediction.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         if let Some((index, value)) = flat.iter().enumerate().find(|(_, value)| !value.is_finite()) {
             let episode = index / self.shape.size();
@@ -112,7 +112,7 @@ impl Learner<ConditionedMdp> for Denoiser {
     }
 
     fn follow(&mut self, decay: f64) -> Result<(), PolicyError> {
-        self.unet.follow(decay)?;
+        self.network.follow(decay)?;
         Ok(self.refresh_follower()?)
     }
 
@@ -125,23 +125,23 @@ impl Learner<ConditionedMdp> for Denoiser {
     }
 
     fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError> {
-        self.unet.visit_gradients(visit)
+        self.network.visit_gradients(visit)
     }
 
     fn gradient_norm(&self) -> Result<f64, PolicyError> {
-        Ok(self.unet.gradient_norm()?)
+        Ok(self.network.gradient_norm()?)
     }
 
     fn scale_gradient(&mut self, factor: f64) -> Result<(), PolicyError> {
-        Ok(self.unet.scale_gradient(factor)?)
+        Ok(self.network.scale_gradient(factor)?)
     }
 
     fn discard_gradient(&mut self) -> Result<(), PolicyError> {
-        Ok(self.unet.discard_gradient()?)
+        Ok(self.network.discard_gradient()?)
     }
 
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
-        let norm = self.unet.update(rate, max_gradient_norm)?;
+        let norm = self.network.update(rate, max_gradient_norm)?;
         self.refresh_follower()?;
         Ok(norm)
     }

@@ -1,11 +1,13 @@
 //! Typed reads from a `config.json`, each error naming its key; and tables of the handling of every field.
 
 pub(crate) mod declared;
+mod nearest;
 pub(crate) mod table;
 
 use serde_json::Value;
 
 use crate::ModelError;
+pub(crate) use nearest::nearest_first;
 
 /// A view of a JSON object with typed reads; a key that is absent and one that is null mean the same.
 #[derive(Clone, Copy)]

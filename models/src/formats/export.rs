@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 
 use policies::{Persist, PolicyError};
 
-use super::{DiffusersFolder, Extras, SaveOptions, save_huggingface, save_peft, save_unet, save_unet_lora};
+use super::{DiffusersFolder, Extras, SaveOptions, save_denoiser, save_denoiser_lora, save_huggingface, save_peft};
 use crate::ModelError;
 use crate::causal::{CausalConfig, CausalLm};
-use crate::denoiser::Denoiser;
+use crate::denoiser::{Denoiser, DenoiserConfig};
 use crate::export::{Export, Exported};
-use crate::unet::UNetConfig;
 
 /// Writes a language model as a Hugging Face folder, or its adapters as a PEFT folder.
 #[derive(Clone, Debug, Default)]
@@ -52,15 +51,15 @@ pub struct DiffusersExport {
     pub save: SaveOptions,
 }
 
-impl Export<UNetConfig> for DiffusersExport {
-    fn export(&self, folder: &Path, model: &Exported<'_, UNetConfig>) -> Result<(), ModelError> {
+impl Export<DenoiserConfig> for DiffusersExport {
+    fn export(&self, folder: &Path, model: &Exported<'_, DenoiserConfig>) -> Result<(), ModelError> {
         let Exported { config, lora, tensors } = model;
         if let Some(lora) = lora {
-            return save_unet_lora(folder, &self.base, lora, tensors, self.save);
+            return save_denoiser_lora(folder, config, &self.base, lora, tensors, self.save);
         }
-        let write = |path: &Path| save_unet(path, config, tensors, self.save);
+        let write = |path: &Path| save_denoiser(path, config, tensors, self.save);
         match self.folder.as_ref().filter(|folder| folder.pipeline.is_some()) {
-            Some(parts) => parts.save(folder, write)?,
+            Some(parts) => parts.save(folder, config.component(), write)?,
             None => write(folder)?,
         }
         if let Some(scheduler) = &self.scheduler {
@@ -100,11 +99,11 @@ impl Persist for CausalLm {
 impl Persist for Denoiser {
     /// Writes trainable tensors, the optimiser state, and the EMA if there is one.
     fn save_checkpoint(&self, folder: &Path) -> Result<(), PolicyError> {
-        Ok(self.unet.save_checkpoint(folder)?)
+        Ok(self.network.save_checkpoint(folder)?)
     }
 
     fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), PolicyError> {
-        self.unet.restore_checkpoint(folder)?;
+        self.network.restore_checkpoint(folder)?;
         Ok(self.refresh_follower()?)
     }
 
@@ -116,7 +115,7 @@ impl Persist for Denoiser {
     }
 
     fn fingerprint(&self) -> Result<String, PolicyError> {
-        let settings = format!("{} {:?}\n", self.unet().config.settings(), self.prediction());
-        Ok(self.unet.fingerprint(&settings)?)
+        let settings = format!("{} {:?}\n", self.config().settings(), self.prediction());
+        Ok(self.network.fingerprint(&settings)?)
     }
 }

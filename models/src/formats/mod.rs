@@ -11,6 +11,8 @@
 mod clip;
 mod clip_tokenizer;
 mod component;
+mod denoiser;
+mod denoiser_lora;
 mod diffusers;
 mod export;
 mod extras;
@@ -27,12 +29,11 @@ mod rows;
 mod save;
 mod staging;
 mod stored_types;
+mod t5;
 mod text_part;
 mod tokenizer;
 mod tokenizer_json;
 mod tokenizer_patterns;
-mod unet;
-mod unet_lora;
 mod vae;
 mod vocabulary;
 
@@ -44,6 +45,10 @@ use candle_core::{DType, Device, Tensor};
 
 pub use clip::{is_clip_score, load_clip_score, load_clip_text};
 pub use clip_tokenizer::{load_clip_tokenizer, load_clip_tokenizer_as};
+pub use denoiser::{DenoiserFiles, load_denoiser, save_denoiser};
+pub use denoiser_lora::{
+    DenoiserLora, denoiser_lora_base, is_denoiser_lora, load_denoiser_lora, merge_denoiser_lora, save_denoiser_lora,
+};
 pub use diffusers::{Component, DiffusersFolder};
 pub use export::{DiffusersExport, HuggingFaceExport};
 pub use extras::Extras;
@@ -54,9 +59,8 @@ pub use peft::{PeftAdapter, load_peft, save_peft};
 pub use peft_merge::merge_peft;
 pub use save::{SaveOptions, save_huggingface};
 pub use stored_types::convert_component;
+pub use t5::{load_t5, load_t5_tokenizer};
 pub use tokenizer::ModelTokenizer;
-pub use unet::{UNetFiles, load_unet, save_unet};
-pub use unet_lora::{UNetLora, is_unet_lora, load_unet_lora, merge_unet_lora, save_unet_lora, unet_lora_base};
 pub use vae::load_vae;
 
 use crate::ModelError;

@@ -61,7 +61,7 @@ impl GaussianMlp {
             let (what, expected) = ("the adapters of a Gaussian policy".to_owned(), "none".to_owned());
             return Err(ModelError::Argument { what, expected, got: "LoRA".to_owned() });
         }
-        let weights = Weights::trainable(tensors, None, &[])?;
+        let weights = Weights::trainable(tensors, None, &[], &[])?;
         Ok(Self::new(TrainedNetwork::learner(Mlp { config, weights }, training)?))
     }
 

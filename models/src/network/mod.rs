@@ -7,12 +7,14 @@
 
 mod checkpoint;
 mod layers;
+mod shapes;
 #[cfg(test)]
 mod tests;
 mod trained;
 mod weights;
 
 pub(crate) use layers::{GroupNorm, Layers, Pass};
+pub(crate) use shapes::{LayerShapes, adaptable_layers, initial_tensors};
 pub use trained::LearnerOptions;
 pub(crate) use trained::{Network, TrainedNetwork};
 pub(crate) use weights::Weights;

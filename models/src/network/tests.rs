@@ -50,7 +50,7 @@ fn adapted(alpha: Option<f64>, ema: Option<f64>) -> TrainedNetwork<Line> {
     let lora = alpha.map(|alpha| LoraConfig { rank: 1, alpha, rslora: false, targets: LoraTargets::AllLinear });
     let training = LearnerOptions { lora, ema, ..LearnerOptions::new(Box::new(Sgd::new(0.9).unwrap())) };
     let layer = AdaptableLayer { name: "line".into(), n_in: 2, n_out: 2, kernel: None };
-    let weights = Weights::trainable(tensors(), training.adapters(), &[layer]).unwrap();
+    let weights = Weights::trainable(tensors(), training.adapters(), &[layer], &[]).unwrap();
     TrainedNetwork::learner(Line(weights), training).unwrap()
 }
 

@@ -24,16 +24,22 @@ impl Weights {
         Ok(Self { parameters: Parameters::frozen(tensors)?, lora: None })
     }
 
-    /// Makes trainable weights: all of them, or adapters on some `layers` of a frozen base, initialised from the seed.
+    /// Makes trainable weights: all of them but the `fixed` ones, or adapters on some `layers` of a frozen base,
+    /// initialised from the seed.
     pub(crate) fn trainable(
         tensors: BTreeMap<String, Tensor>,
         lora: Option<(LoraConfig, u64)>,
         layers: &[AdaptableLayer],
+        fixed: &[&str],
     ) -> Result<Self, ModelError> {
         let Some((lora, seed)) = lora else {
             let mut parameters = Parameters::default();
             for (name, tensor) in tensors {
-                parameters.insert_trainable(name, tensor)?;
+                if fixed.contains(&name.as_str()) {
+                    parameters.insert_frozen(name, tensor)?;
+                } else {
+                    parameters.insert_trainable(name, tensor)?;
+                }
             }
             return Ok(Self { parameters, lora: None });
         };

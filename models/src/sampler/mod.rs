@@ -28,7 +28,7 @@ mod plan;
 mod strides;
 mod weights;
 
-use mdp::diffusion::Prediction;
+use mdp::diffusion::{NoiseLevel, Prediction};
 
 use crate::ModelError;
 pub use plan::SamplingPlan;
@@ -60,6 +60,19 @@ pub enum Sampler {
     /// Steps to signal' x_0 + noise' z with the estimated image and fresh noise: Euler's method of flow matching with
     /// diffusers' `stochastic_sampling`.
     Renoise,
+    /// Flow matching as a stochastic differential equation with the marginals of the probability flow, by the
+    /// Euler-Maruyama method, so that every step has a density. With `noise` 0 it is [`Sampler::Euler`].
+    ///
+    /// From noise level s to s', with dt = s' - s and g^2 = `noise`^2 s / (1 - s), the mean is
+    /// x + v dt + g^2 / (2 s) (x + (1 - s) v) dt and the variance g^2 (-dt). The noisiest level, s = 1, has 1 - s of the
+    /// level after it in g.
+    ///
+    /// # References
+    /// Liu et al., "Flow-GRPO: Training Flow Matching Models via Online RL", 2025, Eq. 9.
+    FlowSde {
+        /// The factor of the noise, a; 0.7 in the paper.
+        noise: f64,
+    },
     /// DPM-Solver++ of second order, multistep, midpoint; first order at both ends, as in diffusers.
     ///
     /// # References
@@ -122,7 +135,7 @@ impl SamplerSteps {
     /// image to plus and minus `clip`, the others never do.
     ///
     /// # Errors
-    /// No strides; eta outside 0 to 1; epsilon prediction at a level without signal.
+    /// No strides; eta outside 0 to 1; a negative noise; flow's stochastic steps for another prediction; epsilon prediction at a level without signal.
     pub fn new(
         sampler: Sampler,
         prediction: Prediction,
@@ -136,6 +149,15 @@ impl SamplerSteps {
             && !(0.0..=1.0).contains(&eta)
         {
             return Err(argument("eta", "a number from 0 to 1", &eta));
+        }
+        if let Sampler::FlowSde { noise } = sampler {
+            if !(noise >= 0.0 && noise.is_finite()) {
+                return Err(argument("noise of the flow's stochastic steps", "a number from 0 up", &noise));
+            }
+            let is_flow = |level: NoiseLevel| (level.signal + level.noise - 1.0).abs() < 1e-6;
+            if prediction != Prediction::Flow || !strides.iter().all(|stride| is_flow(stride.from)) {
+                return Err(argument("sampler", "another than flow-sde, which is for flow matching", &"flow-sde"));
+            }
         }
         if prediction == Prediction::Epsilon && strides.iter().any(|stride| stride.from.signal == 0.0) {
             let expected = "velocity or flow prediction where the noisiest timestep has no signal";

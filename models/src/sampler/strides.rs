@@ -28,7 +28,7 @@ impl Sampler {
         let stride = |(i, &t): (usize, &usize)| {
             let next = match self {
                 Self::Ddim { .. } => t.checked_sub(down),
-                Self::Ddpm { .. } | Self::Euler | Self::Renoise | Self::DpmSolverPlusPlus2M => {
+                Self::Ddpm { .. } | Self::Euler | Self::Renoise | Self::FlowSde { .. } | Self::DpmSolverPlusPlus2M => {
                     timesteps.get(i + 1).copied()
                 }
             };

@@ -30,7 +30,23 @@ impl StepWeights {
             }
             Sampler::Euler => Self { clean: there.signal, noise: there.noise, ..Self::default() },
             Sampler::Renoise => Self { clean: there.signal, deviation: there.noise, ..Self::default() },
+            Sampler::FlowSde { noise } => Self::flow_sde(strides, step, noise),
             Sampler::DpmSolverPlusPlus2M => Self::solver(strides, step),
+        }
+    }
+
+    /// x + v dt is an interpolation of the estimates of image and noise, and x + (1 - s) v is the estimate of the noise.
+    fn flow_sde(strides: &[Stride], step: usize, noise: f64) -> Self {
+        let Stride { from: here, to: there, .. } = strides[step];
+        // At the noisiest level the coefficient would be infinite.
+        let signal = if here.signal > 0.0 { here.signal } else { there.signal };
+        let square = noise * noise * here.noise / signal;
+        let dt = there.noise - here.noise;
+        Self {
+            clean: there.signal,
+            noise: there.noise + square / (2.0 * here.noise) * dt,
+            deviation: (square * -dt).max(0.0).sqrt(),
+            ..Self::default()
         }
     }
 

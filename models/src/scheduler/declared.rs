@@ -25,7 +25,7 @@ pub(super) fn of_sampler(kind: SchedulerKind, sampler: Sampler) -> Table {
         (SchedulerKind::FlowMatch, _) => FLOW,
         (_, Sampler::Ddpm { .. }) => DDPM,
         (_, Sampler::Ddim { .. }) => DDIM,
-        (_, Sampler::Euler | Sampler::Renoise) => EULER,
+        (_, Sampler::Euler | Sampler::Renoise | Sampler::FlowSde { .. }) => EULER,
         (_, Sampler::DpmSolverPlusPlus2M) => SOLVER,
     }
 }
@@ -161,18 +161,18 @@ const SOLVER: Table = Table(&[
 
 const FLOW: Table = Table(&[
     TIMESTEPS,
-    TIME_SHIFT,
+    honoured("time_shift_type", Text),
     KARRAS,
     EXPONENTIAL,
     BETA_SIGMAS,
     honoured("shift", Number),
     honoured("stochastic_sampling", Flag),
     // A shift that depends on the size of the image.
-    refused("use_dynamic_shifting", NO),
-    harmless("base_shift", Number),
-    harmless("max_shift", Number),
-    harmless("base_image_seq_len", Whole),
-    harmless("max_image_seq_len", Whole),
+    honoured("use_dynamic_shifting", Flag),
+    honoured("base_shift", Number).or_null(),
+    honoured("max_shift", Number).or_null(),
+    honoured("base_image_seq_len", Whole),
+    honoured("max_image_seq_len", Whole),
     refused("invert_sigmas", NO),
     refused("shift_terminal", &[]),
 ]);

@@ -54,6 +54,8 @@ pub struct Scheduler {
     /// The timestep spacing in the file.
     spacing: Option<Spacing>,
     steps_offset: usize,
+    /// The number of an image's patches, if the shift depends on it and it is known.
+    tokens: Option<usize>,
     settings: Settings,
     text: String,
 }
@@ -82,6 +84,7 @@ impl Scheduler {
             prediction: if is_flow { Prediction::Flow } else { settings.prediction()? },
             spacing: settings.spacing()?,
             steps_offset: settings.count("steps_offset", 0)?,
+            tokens: None,
             settings,
             text: text.to_owned(),
         };
@@ -142,7 +145,8 @@ impl Scheduler {
     /// An unsupported setting that affects sampling; more steps than timesteps; errors of [`SamplerSteps::new`].
     pub fn plan(&self, sampler: Sampler, n_steps: usize) -> Result<SamplingPlan, ModelError> {
         self.check_sampling(sampler)?;
-        let (schedule, timesteps) = self.route(sampler, n_steps).map_err(|e| self.settings.refuse(&e))?;
+        let shifts = self.shifts()?;
+        let (schedule, timesteps) = self.route(sampler, n_steps, shifts).map_err(|e| self.settings.refuse(&e))?;
         let mut strides = sampler.strides(&schedule, &timesteps, self.last_level(sampler)?);
         let is_solver = matches!(sampler, Sampler::Euler | Sampler::DpmSolverPlusPlus2M);
         if is_solver && self.kind != SchedulerKind::FlowMatch {
@@ -162,7 +166,9 @@ impl Scheduler {
     pub fn spacing(&self, sampler: Sampler) -> Spacing {
         self.spacing.unwrap_or(match sampler {
             Sampler::Ddpm { .. } | Sampler::Ddim { .. } => Spacing::Leading { offset: self.steps_offset },
-            Sampler::Euler | Sampler::Renoise | Sampler::DpmSolverPlusPlus2M => Spacing::Linspace,
+            Sampler::Euler | Sampler::Renoise | Sampler::FlowSde { .. } | Sampler::DpmSolverPlusPlus2M => {
+                Spacing::Linspace
+            }
         })
     }
 
@@ -191,6 +197,19 @@ impl Scheduler {
         self
     }
 
+    /// Whether sampling depends on the size of the images (`use_dynamic_shifting` of flow matching).
+    pub fn depends_on_size(&self) -> bool {
+        let is_dynamic = self.settings.map.get("use_dynamic_shifting").and_then(Value::as_bool).unwrap_or(false);
+        self.kind == SchedulerKind::FlowMatch && is_dynamic
+    }
+
+    /// Sets the number of an image's tokens: patches of a transformer. [`depends_on_size`](Self::depends_on_size) tells
+    /// whether it matters.
+    #[must_use]
+    pub fn for_tokens(self, tokens: usize) -> Self {
+        Self { tokens: Some(tokens), ..self }
+    }
+
     /// The level after steps of `sampler` below timestep 0: the image, or the cleanest timestep.
     ///
     /// # Errors
@@ -199,12 +218,27 @@ impl Scheduler {
         Ok(if self.ends_at_image(sampler)? { NoiseLevel::IMAGE } else { self.schedule.level(0) })
     }
 
-    fn route(&self, sampler: Sampler, n: usize) -> Result<(Arc<NoiseSchedule>, Vec<usize>), MdpError> {
+    /// The shift of the training levels, and that of a sampler's levels; both are 1 for all but flow matching.
+    fn shifts(&self) -> Result<(f64, f64), ModelError> {
+        if !self.depends_on_size() {
+            let shift = self.settings.number("shift", 1.0)?;
+            return Ok((shift, shift));
+        }
+        let reason = "the shift depends on the size of the images, which is not known here";
+        let tokens = self.tokens.ok_or_else(|| self.settings.error("use_dynamic_shifting", reason))?;
+        Ok((1.0, self.settings.dynamic_shift(tokens)?))
+    }
+
+    fn route(
+        &self,
+        sampler: Sampler,
+        n: usize,
+        (training, sampling): (f64, f64),
+    ) -> Result<(Arc<NoiseSchedule>, Vec<usize>), MdpError> {
         let n_train = self.schedule.len();
         let made = |levels: NoiseSchedule| (Arc::new(levels), (0..n).rev().collect());
         if self.kind == SchedulerKind::FlowMatch {
-            let shift = self.settings.map.get("shift").and_then(Value::as_f64).unwrap_or(1.0);
-            return Ok(made(NoiseSchedule::flow_levels(n_train, shift, n)?));
+            return Ok(made(NoiseSchedule::flow_levels_shifted(n_train, training, sampling, n)?));
         }
         let spacing = self.spacing(sampler);
         Ok(match (sampler, spacing) {
@@ -224,7 +258,7 @@ impl Scheduler {
             _ if self.kind == SchedulerKind::FlowMatch => Ok(true),
             Sampler::Ddpm { .. } => Ok(true),
             Sampler::Ddim { .. } => self.settings.flag("set_alpha_to_one", true),
-            Sampler::Euler | Sampler::Renoise | Sampler::DpmSolverPlusPlus2M => {
+            Sampler::Euler | Sampler::Renoise | Sampler::FlowSde { .. } | Sampler::DpmSolverPlusPlus2M => {
                 self.settings.one_of("final_sigmas_type", Some(true), &[("zero", true), ("sigma_min", false)])
             }
         }

@@ -129,6 +129,20 @@ impl Settings {
         NoiseSchedule::flow(n, shift).map_err(|e| self.refuse(&e))
     }
 
+    /// The shift for images of this many tokens: linear in their number, between those of two sizes, as pipelines compute
+    /// it.
+    pub(super) fn dynamic_shift(&self, tokens: usize) -> Result<f64, ModelError> {
+        let few = self.count("base_image_seq_len", 256)? as f64;
+        let many = self.count("max_image_seq_len", 4096)? as f64;
+        let (low, high) = (self.number("base_shift", 0.5)?, self.number("max_shift", 1.15)?);
+        if few == many {
+            return Err(self.error("max_image_seq_len", "must differ from base_image_seq_len"));
+        }
+        let mu = low + (high - low) / (many - few) * (tokens as f64 - few);
+        let kinds = [("exponential", mu.exp()), ("linear", mu)];
+        self.one_of("time_shift_type", Some(mu.exp()), &kinds)
+    }
+
     pub(super) fn prediction(&self) -> Result<Prediction, ModelError> {
         let choices = [("epsilon", Prediction::Epsilon), ("v_prediction", Prediction::Velocity)];
         self.one_of("prediction_type", Some(Prediction::Epsilon), &choices)

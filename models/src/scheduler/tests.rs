@@ -141,3 +141,65 @@ fn flow_matching_may_draw_all_noise_anew() {
     let message = flow.plan(Sampler::Ddim { eta: 0.0 }, 4).unwrap_err().to_string();
     assert!(message.contains("`stochastic_sampling`"), "{message}");
 }
+
+#[test]
+fn flow_matching_may_shift_by_the_size_of_the_images() {
+    let more = r#", "use_dynamic_shifting": true, "num_train_timesteps": 1000, "base_image_seq_len": 256"#;
+    let flow = of("FlowMatchEulerDiscreteScheduler", more).unwrap();
+    assert!(flow.depends_on_size());
+    assert_eq!(*flow.schedule, NoiseSchedule::flow(1000, 1.0).unwrap());
+    assert!(flow.plan(Sampler::Euler, 4).unwrap_err().to_string().contains("size of the images"));
+    // diffusers 0.42.1, with the mu of its pipelines for so many tokens.
+    for (kind, tokens, expected) in [
+        ("exponential", 64, [1.0, 0.761_722_74, 0.444_566_64, 0.001_595_05]),
+        ("exponential", 1024, [1.0, 0.789_953_89, 0.484_967_35, 0.001_875_96]),
+        ("linear", 64, [1.0, 0.483_578_8, 0.189_923_91, 0.000_467_75]),
+        ("linear", 1024, [1.0, 0.557_892_2, 0.240_090_37, 0.000_630_23]),
+    ] {
+        let more = format!(r#"{more}, "time_shift_type": "{kind}""#);
+        let flow = of("FlowMatchEulerDiscreteScheduler", &more).unwrap().for_tokens(tokens);
+        let plan = flow.plan(Sampler::Euler, 4).unwrap();
+        for (&t, expected) in plan.timesteps.iter().zip(expected) {
+            let level = plan.schedule.noise(t);
+            assert!((level - expected).abs() < 1e-6, "{kind}, {tokens}: {level}, not {expected}");
+            assert!((plan.schedule.time(t) - 1000.0 * level).abs() < 1e-9);
+        }
+    }
+    let more = format!(r#"{more}, "time_shift_type": "square""#);
+    let flow = of("FlowMatchEulerDiscreteScheduler", &more).unwrap().for_tokens(4);
+    assert!(flow.plan(Sampler::Euler, 4).unwrap_err().to_string().contains("`time_shift_type`: \"square\""));
+}
+
+#[test]
+fn flow_matching_has_stochastic_steps_with_a_density() {
+    let flow = of("FlowMatchEulerDiscreteScheduler", r#", "shift": 3.0"#).unwrap();
+    let sde = Sampler::FlowSde { noise: 0.7 };
+    let plan = flow.plan(sde, 4).unwrap();
+    // Mean, deviation and log-density of 0.5 by Flow-GRPO's formulas in f64, from a latent of 0.3 and a prediction of -0.8.
+    let expected = [
+        (0.340_346_16, 0.7, -0.588_273_13),
+        (0.422_535_72, 0.868_721_41, -0.782_181_42),
+        (0.781_255_34, 0.663_284_47, -0.598_289_75),
+        (0.308_230_7, 0.006_278_09, -462.371_264_2),
+    ];
+    for (step, (mean, deviation, log_density)) in expected.into_iter().enumerate() {
+        let close = |got: f64, expected: f64| (got - expected).abs() < 1e-5 * (1.0 + expected.abs());
+        let gaussian = plan.sampling.gaussian(step);
+        let of_gaussian = gaussian.of_latent * f64::from(0.3f32) + gaussian.of_prediction * f64::from(-0.8f32);
+        assert!(close(plan.sampling.mean(step, &[0.3], &[-0.8], None)[0], mean), "step {step}");
+        assert!(close(of_gaussian, mean) && close(gaussian.deviation, deviation), "step {step}: {gaussian:?}");
+        let found = plan.sampling.log_density(step, &[0.3], &[-0.8], &[0.5]);
+        assert!((found - log_density).abs() < 1e-3 * log_density.abs(), "step {step}: {found}");
+    }
+    // Without noise it is the probability flow.
+    let still = flow.plan(Sampler::FlowSde { noise: 0.0 }, 4).unwrap();
+    let euler = flow.plan(Sampler::Euler, 4).unwrap();
+    assert!(!still.sampling.is_stochastic());
+    for step in 0..4 {
+        let next = |plan: &SamplingPlan| plan.sampling.step(step, &[0.3], &[-0.8], None, &[]).next[0];
+        assert!((next(&still) - next(&euler)).abs() < 1e-6);
+    }
+    let betas = of("DDIMScheduler", "").unwrap();
+    assert!(betas.plan(sde, 4).unwrap_err().to_string().contains("flow-sde, which is for flow matching"));
+    assert!(flow.plan(Sampler::FlowSde { noise: -1.0 }, 4).is_err());
+}

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::ModelError;
 use crate::fields::Fields;
+use crate::image_batch::InputWidths;
 
 /// The supported classes of diffusers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -194,6 +195,16 @@ impl UNetConfig {
     /// Width of the pooled caption, if the model uses one.
     pub fn pooled_width(&self) -> Option<usize> {
         self.text_time.map(|text_time| text_time.input - 6 * text_time.channels)
+    }
+
+    /// The widths of the network's inputs.
+    pub(super) fn inputs(&self) -> InputWidths {
+        InputWidths {
+            channels: self.in_channels,
+            context: self.context_width(),
+            pooled: self.pooled_width(),
+            has_sizes: self.text_time.is_some(),
+        }
     }
 
     pub(super) fn check_widths(&self) -> Result<(), ModelError> {

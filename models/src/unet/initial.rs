@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
+use engine::Noise;
 use engine::lora::AdaptableLayer;
-use engine::{Noise, noise};
 
 use super::config::UNetConfig;
 use super::plan::segments;
-use super::shapes::Shapes;
 use crate::ModelError;
+use crate::network::{LayerShapes, adaptable_layers, initial_tensors};
 
 impl UNetConfig {
     /// Every tensor of the model, under its diffusers name.
@@ -17,7 +17,7 @@ impl UNetConfig {
     /// # Shapes
     /// Matrices are `[out, in]`, kernels `[out, height, width, in]`.
     pub fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        let mut shapes = Shapes::default();
+        let mut shapes = LayerShapes::default();
         let first = self.levels[0].width;
         shapes.convolution("conv_in", first, self.in_kernel, self.in_channels);
         shapes.linear("time_embedding.linear_1", self.time_width, first);
@@ -42,38 +42,12 @@ impl UNetConfig {
     /// # Errors
     /// The device is out of memory.
     pub fn initial_tensors(&self, noise: &Noise, device: &Device) -> Result<BTreeMap<String, Tensor>, ModelError> {
-        let shapes = self.tensor_shapes();
-        let start = |(name, shape): (&String, &Vec<usize>)| {
-            let layer = name.strip_suffix(".bias");
-            let of_layer = layer.and_then(|layer| shapes.get(&format!("{layer}.weight")));
-            let weight = of_layer.unwrap_or(shape);
-            let tensor = if weight.len() > 1 {
-                let n_in: usize = weight[1..].iter().product();
-                let bound = 1. / (n_in as f64).sqrt();
-                noise::uniform(&mut noise.stream(name, 0), shape.as_slice(), -bound, bound, device)?
-            } else if layer.is_some() {
-                Tensor::zeros(shape.as_slice(), DType::F32, device)?
-            } else {
-                Tensor::ones(shape.as_slice(), DType::F32, device)?
-            };
-            Ok((name.clone(), tensor))
-        };
-        shapes.iter().map(start).collect()
+        initial_tensors(&self.tensor_shapes(), *noise, device)
     }
 
     /// The layers that can get an adapter: linear layers and convolutions.
     pub fn adaptable_layers(&self) -> Vec<AdaptableLayer> {
-        let layer = |(name, shape): (String, Vec<usize>)| {
-            let name = name.strip_suffix(".weight")?.to_owned();
-            match *shape.as_slice() {
-                [n_out, n_in] => Some(AdaptableLayer { name, n_in, n_out, kernel: None }),
-                [n_out, height, width, n_in] => {
-                    Some(AdaptableLayer { name, n_in, n_out, kernel: Some((height, width)) })
-                }
-                _ => None,
-            }
-        };
-        self.tensor_shapes().into_iter().filter_map(layer).collect()
+        adaptable_layers(self.tensor_shapes())
     }
 
     /// The canonical name of a tensor in a file: diffusers before 0.15 had other names for self-attention.

@@ -7,11 +7,11 @@ use engine::lora::LoraConfig;
 use engine::ops::{self, Convolution, Grid, NormActivation, TimestepEmbedding, WeightLayout};
 use engine::{EngineError, Parameters};
 
-use super::batch::{Contexts, UNetBatch};
 use super::config::UNetConfig;
 use super::plan::{Attention, Skip, UNetBlock, UNetSegment, grids, segments};
 use crate::ModelError;
-use crate::network::{GroupNorm, Layers, Network, Pass, Weights};
+use crate::image_batch::{Contexts, ImageBatch};
+use crate::network::{GroupNorm, Layers, Pass, Weights};
 use crate::tensors;
 
 /// A denoiser: diffusers' `UNet2DModel` or `UNet2DConditionModel`.
@@ -49,7 +49,7 @@ impl UNet {
         lora: Option<(LoraConfig, u64)>,
     ) -> Result<Self, ModelError> {
         tensors::check(config.class.name(), &config.tensor_shapes(), &tensors)?;
-        let weights = Weights::trainable(tensors, lora, &config.adaptable_layers())?;
+        let weights = Weights::trainable(tensors, lora, &config.adaptable_layers(), &[])?;
         Ok(Self::new(config, weights))
     }
 
@@ -109,7 +109,7 @@ impl UNet {
     ///
     /// # Errors
     /// A batch of the wrong widths, or images of an unsupported size.
-    pub fn forward(&self, batch: &UNetBatch) -> Result<Tensor, ModelError> {
+    pub fn forward(&self, batch: &ImageBatch) -> Result<Tensor, ModelError> {
         self.predict(batch, Pass::Training)
     }
 
@@ -120,12 +120,12 @@ impl UNet {
     ///
     /// # Errors
     /// As in [`UNet::forward`].
-    pub fn score(&self, batch: &UNetBatch) -> Result<Tensor, ModelError> {
+    pub fn score(&self, batch: &ImageBatch) -> Result<Tensor, ModelError> {
         self.predict(batch, Pass::Scoring)
     }
 
-    fn predict(&self, batch: &UNetBatch, pass: Pass) -> Result<Tensor, ModelError> {
-        batch.check(&self.config)?;
+    fn predict(&self, batch: &ImageBatch, pass: Pass) -> Result<Tensor, ModelError> {
+        batch.check(self.config.inputs())?;
         let grids = grids(&self.config, &self.segments, batch.grid)?;
         let layers = self.layers(pass);
         let (mut x, time) = self.enter(batch, layers)?;
@@ -147,7 +147,7 @@ impl UNet {
     }
 
     /// The layers before the segments.
-    pub(super) fn enter(&self, batch: &UNetBatch, layers: Layers<'_>) -> Result<Entered, EngineError> {
+    pub(super) fn enter(&self, batch: &ImageBatch, layers: Layers<'_>) -> Result<Entered, EngineError> {
         let x = if self.config.center_input { batch.x.affine(2., -1.)? } else { batch.x.clone() };
         let convolution = Convolution::same(self.config.in_kernel);
         let x = layers.convolution(&x, "conv_in", batch.grid, convolution)?;
@@ -155,7 +155,7 @@ impl UNet {
     }
 
     /// Each image's timestep embedding, with the activation of the residual blocks applied.
-    fn time(&self, batch: &UNetBatch, layers: Layers<'_>) -> Result<Tensor, EngineError> {
+    fn time(&self, batch: &ImageBatch, layers: Layers<'_>) -> Result<Tensor, EngineError> {
         let (dtype, device) = (batch.x.dtype(), batch.x.device());
         let waves = |channels: usize, times: &[f64]| {
             let embedding = TimestepEmbedding {
@@ -220,13 +220,5 @@ impl Step<'_> {
             // The batch was checked to have captions if there is cross-attention.
             (Some(Attention::Caption(_)), None) | (None, _) => Ok(x),
         }
-    }
-}
-
-impl Network for UNet {
-    const NAME: &'static str = "denoiser";
-
-    fn weights(&self) -> &Weights {
-        &self.weights
     }
 }

@@ -4,9 +4,8 @@ use engine::ops::Grid;
 
 use super::blocks::{Change, Down, PixelAttention, Resnet, Transformer, Up};
 use super::config::{BlockAttention, Level, LevelSide, Middle, Resampling, UNetClass, UNetConfig};
-use super::shapes::Shapes;
 use crate::ModelError;
-use crate::network::GroupNorm;
+use crate::network::{GroupNorm, LayerShapes};
 
 /// A segment of the network from input to prediction.
 #[derive(Clone, Debug)]
@@ -171,7 +170,7 @@ impl Plan<'_> {
 }
 
 impl UNetSegment {
-    pub(super) fn add_shapes(&self, shapes: &mut Shapes) {
+    pub(super) fn add_shapes(&self, shapes: &mut LayerShapes) {
         match &self.part {
             UNetBlock::Down(down) => down.add_shapes(shapes),
             UNetBlock::Up(up) => up.add_shapes(shapes),

@@ -7,10 +7,10 @@ use engine::EngineError;
 use engine::checkpoint::{Recompute, Tape};
 use engine::ops::Grid;
 
-use super::batch::UNetBatch;
 use super::model::{Step, UNet};
 use super::plan::{Skip, grids};
 use crate::ModelError;
+use crate::image_batch::ImageBatch;
 use crate::network::{Layers, Pass};
 
 /// Indices of the pixels, the timestep embedding and the first skip connection among the carried tensors.
@@ -30,10 +30,10 @@ impl UNet {
     /// A batch of the wrong widths, or images of an unsupported size.
     pub fn run_tape(
         self: &Arc<Self>,
-        batch: Arc<UNetBatch>,
+        batch: Arc<ImageBatch>,
         recompute: Recompute,
     ) -> Result<Tape<'static>, ModelError> {
-        batch.check(&self.config)?;
+        batch.check(self.config.inputs())?;
         let grids = grids(&self.config, &self.segments, batch.grid)?;
         let pass = Arc::new(TapeContext { model: Arc::clone(self), batch, grids });
         let mut tape = Tape::from_sources(|| pass.enter(), recompute)?;
@@ -49,7 +49,7 @@ impl UNet {
 /// The state shared by the segments of a tape.
 struct TapeContext {
     model: Arc<UNet>,
-    batch: Arc<UNetBatch>,
+    batch: Arc<ImageBatch>,
     /// The output grid of each segment.
     grids: Vec<Grid>,
 }

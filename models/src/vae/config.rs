@@ -33,6 +33,8 @@ pub struct VaeConfig {
     pub attention: bool,
     /// The factor from latents to the denoiser's scale.
     pub scaling: f64,
+    /// The number subtracted from latents before they are scaled; only the pipelines of transformers do so.
+    pub shift: f64,
     /// Mean and deviation of each latent channel, if the config has both. Only SDXL's pipeline uses them.
     pub statistics: Option<(Vec<f64>, Vec<f64>)>,
 }
@@ -75,6 +77,7 @@ impl VaeConfig {
             post_quantised: fields.flag("use_post_quant_conv", true)?,
             attention: fields.flag("mid_block_add_attention", true)?,
             scaling: fields.positive("scaling_factor", 0.18215)?,
+            shift: number(source, "shift_factor")?,
             statistics: mean.zip(deviation),
         };
         config.check(source)?;
@@ -126,6 +129,14 @@ fn wrong(key: &str, expected: &str, found: &Value) -> ModelError {
     ModelError::config(key, format!("must be {expected}, not {found}"))
 }
 
+/// A number of any sign, 0 if there is none.
+fn number(source: &Value, key: &str) -> Result<f64, ModelError> {
+    match &source[key] {
+        Value::Null => Ok(0.),
+        value => value.as_f64().ok_or_else(|| wrong(key, "a number", value)),
+    }
+}
+
 /// A list of sizes of at least 1.
 fn sizes(source: &Value, key: &str) -> Result<Option<Vec<usize>>, ModelError> {
     let value = &source[key];
@@ -170,8 +181,8 @@ const DECLARED: Table = Table(&[
     honoured("use_quant_conv", Flag),
     honoured("use_post_quant_conv", Flag),
     honoured("mid_block_add_attention", Flag),
-    // Pipelines with a UNet do not subtract it from latents, though other pipelines do.
-    harmless("shift_factor", Number),
+    // Used by the pipelines of transformers only: those with a UNet do not subtract it from latents.
+    honoured("shift_factor", Number).or_null(),
     // Latents may have any size.
     harmless("sample_size", Wholes),
     // It is always computed in full precision.

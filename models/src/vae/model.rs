@@ -20,9 +20,19 @@ const PIXELS_AT_ONCE: usize = 1 << 18;
 #[derive(Debug)]
 pub struct Vae {
     config: VaeConfig,
-    /// Whether latents are normalised by the config's statistics for the denoiser.
-    is_normalised: bool,
+    units: LatentUnits,
     parameters: Parameters,
+}
+
+/// The conversion of latents for the denoiser, which depends on the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LatentUnits {
+    /// Scaled by the config's factor.
+    Scaled,
+    /// Scaled after the config's shift was subtracted.
+    Shifted,
+    /// Scaled after normalisation by the config's statistics, if it has any.
+    Normalised,
 }
 
 /// The distribution of a picture's latent: a diagonal Gaussian.
@@ -54,14 +64,20 @@ impl Vae {
     /// Tensors that are missing, unknown or of the wrong shape.
     pub fn new(config: VaeConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
         tensors::check(VaeConfig::CLASS, &config.tensor_shapes(), &tensors)?;
-        Ok(Self { config, is_normalised: false, parameters: Parameters::frozen(tensors)? })
+        Ok(Self { config, units: LatentUnits::Scaled, parameters: Parameters::frozen(tensors)? })
     }
 
     /// Normalises latents by the config's statistics too, if it has any, for denoisers such as SDXL's. By default only
     /// the scaling factor is applied, whatever else the config has.
     #[must_use]
     pub fn normalised(self) -> Self {
-        Self { is_normalised: true, ..self }
+        Self { units: LatentUnits::Normalised, ..self }
+    }
+
+    /// Subtracts the config's shift from latents before scaling them, for denoisers such as Stable Diffusion 3's.
+    #[must_use]
+    pub fn shifted(self) -> Self {
+        Self { units: LatentUnits::Shifted, ..self }
     }
 
     /// The autoencoder's config.
@@ -121,10 +137,11 @@ impl Vae {
 
     /// Shift and scale of every channel.
     fn units(&self, latents: &Tensor) -> Result<(Tensor, Tensor), ModelError> {
-        let VaeConfig { scaling, latent_channels, statistics, .. } = &self.config;
+        let VaeConfig { scaling, latent_channels, statistics, shift, .. } = &self.config;
         let row = |values: Vec<f32>| Tensor::from_vec(values, *latent_channels, latents.device());
-        let Some((means, deviations)) = statistics.as_ref().filter(|_| self.is_normalised) else {
-            return Ok((row(vec![0.; *latent_channels])?, row(vec![*scaling as f32; *latent_channels])?));
+        let shift = if self.units == LatentUnits::Shifted { *shift as f32 } else { 0. };
+        let Some((means, deviations)) = statistics.as_ref().filter(|_| self.units == LatentUnits::Normalised) else {
+            return Ok((row(vec![shift; *latent_channels])?, row(vec![*scaling as f32; *latent_channels])?));
         };
         let scale = deviations.iter().map(|deviation| (scaling / deviation) as f32).collect();
         Ok((row(means.iter().map(|mean| *mean as f32).collect())?, row(scale)?))

@@ -39,7 +39,7 @@ fn check_close(what: &str, found: &Tensor, expected: &Tensor) {
 #[test]
 fn autoencoders_agree_with_diffusers() {
     let tensors = tensors();
-    for name in ["sd/vae", "vae"] {
+    for name in ["sd/vae", "sd3/vae", "vae"] {
         let vae = load_vae(&golden(name), &Device::Cpu).unwrap();
         let tensor = |part: &str| rows(&tensors[&format!("{name}.{part}")]);
         let (pictures, grid) = tensor("image");
@@ -108,6 +108,11 @@ fn units_of_the_denoiser_and_back() {
     check(&[mean.clone(), deviation.clone()], false, plain);
     check(std::slice::from_ref(&mean), true, plain);
     check(&[mean, deviation], true, [0.25 * 0.3611, -0.5 * 0.3611, -2. * 0.3611]);
+    let shifted = load_vae(&golden("vae"), &Device::Cpu).unwrap().shifted();
+    let scaled = shifted.to_denoiser(&latents).unwrap();
+    let expected = [1f32, 0.5, -2.].map(|value| (value - 0.1159) * 0.3611);
+    check_close("shifted", &scaled, &Tensor::new(&[expected], &Device::Cpu).unwrap());
+    check_close("and back", &shifted.from_denoiser(&scaled).unwrap(), &latents);
 }
 
 #[test]

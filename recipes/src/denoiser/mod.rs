@@ -1,5 +1,6 @@
 //! Loads denoisers by name.
 mod names;
+mod schedule;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,27 +11,24 @@ use engine::Noise;
 use engine::ops::Grid;
 use mdp::diffusion::{Latent, NoiseLevel};
 use models::clip::TextConditioner;
-use models::denoiser::{Denoiser, Framing, LatentShape, SamplerConfig};
+use models::denoiser::{Denoiser, DenoiserConfig, Framing, LatentShape, SamplerConfig};
 use models::formats::{
-    DiffusersExport, DiffusersFolder, SaveOptions, UNetFiles, load_unet, load_unet_lora, merge_unet_lora,
+    DenoiserFiles, DiffusersExport, DiffusersFolder, SaveOptions, load_denoiser, load_denoiser_lora,
+    merge_denoiser_lora,
 };
-use models::sampler::{Sampler, SamplingPlan, Variance};
+use models::sampler::{Sampler, Variance};
 use models::scheduler::Scheduler;
-use models::unet::{UNetClass, UNetConfig};
 use models::vae::Vae;
 use tempfile::TempDir;
 
 use crate::embedded::{ModelKind, find_model, is_embedded};
-use crate::settings::{Field, OptimizerName, PredictionName, SamplerName, Scheme, Settings, Values, at};
+use crate::settings::{Field, OptimizerName, Scheme, Settings, Values, at};
 use crate::{Failure, adapters, model};
 
 use names::base_and_adapter;
 pub(crate) use names::{LORA_FILE, base_of, is_one, named_base};
-
-/// The scheduler of a bare UNet: Stable Diffusion's noise schedule.
-const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear",
-"beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000, "clip_sample": false,
-"set_alpha_to_one": false, "steps_offset": 1, "prediction_type": "epsilon"}"#;
+pub(crate) use schedule::{plan, scored_plan};
+use schedule::{sampler, scheduler};
 
 /// The usual settings of a denoiser's loss and optimiser; docs/diffusion.md has the units of beta.
 fn general(settings: &mut Settings) {
@@ -47,7 +45,7 @@ pub(crate) fn general_presets(values: &mut Values) {
 /// A denoiser with its scheduler, autoencoder and text encoders.
 pub(crate) struct Loaded {
     pub(crate) name: String,
-    pub(crate) files: UNetFiles,
+    pub(crate) files: DenoiserFiles,
     pub(crate) scheduler: Scheduler,
     pub(crate) texts: Option<Arc<TextConditioner>>,
     pub(crate) vae: Option<Arc<Vae>>,
@@ -69,14 +67,17 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
         (PathBuf::from(base), None, true)
     };
     let folder = DiffusersFolder::open(&path)?;
-    let mut files =
-        if is_trained { load_unet(folder.unet(), &device)? } else { untrained(base, &folder, &device, values)? };
+    let mut files = if is_trained {
+        load_denoiser(folder.denoiser(), &device)?
+    } else {
+        untrained(base, &folder, &device, values)?
+    };
     if let Some(adapter) = adapter {
-        let lora = load_unet_lora(&adapter, &files.config, &device)?;
-        merge_unet_lora(&lora, &mut files.tensors)?;
+        let lora = load_denoiser_lora(&adapter, &files.config, &device)?;
+        merge_denoiser_lora(&lora, &mut files.tensors)?;
     }
     let (texts, vae) = (folder.conditioner(&device)?.map(Arc::new), folder.vae(&device)?.map(Arc::new));
-    let scheduler = scheduler(&folder, values)?;
+    let scheduler = scheduler(&folder, &files.config, values)?;
     Ok(Loaded { name: name.to_owned(), files, scheduler, texts, vae, folder, _embedded: embedded })
 }
 
@@ -110,60 +111,27 @@ pub(crate) fn load_alike(name: &str, field: &Field, model: &Loaded, values: &Val
 }
 
 /// A randomly initialised network of the embedded model's shape, from the seed.
-fn untrained(name: &str, folder: &DiffusersFolder, device: &Device, values: &Values) -> Result<UNetFiles, Failure> {
-    let path = folder.unet().join("config.json");
-    let config = UNetConfig::from_json(serde_json::from_str(&std::fs::read_to_string(path)?)?)?;
+fn untrained(name: &str, folder: &DiffusersFolder, device: &Device, values: &Values) -> Result<DenoiserFiles, Failure> {
+    let path = folder.denoiser().join("config.json");
+    let config = DenoiserConfig::from_json(serde_json::from_str(&std::fs::read_to_string(path)?)?)?;
     let noise = Noise::new(values.run.seed());
     let tensors = config.initial_tensors(&noise, device)?;
-    Ok(UNetFiles { path: name.into(), config, tensors, stored: DType::F32 })
-}
-
-/// The scheduler that `model.scheduler` names, or the folder's own, with `model.prediction`.
-fn scheduler(folder: &DiffusersFolder, values: &Values) -> Result<Scheduler, Failure> {
-    let own = folder.component("scheduler").map(|part| part.path.join("scheduler_config.json"));
-    let path = values.model.scheduler().map(PathBuf::from).or(own);
-    let (path, text) = match path {
-        Some(path) => {
-            let text = std::fs::read_to_string(&path);
-            let text = text.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
-            (path, text)
-        }
-        None => (folder.path.join("scheduler/scheduler_config.json"), DEFAULT_SCHEDULER.to_owned()),
-    };
-    let prediction = match values.model.prediction() {
-        PredictionName::Epsilon => "epsilon",
-        PredictionName::V => "v_prediction",
-        PredictionName::Flow => return flow(&path, &text),
-        PredictionName::Auto => return Ok(Scheduler::parse(&path, &text)?),
-    };
-    Ok(Scheduler::parse(&path, &text)?.with_prediction(prediction)?)
-}
-
-/// A flow-matching scheduler, in place of one of another kind.
-fn flow(path: &Path, text: &str) -> Result<Scheduler, Failure> {
-    let scheduler = Scheduler::parse(path, text)?;
-    if scheduler.prediction == models::denoiser::Prediction::Flow {
-        return Ok(scheduler);
-    }
-    let timesteps = scheduler.schedule.len();
-    let text = format!(
-        r#"{{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": {timesteps}, "shift": 1.0}}"#
-    );
-    Ok(Scheduler::parse(path, &text)?)
+    Ok(DenoiserFiles { path: name.into(), config, tensors, stored: DType::F32 })
 }
 
 impl Loaded {
     /// The latent shape that a model generates unless data sets another: `data.image_size`, or the network's own.
     pub(crate) fn shape(&self, values: &Values) -> Result<LatentShape, Failure> {
-        let channels = self.files.config.in_channels;
+        let channels = self.files.config.in_channels();
         let factor = self.vae.as_ref().map_or(1, |vae| vae.config().factor());
         if let Some(size) = values.data.image_size() {
-            if size == 0 || !size.is_multiple_of(factor) {
-                return Err(Failure::usage(format!("`data.image_size` {size} is no positive multiple of {factor}")));
+            let unit = factor * self.files.config.patch();
+            if size == 0 || !size.is_multiple_of(unit) {
+                return Err(Failure::usage(format!("`data.image_size` {size} is no positive multiple of {unit}")));
             }
             return Ok(LatentShape { height: size / factor, width: size / factor, channels });
         }
-        match self.files.config.sample_size {
+        match self.files.config.sample_size() {
             Some((height, width)) => Ok(LatentShape { height, width, channels }),
             None => {
                 Err(Failure::usage(format!("{}: its config names no sample_size: give `data.image_size`", self.name)))
@@ -189,12 +157,12 @@ impl Loaded {
 
     /// Whether it can sample pictures: it takes text prompts or is unconditional.
     pub(crate) fn takes_prompts(&self) -> bool {
-        self.texts.is_some() || self.files.config.class == UNetClass::Unconditional
+        self.texts.is_some() || self.files.config.is_unconditional()
     }
 
     /// Whether `sample` can make pictures with it.
     pub(crate) fn makes_pictures(&self) -> bool {
-        self.takes_prompts() && (self.vae.is_some() || [1, 3].contains(&self.files.config.in_channels))
+        self.takes_prompts() && (self.vae.is_some() || [1, 3].contains(&self.files.config.in_channels()))
     }
 
     /// The width of the text hidden states for cross-attention, if the network has it.
@@ -202,12 +170,17 @@ impl Loaded {
         self.files.config.context_width()
     }
 
+    /// The width of the pooled text that the network reads, if it reads one.
+    pub(crate) fn pooled_width(&self) -> Option<usize> {
+        self.files.config.pooled_width()
+    }
+
     /// A one-line description.
     pub(crate) fn describe(&self, shape: LatentShape) -> String {
         let n: usize = self.files.tensors.values().map(Tensor::elem_count).sum();
-        let class = self.files.config.class.name();
+        let class = self.files.config.class();
         let (prediction, timesteps) = (self.scheduler.prediction, self.scheduler.schedule.len());
-        let dropout = self.files.config.source["dropout"].as_f64().filter(|dropout| *dropout > 0.0);
+        let dropout = self.files.config.to_json()["dropout"].as_f64().filter(|dropout| *dropout > 0.0);
         let dropout = dropout.map_or_else(String::new, |dropout| format!("; its dropout of {dropout} is not applied"));
         let n = n as f64 / 1e6;
         format!("{class}, {n:.1}M parameters, {prediction:?} prediction, {timesteps} timesteps, {shape}{dropout}")
@@ -215,7 +188,7 @@ impl Loaded {
 
     /// The class of its pipeline, or of its network alone.
     pub(crate) fn class(&self) -> &str {
-        self.folder.pipeline.as_deref().unwrap_or(self.files.config.class.name())
+        self.folder.pipeline.as_deref().unwrap_or(self.files.config.class())
     }
 
     /// The exporter of its network with the other parts of its folder.
@@ -226,7 +199,8 @@ impl Loaded {
 
     /// The fingerprint of the encoders of images and texts, for keys of caches.
     pub(crate) fn encoders_fingerprint(&self) -> Result<String, Failure> {
-        let parts = ["vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"];
+        let encoders = ["text_encoder", "text_encoder_2", "text_encoder_3"];
+        let parts = [&["vae"][..], &encoders, &["tokenizer", "tokenizer_2", "tokenizer_3"]].concat();
         Ok(self.folder.fingerprint(&parts)?)
     }
 }
@@ -238,7 +212,7 @@ pub(crate) fn learner(
     acting: SamplerConfig,
     values: &Values,
 ) -> Result<Denoiser, Failure> {
-    let requested = adapters::lora_config(values, UNET_TARGETS)?;
+    let requested = adapters::lora_config(values, loaded.files.config.lora_targets())?;
     let (mut files, mut name, mut lora, mut tensors) = (loaded.files.clone(), loaded.name.clone(), requested, None);
     if let (Some(requested), (base, Some(adapter))) = (&lora, base_and_adapter(&loaded.name)?) {
         let base = load(&base, values)?;
@@ -246,7 +220,7 @@ pub(crate) fn learner(
             return Err(adapters::refuse_nested(&adapter.display().to_string(), &base.name));
         }
         let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
-        let trained = load_unet_lora(&adapter, &base.files.config, &device)?.trained(&base.files.config)?;
+        let trained = load_denoiser_lora(&adapter, &base.files.config, &device)?.trained(&base.files.config)?;
         let layers = base.files.config.adaptable_layers();
         adapters::refuse_other(requested, &trained.config, &layers, &adapter.display().to_string(), values)?;
         (files, name, lora, tensors) = (base.files, base.name, Some(trained.config), Some(trained.tensors));
@@ -282,9 +256,6 @@ pub(crate) fn start(
     loaded.frozen(shape, acting)
 }
 
-/// The default target modules of diffusers' LoRA training.
-const UNET_TARGETS: &[&str] = &["to_k", "to_q", "to_v", "to_out.0"];
-
 /// The sampler that draws or scores a denoiser's next latents.
 pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: LatentShape) -> Result<SamplerConfig, Failure> {
     let sampler = match values.diffusion.scheme() {
@@ -306,45 +277,6 @@ pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: LatentShape) -> Re
         Scheme::Forward | Scheme::Half => NoiseLevel::IMAGE,
     };
     Ok(SamplerConfig { sampler, last, clip: None, guidance })
-}
-
-/// The sampler that `sample.sampler` and `sample.eta` name.
-fn sampler(values: &Values, scheduler: &Scheduler) -> Result<Sampler, Failure> {
-    let (name, eta) = (values.sample.sampler(), values.sample.eta());
-    if !(0.0..=1.0).contains(&eta) {
-        return Err(Failure::usage(format!("`sample.eta` takes a number from 0 to 1, not {eta}")));
-    }
-    Ok(match name {
-        SamplerName::Ddpm => Sampler::Ddpm { variance: scheduler.variance()? },
-        SamplerName::Euler => scheduler.euler()?,
-        SamplerName::DpmSolver => Sampler::DpmSolverPlusPlus2M,
-        SamplerName::Ddim => Sampler::Ddim { eta },
-    })
-}
-
-/// The sampling plan from noise to a picture.
-pub(crate) fn plan(values: &Values, loaded: &Loaded) -> Result<SamplingPlan, Failure> {
-    way(values, &loaded.scheduler)
-}
-
-/// A sampling plan with log-densities: some of its decisions are drawn, and none clips its estimated image.
-pub(crate) fn scored_plan(values: &Values, loaded: &Loaded, flag: &str) -> Result<SamplingPlan, Failure> {
-    let plan = way(values, &loaded.scheduler.clone().without_clipping())?;
-    if !plan.sampling.is_stochastic() {
-        let text =
-            format!("{flag} scores drawn latents: it needs `sample.eta` above 0 (ddim) or `sample.sampler` ddpm");
-        return Err(Failure::usage(text));
-    }
-    Ok(plan)
-}
-
-fn way(values: &Values, scheduler: &Scheduler) -> Result<SamplingPlan, Failure> {
-    let steps = values.sample.steps();
-    let most = scheduler.schedule.len();
-    if steps == 0 || steps > most {
-        return Err(Failure::usage(format!("`sample.steps` takes 1 to {most}, not {steps}")));
-    }
-    Ok(scheduler.plan(sampler(values, scheduler)?, steps)?)
 }
 
 /// The size conditioning of an SDXL model.

@@ -1,7 +1,7 @@
 //! Resolves names of denoisers.
 use std::path::{Path, PathBuf};
 
-use models::formats::{DiffusersFolder, is_unet_lora, unet_lora_base};
+use models::formats::{DiffusersFolder, denoiser_lora_base, is_denoiser_lora};
 
 use crate::embedded::{ModelKind, is_model};
 use crate::settings::Values;
@@ -14,7 +14,7 @@ pub(super) fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), 
     }
     let adapter = Path::new(name);
     // A whole model folder may also hold an adapter file; its plain name means the model without it.
-    if DiffusersFolder::is_one(adapter) || !is_unet_lora(adapter) {
+    if DiffusersFolder::is_one(adapter) || !is_denoiser_lora(adapter) {
         return Ok((name.to_owned(), None));
     }
     if let Some(base) = named_base(adapter)? {
@@ -52,7 +52,7 @@ fn split(name: &str) -> Option<(&str, &str)> {
 
 /// The base that an adapter file names, if it can be loaded.
 pub(crate) fn named_base(adapter: &Path) -> Result<Option<String>, Failure> {
-    let base = unet_lora_base(adapter)?;
+    let base = denoiser_lora_base(adapter)?;
     Ok(base.filter(|base| adapters::base_exists(base)))
 }
 

@@ -81,7 +81,8 @@ impl Part {
                 if values.model.save_dtype() == SaveDtype::Auto {
                     return Ok(());
                 }
-                for (name, _) in loaded.components().filter(|(name, _)| *name != "unet") {
+                let network = config.component();
+                for (name, _) in loaded.components().filter(|(name, _)| *name != network) {
                     let part = folder.join(name);
                     if part.is_dir() {
                         convert_component(&part, save.dtype)?;

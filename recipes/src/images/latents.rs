@@ -88,13 +88,20 @@ pub(crate) fn kind(values: &Values) -> ImageKind {
 
 /// Refuses contexts that the model can't read, before a run folder is made.
 fn check_context(path: &Path, latents: &Latents, loaded: &Loaded) -> Result<(), Failure> {
-    let Some(width) = loaded.context_width() else { return Ok(()) };
-    let found = latents.get(0)?.chosen_context.hidden.as_ref().map(|hidden| hidden.width);
-    if found == Some(width) {
-        return Ok(());
+    let told = latents.get(0)?.chosen_context;
+    let hidden = told.hidden.as_ref().map(|hidden| hidden.width);
+    let parts = [
+        ("contexts", loaded.context_width(), hidden),
+        ("pooled texts (`pooled`)", loaded.pooled_width(), told.pooled.as_ref().map(Vec::len)),
+    ];
+    for (what, width, found) in parts {
+        let Some(width) = width.filter(|width| found != Some(*width)) else { continue };
+        let found =
+            found.map_or_else(|| "there are none in it".to_owned(), |found| format!("its own have width {found}"));
+        let text = format!("{}: the model reads {what} of width {width}, and {found}", path.display());
+        return Err(Failure::failed(text));
     }
-    let found = found.map_or_else(|| "there are none in it".to_owned(), |found| format!("its own have width {found}"));
-    Err(Failure::failed(format!("{}: the model reads contexts of width {width}, and {found}", path.display())))
+    Ok(())
 }
 
 /// Caption dropout needs the condition of an empty caption, from the file or an encoder.

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use candle_core::Tensor;
 use datasets::images::{ImageKind, ImageSettings, Latents, TensorKind, TrajectoryFile, picture_kind, tensor_kind};
-use models::denoiser::LatentShape;
+use models::denoiser::{DenoiserConfig, LatentShape};
 
 use super::{DataAudit, Description};
 use crate::Failure;
@@ -33,17 +33,22 @@ pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<Descriptio
     let config = &files.config;
     let shape = match loaded.shape(values) {
         Ok(shape) => shape.to_string(),
-        Err(_) => format!("of any size, {} channels", config.in_channels),
+        Err(_) => format!("of any size, {} channels", config.in_channels()),
     };
-    let widths: Vec<String> = config.levels.iter().map(|level| level.width.to_string()).collect();
+    let widths = match config {
+        DenoiserConfig::UNet(unet) => {
+            unet.levels.iter().map(|level| level.width.to_string()).collect::<Vec<_>>().join(", ")
+        }
+        DenoiserConfig::Sd3(network) => format!("{}, {} blocks", network.width(), network.n_layers),
+    };
     let parts: Vec<String> = loaded.components().map(|(part, class)| format!("{part} ({class})")).collect();
     let prediction = format!("{:?}", loaded.scheduler.prediction).to_lowercase();
     Ok(Description::with_rows(
         name,
         [
-            ("class", config.class.name().to_owned()),
+            ("class", config.class().to_owned()),
             ("parameters", format!("{n} ({:.1} MB in f32)", n as f64 * 4.0 / 1e6)),
-            ("widths", widths.join(", ")),
+            ("widths", widths),
             ("images", shape),
             ("prediction", prediction),
             ("timesteps", loaded.scheduler.schedule.len().to_string()),

@@ -167,7 +167,7 @@ pub(super) const KEYS: &[Key] = &[
                 "would do nothing: this run draws none, neither samples nor trajectories",
             ),
         ),
-        Condition(TRAIN | SAMPLE | SEARCH, ANY, OneOf(&at::sample::sampler, &["ddim"])),
+        Condition(TRAIN | SAMPLE | SEARCH, ANY, OneOf(&at::sample::sampler, &["ddim", "flow-sde"])),
     ]),
     key(&at::sample::guidance, REFERS | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid().when(&[Condition(
         TRAIN,

@@ -239,6 +239,8 @@ choices! {
         Euler = "euler",
         /// DPM-Solver++, second order, multistep.
         DpmSolver = "dpm++2m",
+        /// Stochastic steps of flow matching, which have a density.
+        FlowSde = "flow-sde",
     }
 
     /// Which half of a hybrid learns.

@@ -36,7 +36,7 @@ section! {
         sampler: SamplerName = SamplerName::Ddim, "sampler";
         /// Denoising steps of an image
         steps: usize = 20, "sample-steps";
-        /// ddim: the share of fresh noise in every step
+        /// ddim: the share of fresh noise in every step; flow-sde: its factor (0.7 in Flow-GRPO)
         eta: f64 = 0.0, "eta";
         /// Classifier-free guidance; 1 or less: none
         guidance: f64 = 1.0, "guidance";

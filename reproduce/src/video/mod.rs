@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use candle_core::Device;
 use datasets::synthetic::motion::{MotionProblem, Split};
 use models::causal::CausalConfig;
-use models::formats::{load, load_unet};
-use models::unet::UNetConfig;
+use models::denoiser::DenoiserConfig;
+use models::formats::{load, load_denoiser};
 use objectives::{Comparison, Demonstration, Sft};
 use serde::{Deserialize, Serialize};
 use train::token::TokenSource;
@@ -140,7 +140,7 @@ fn planner(setup: &Setup<'_>, video: &Video) -> Result<Parts<CausalConfig>> {
 }
 
 /// The decoder, trained on demonstrations.
-fn decoder(setup: &Setup<'_>, video: &Video) -> Result<Parts<UNetConfig>> {
+fn decoder(setup: &Setup<'_>, video: &Video) -> Result<Parts<DenoiserConfig>> {
     let (folder, steps) = (setup.video_folder(NAMES[1]), setup.sizes().video_steps[1]);
     if !folder.join("model").is_dir() {
         let drawings =
@@ -151,7 +151,7 @@ fn decoder(setup: &Setup<'_>, video: &Video) -> Result<Parts<UNetConfig>> {
         let problem = (&video.mdp.inner, &source, None);
         fit(setup, problem, &Sft::default(), &mut learner, &settings, &folder)?;
     }
-    let files = load_unet(&folder.join("model"), &Device::Cpu)?;
+    let files = load_denoiser(&folder.join("model"), &Device::Cpu)?;
     Ok((files.config, files.tensors))
 }
 

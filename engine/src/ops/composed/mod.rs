@@ -1,11 +1,13 @@
 //! Every layer in plain candle ops: the implementation for other devices, and the reference for tests of the fused
 //! kernels.
 
+mod adaptive;
 mod attention;
 mod groups;
 mod images;
 mod vocabulary;
 
+pub use adaptive::{adaptive_layer_norm, gated_add};
 pub use attention::{block_attention, cached_attention, forest_attention, forest_attention_packed};
 pub use groups::{add_per_image, concat, geglu, group_norm, quick_gelu, squared_errors};
 pub use images::{conv2d, upsample_nearest};

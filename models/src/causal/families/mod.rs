@@ -23,9 +23,9 @@ use engine::ops::LogitForm;
 
 use super::common::Defaults;
 use super::config::{CausalConfig, Scales};
-use super::family::{Family, GgufFamily, TensorNames, nearest_first};
+use super::family::{Family, GgufFamily, TensorNames};
 use crate::ModelError;
-use crate::fields::Fields;
+use crate::fields::{Fields, nearest_first};
 
 /// A reader of a family's `config.json`.
 pub(crate) type ReadConfig = fn(Fields<'_>) -> Result<CausalConfig, ModelError>;

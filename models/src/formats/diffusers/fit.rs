@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
-use super::DiffusersFolder;
+use super::{DENOISERS, DiffusersFolder};
 use crate::ModelError;
 use crate::clip::ClipTextConfig;
 use crate::formats::component::read_config;
 use crate::formats::extras::read_object;
+use crate::t5::T5Config;
 use crate::vae::VaeConfig;
 
 /// Compares the widths in the components' configs.
@@ -14,13 +15,15 @@ use crate::vae::VaeConfig;
 /// # Errors
 /// Unreadable or unsupported settings, and widths that differ; the message names both sides.
 pub(super) fn check(folder: &DiffusersFolder) -> Result<(), ModelError> {
-    let Some(unet) = folder.component("unet") else { return Ok(()) };
-    let config = read_object(&unet.path.join("config.json"))?;
+    let Some((name, network)) = DENOISERS.iter().find_map(|name| Some((*name, folder.component(name)?))) else {
+        return Ok(());
+    };
+    let config = read_object(&network.path.join("config.json"))?;
     if let Some(vae) = folder.component("vae") {
         let vae = read_config(&vae.path, VaeConfig::from_json)?;
         let channels = config["in_channels"].as_u64().unwrap_or(4);
-        let (latent, what) = (vae.latent_channels as u64, "unet `in_channels`");
-        compare(folder, what, channels, "vae `latent_channels`", latent)?;
+        let (latent, what) = (vae.latent_channels as u64, format!("{name} `in_channels`"));
+        compare(folder, &what, channels, "vae `latent_channels`", latent)?;
     }
     let mut texts = Vec::new();
     for name in ["text_encoder", "text_encoder_2"] {
@@ -28,11 +31,39 @@ pub(super) fn check(folder: &DiffusersFolder) -> Result<(), ModelError> {
             texts.push(read_config(&part.path, ClipTextConfig::from_json)?);
         }
     }
+    if name == "transformer" { check_joint(folder, &config, &texts) } else { check_unet(folder, &config, &texts) }
+}
+
+/// The text encoders of Stable Diffusion 3: their hidden states fit into the width of the third one's, and their pooled
+/// states are joined.
+fn check_joint(folder: &DiffusersFolder, config: &Value, texts: &[ClipTextConfig]) -> Result<(), ModelError> {
+    if texts.is_empty() {
+        return Ok(());
+    }
+    let (read, width) = (config["joint_attention_dim"].as_u64().unwrap_or(0), sum(texts, |text| text.width));
+    if width > read {
+        let (what, other) = ("transformer `joint_attention_dim`", "the sum of both text encoders' `hidden_size`");
+        compare(folder, what, read, other, width)?;
+    }
+    if let Some(part) = folder.component("text_encoder_3") {
+        let t5 = read_config(&part.path, T5Config::from_json)?.width as u64;
+        compare(folder, "transformer `joint_attention_dim`", read, "text_encoder_3 `d_model`", t5)?;
+    }
+    let (what, other) = ("transformer `pooled_projection_dim`", "the sum of both text encoders' `projection_dim`");
+    let pooled = sum(texts, |text| text.projection.unwrap_or(0));
+    compare(folder, what, config["pooled_projection_dim"].as_u64().unwrap_or(0), other, pooled)
+}
+
+fn sum(texts: &[ClipTextConfig], width: impl Fn(&ClipTextConfig) -> usize) -> u64 {
+    texts.iter().map(|text| width(text) as u64).sum()
+}
+
+fn check_unet(folder: &DiffusersFolder, config: &Value, texts: &[ClipTextConfig]) -> Result<(), ModelError> {
     let (Some(last), true) = (texts.last(), config["encoder_hid_dim"].is_null()) else { return Ok(()) };
-    let width = texts.iter().map(|text| text.width as u64).sum();
+    let width = sum(texts, |text| text.width);
     let what =
         if texts.len() == 1 { "text_encoder `hidden_size`" } else { "the sum of both text encoders' `hidden_size`" };
-    for cross in cross_attention_widths(&config) {
+    for cross in cross_attention_widths(config) {
         compare(folder, "unet `cross_attention_dim`", cross, what, width)?;
     }
     match (last.projection, config["projection_class_embeddings_input_dim"].as_u64()) {

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{ACCEPTED, Component};
+use super::{ACCEPTED, Component, DENOISERS};
 use crate::ModelError;
+use crate::denoiser::DenoiserConfig;
 use crate::fields::declared::Kind::{Any, Flag};
 use crate::fields::declared::{Table, harmless, honoured};
+use crate::fields::nearest_first;
 use crate::formats::extras::read_object;
 
 /// The parts a pipeline needs, each with the classes that are built; none listed means any.
@@ -32,9 +34,28 @@ const SDXL: RequiredComponents = &[
     ("tokenizer_2", TOKENIZERS),
     ("scheduler", &[]),
 ];
-const PIPELINES: [(&str, RequiredComponents, Table); 4] = [
+/// The pipeline of Stable Diffusion 3 and 3.5.
+pub(super) const SD3_PIPELINE: &str = "StableDiffusion3Pipeline";
+/// The tokens of that pipeline's third text encoder (T5), which are zeros without it.
+pub(super) const T5_LENGTH: usize = 256;
+const SD3: RequiredComponents = &[
+    ("transformer", &["SD3Transformer2DModel"]),
+    ("vae", &["AutoencoderKL"]),
+    ("text_encoder", &["CLIPTextModelWithProjection"]),
+    ("text_encoder_2", &["CLIPTextModelWithProjection"]),
+    ("text_encoder_3", &["T5EncoderModel"]),
+    ("tokenizer", TOKENIZERS),
+    ("tokenizer_2", TOKENIZERS),
+    ("tokenizer_3", &["T5Tokenizer", "T5TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"]),
+    ("scheduler", &[]),
+];
+/// The parts that may be absent: without an autoencoder the model generates pixels, without the third text encoder it
+/// reads zeros in its place.
+const OPTIONAL: [&str; 3] = ["vae", "text_encoder_3", "tokenizer_3"];
+const PIPELINES: [(&str, RequiredComponents, Table); 5] = [
     ("StableDiffusionPipeline", SD, SD_FIELDS),
     ("StableDiffusionXLPipeline", SDXL, SDXL_FIELDS),
+    (SD3_PIPELINE, SD3, SD3_FIELDS),
     ("DDPMPipeline", UNCONDITIONAL, UNCONDITIONAL_FIELDS),
     ("DDIMPipeline", UNCONDITIONAL, UNCONDITIONAL_FIELDS),
 ];
@@ -69,8 +90,25 @@ const SDXL_FIELDS: Table = Table(&[
     harmless("image_encoder", Any),
 ]);
 
-/// The classes of standalone denoisers.
-const UNETS: [&str; 2] = ["UNet2DModel", "UNet2DConditionModel"];
+const SD3_FIELDS: Table = Table(&[
+    honoured("transformer", Any),
+    honoured("vae", Any),
+    honoured("text_encoder", Any),
+    honoured("text_encoder_2", Any),
+    honoured("text_encoder_3", Any),
+    honoured("tokenizer_3", Any),
+    honoured("tokenizer", Any),
+    honoured("tokenizer_2", Any),
+    honoured("scheduler", Any),
+    // For image prompts.
+    harmless("feature_extractor", Any),
+    harmless("image_encoder", Any),
+]);
+
+/// Whether a class of diffusers is that of a network that denoises, built or not.
+pub(super) fn is_denoiser_class(class: &str) -> bool {
+    class.starts_with("UNet") || class.ends_with("Transformer2DModel") || class.ends_with("Transformer3DModel")
+}
 
 /// The pipeline of a `model_index.json` and its required components.
 ///
@@ -81,7 +119,7 @@ pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<Stri
         return Err(ModelError::format(&file, "`_class_name` must name a pipeline"));
     };
     let Some((_, needs, fields)) = PIPELINES.iter().find(|(name, ..)| *name == pipeline) else {
-        let supported = PIPELINES.map(|(name, ..)| name).join(", ");
+        let supported = nearest_first(pipeline, &PIPELINES.map(|(name, ..)| name));
         let reason = format!("pipeline `{pipeline}` is not built; supported: {supported}");
         return Err(ModelError::format(&file, reason));
     };
@@ -91,8 +129,8 @@ pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<Stri
     let mut parts = BTreeMap::new();
     let mut missing = Vec::new();
     for (name, classes) in *needs {
-        // diffusers writes an intentionally absent component so; without an autoencoder the model generates pixels.
-        if *name == "vae" && index[*name] == json!([null, null]) {
+        // diffusers writes an intentionally absent component so.
+        if OPTIONAL.contains(name) && index[*name] == json!([null, null]) {
             continue;
         }
         let Some(class) = index[*name][1].as_str() else {
@@ -116,10 +154,11 @@ pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<Stri
     Err(ModelError::format(&file, format!("a {pipeline} is incomplete: {}", missing.join("; "))))
 }
 
-/// A standalone UNet: `config.json` here, or in `unet/` with an optional scheduler beside it.
+/// A standalone network: `config.json` here, or in `unet/` or `transformer/`, with an optional scheduler beside it.
 pub(super) fn parts_without_index(path: &Path) -> Result<BTreeMap<String, Component>, ModelError> {
-    let nested = path.join("unet");
-    let folder = if path.join("config.json").is_file() { path } else { &nested };
+    let nested = DENOISERS.map(|name| path.join(name));
+    let nested = nested.iter().find(|folder| folder.join("config.json").is_file());
+    let folder = nested.filter(|_| !path.join("config.json").is_file()).map_or(path, |folder| folder);
     let config = folder.join("config.json");
     if !config.is_file() && path.join("config.toml").is_file() && path.join("checkpoints").is_dir() {
         let run = path.display();
@@ -129,14 +168,18 @@ pub(super) fn parts_without_index(path: &Path) -> Result<BTreeMap<String, Compon
         return Err(ModelError::format(path, reason));
     }
     if !config.is_file() {
-        return Err(ModelError::format(path, format!("neither model_index.json nor a UNet's config.json; {ACCEPTED}")));
+        return Err(ModelError::format(
+            path,
+            format!("neither model_index.json nor the config.json of a network; {ACCEPTED}"),
+        ));
     }
     let class = read_object(&config)?["_class_name"].as_str().unwrap_or("(none)").to_owned();
-    if !UNETS.contains(&class.as_str()) {
-        let reason = format!("class `{class}` is not a denoiser that is built; supported: {}", UNETS.join(", "));
+    let Some(component) = DenoiserConfig::component_of(&class) else {
+        let supported = DenoiserConfig::nearest(&class);
+        let reason = format!("class `{class}` is not a denoiser that is built; supported: {supported}");
         return Err(ModelError::format(&config, reason));
-    }
-    let mut parts = BTreeMap::from([("unet".to_owned(), Component { class, path: folder.to_path_buf() })]);
+    };
+    let mut parts = BTreeMap::from([(component.to_owned(), Component { class, path: folder.to_path_buf() })]);
     for scheduler in [path.join("scheduler"), path.with_file_name("scheduler")] {
         let settings = scheduler.join("scheduler_config.json");
         if settings.is_file() && !parts.contains_key("scheduler") {

@@ -11,14 +11,17 @@ use candle_core::Device;
 use serde_json::Value;
 
 use super::extras::read_object;
-use super::{load_clip_text, load_clip_tokenizer_as, load_vae, resolve};
+use super::{load_clip_text, load_clip_tokenizer_as, load_t5, load_t5_tokenizer, load_vae, resolve};
 use crate::ModelError;
 use crate::clip::{TextConditioner, TextFeatures};
 use crate::vae::Vae;
 
 /// The accepted kinds of paths, for messages.
-const ACCEPTED: &str = "accepted: a diffusers folder (model_index.json), its unet/ alone (config.json of a UNet2DModel \
-                        or UNet2DConditionModel), or a run folder";
+const ACCEPTED: &str = "accepted: a diffusers folder (model_index.json), its unet/ or transformer/ alone (config.json of \
+                        a UNet2DModel, UNet2DConditionModel or SD3Transformer2DModel), or a run folder";
+
+/// The names of networks that denoise among the components.
+const DENOISERS: [&str; 2] = ["unet", "transformer"];
 
 /// A validated diffusers folder: its components exist, are of supported classes, and fit each other.
 ///
@@ -27,7 +30,7 @@ const ACCEPTED: &str = "accepted: a diffusers folder (model_index.json), its une
 pub struct DiffusersFolder {
     /// The folder.
     pub path: PathBuf,
-    /// The class of its pipeline; `None` for a standalone UNet.
+    /// The class of its pipeline; `None` for a standalone network.
     pub pipeline: Option<String>,
     parts: BTreeMap<String, Component>,
     index: Value,
@@ -48,8 +51,8 @@ impl DiffusersFolder {
         let path = resolve(path);
         let has_index = path.join("model_index.json").is_file();
         has_index
-            || index::class_of(&path).is_some_and(|c| c.starts_with("UNet"))
-            || path.join("unet/config.json").is_file()
+            || index::class_of(&path).is_some_and(|class| index::is_denoiser_class(&class))
+            || DENOISERS.iter().any(|name| path.join(name).join("config.json").is_file())
     }
 
     /// Validates a folder. A run folder resolves to its `model/`.
@@ -74,7 +77,7 @@ impl DiffusersFolder {
         Ok(folder)
     }
 
-    /// A component by name, if present: `unet`, `vae`, `text_encoder`, `scheduler`, ..
+    /// A component by name, if present: `unet`, `transformer`, `vae`, `text_encoder`, `scheduler`, ..
     pub fn component(&self, name: &str) -> Option<&Component> {
         self.parts.get(name)
     }
@@ -85,8 +88,8 @@ impl DiffusersFolder {
     }
 
     /// The denoiser's folder.
-    pub fn unet(&self) -> &Path {
-        self.component("unet").map_or(&self.path, |part| &part.path)
+    pub fn denoiser(&self) -> &Path {
+        DENOISERS.iter().find_map(|name| self.component(name)).map_or(&self.path, |part| &part.path)
     }
 
     /// Loads the autoencoder; `None` for a pixel-space or standalone denoiser.
@@ -96,14 +99,17 @@ impl DiffusersFolder {
     pub fn vae(&self, device: &Device) -> Result<Option<Vae>, ModelError> {
         let Some(part) = self.component("vae") else { return Ok(None) };
         let vae = load_vae(&part.path, device)?;
-        let knows_statistics = self.pipeline.as_deref() == Some("StableDiffusionXLPipeline");
-        Ok(Some(if knows_statistics { vae.normalised() } else { vae }))
+        Ok(Some(match self.pipeline.as_deref() {
+            Some("StableDiffusionXLPipeline") => vae.normalised(),
+            Some(index::SD3_PIPELINE) => vae.shifted(),
+            _ => vae,
+        }))
     }
 
     /// Loads the tokenizers and text encoders; `None` if there are none.
     ///
     /// # Errors
-    /// As [`load_clip_tokenizer_as`], [`load_clip_text`] and [`TextConditioner::new`].
+    /// As [`load_clip_tokenizer_as`], [`load_clip_text`], [`load_t5`] and [`TextConditioner::new`].
     pub fn conditioner(&self, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
         let mut encoders = Vec::new();
         for end in ["", "_2"] {
@@ -115,6 +121,11 @@ impl DiffusersFolder {
         }
         let reading = match encoders.len() {
             0 => return Ok(None),
+            _ if self.pipeline.as_deref() == Some(index::SD3_PIPELINE) => {
+                let config = read_object(&self.denoiser().join("config.json"))?;
+                let width = config["joint_attention_dim"].as_u64().unwrap_or(0) as usize;
+                TextFeatures::Joint { width, more_rows: index::T5_LENGTH }
+            }
             1 => TextFeatures::Last,
             _ => {
                 // Null is false in Python.
@@ -123,7 +134,13 @@ impl DiffusersFolder {
                 TextFeatures::Penultimate { zeros_for_none }
             }
         };
-        TextConditioner::new(encoders, reading).map(Some)
+        let conditioner = TextConditioner::new(encoders, reading)?;
+        match (self.component("tokenizer_3"), self.component("text_encoder_3")) {
+            (Some(tokenizer), Some(encoder)) => {
+                conditioner.with_t5(load_t5_tokenizer(&tokenizer.path)?, load_t5(&encoder.path, device)?).map(Some)
+            }
+            _ => Ok(Some(conditioner)),
+        }
     }
 
     /// A hash of all files of the named components, for cache keys.

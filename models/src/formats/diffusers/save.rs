@@ -13,20 +13,21 @@ use crate::formats::staging::Staging;
 const OTHER_WEIGHTS: [&str; 7] = [".bin", ".ckpt", ".msgpack", ".h5", ".onnx", ".pb", ".pt"];
 
 impl DiffusersFolder {
-    /// Writes a folder that diffusers loads whole: this one with another denoiser, which `write_unet` writes to the
-    /// path it receives. A standalone UNet is written alone, with its scheduler if there is one.
+    /// Writes a folder that diffusers loads whole: this one with another denoiser, which `write_denoiser` writes to the
+    /// path it receives, in the folder `component`. A standalone network is written alone, with its scheduler if there is one.
     ///
     /// The write is atomic: a staging folder beside the target is renamed.
     ///
     /// # Errors
-    /// An I/O error, or `write_unet` fails.
+    /// An I/O error, or `write_denoiser` fails.
     pub fn save(
         &self,
         target: &Path,
-        write_unet: impl FnOnce(&Path) -> Result<(), ModelError>,
+        component: &str,
+        write_denoiser: impl FnOnce(&Path) -> Result<(), ModelError>,
     ) -> Result<(), ModelError> {
         let staging = Staging::new(target)?;
-        write_unet(&staging.path("unet"))?;
+        write_denoiser(&staging.path(component))?;
         if self.pipeline.is_none() {
             if let Some(scheduler) = self.component("scheduler") {
                 copy(&scheduler.path, &staging.path("scheduler"))?;
@@ -34,7 +35,7 @@ impl DiffusersFolder {
             return staging.publish();
         }
         let mut index = self.index.clone();
-        let listed: Vec<String> = self.listed().filter(|name| name != "unet").collect();
+        let listed: Vec<String> = self.listed().filter(|name| name != component).collect();
         for name in listed {
             let source = self.path.join(&name);
             if source.is_dir() {

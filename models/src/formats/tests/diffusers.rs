@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
+use mdp::diffusion::Framing;
 use serde_json::{Value, json};
 
 use crate::ModelError;
@@ -40,18 +41,20 @@ fn check_refused<T: std::fmt::Debug>(result: Result<T, ModelError>, expected: &[
     }
 }
 
+/// The width of its texts and the channels of its autoencoder, of a folder that has these parts.
+fn check(name: &str, pipeline: Option<&str>, parts: &[(&str, &str)]) -> (Option<usize>, Option<usize>) {
+    let folder = DiffusersFolder::open(&golden(name)).unwrap();
+    assert!(DiffusersFolder::is_one(&golden(name)));
+    assert_eq!(folder.pipeline.as_deref(), pipeline);
+    assert_eq!(folder.components().map(|(name, part)| (name, part.class.as_str())).collect::<Vec<_>>(), parts);
+    assert!(folder.denoiser().join("config.json").is_file());
+    let has_text = folder.conditioner(&Device::Cpu).unwrap().map(|c| c.width());
+    let has_vae = folder.vae(&Device::Cpu).unwrap().map(|v| v.config().latent_channels);
+    (has_text, has_vae)
+}
+
 #[test]
 fn sound_folders_say_what_they_have() {
-    let check = |name: &str, pipeline: Option<&str>, parts: &[(&str, &str)]| {
-        let folder = DiffusersFolder::open(&golden(name)).unwrap();
-        assert!(DiffusersFolder::is_one(&golden(name)));
-        assert_eq!(folder.pipeline.as_deref(), pipeline);
-        assert_eq!(folder.components().map(|(name, part)| (name, part.class.as_str())).collect::<Vec<_>>(), parts);
-        assert!(folder.unet().join("config.json").is_file());
-        let has_text = folder.conditioner(&Device::Cpu).unwrap().map(|c| c.width());
-        let has_vae = folder.vae(&Device::Cpu).unwrap().map(|v| v.config().latent_channels);
-        (has_text, has_vae)
-    };
     let sd = [
         ("scheduler", "DDIMScheduler"),
         ("text_encoder", "CLIPTextModel"),
@@ -70,6 +73,18 @@ fn sound_folders_say_what_they_have() {
         ("vae", "AutoencoderKL"),
     ];
     assert_eq!(check("sdxl", Some("StableDiffusionXLPipeline"), &sdxl), (Some(40), Some(4)));
+    let sd3 = [
+        ("scheduler", "FlowMatchEulerDiscreteScheduler"),
+        ("text_encoder", "CLIPTextModelWithProjection"),
+        ("text_encoder_2", "CLIPTextModelWithProjection"),
+        ("tokenizer", "CLIPTokenizer"),
+        ("tokenizer_2", "CLIPTokenizer"),
+        ("transformer", "SD3Transformer2DModel"),
+        ("vae", "AutoencoderKL"),
+    ];
+    assert_eq!(check("sd3", Some("StableDiffusion3Pipeline"), &sd3), (Some(44), Some(16)));
+    let transformer = [sd3[0], sd3[5]];
+    assert_eq!(check("sd3/transformer", None, &transformer), (None, None));
     let ddpm = [("scheduler", "DDPMScheduler"), ("unet", "UNet2DModel")];
     assert_eq!(check("ddpm", Some("DDPMPipeline"), &ddpm), (None, None));
     assert_eq!(check("ddpm/unet", None, &ddpm), (None, None));
@@ -128,6 +143,48 @@ fn parts_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn parts_of_stable_diffusion_3_fit_and_t5_may_be_among_them() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("model");
+    let open = |change: &dyn Fn(&Path)| {
+        let _ = fs::remove_dir_all(&folder);
+        copy(&golden("sd3"), &folder);
+        change(&folder);
+        DiffusersFolder::open(&folder)
+    };
+    let check = |file: &str, key: &str, value: Value, expected: &[&str]| {
+        check_refused(open(&|folder: &Path| edit(&folder.join(file), key, value.clone())), expected);
+    };
+    let transformer = "transformer/config.json";
+    check(transformer, "in_channels", json!(4), &["transformer `in_channels` is 4", "vae `latent_channels` is 16"]);
+    check(transformer, "joint_attention_dim", json!(39), &["`joint_attention_dim` is 39", "`hidden_size` is 40"]);
+    check(transformer, "pooled_projection_dim", json!(27), &["`pooled_projection_dim` is 27", "is 28"]);
+    check("model_index.json", "text_encoder_3", json!(["transformers", "UMT5EncoderModel"]), &["UMT5EncoderModel"]);
+    let with_t5 = |folder: &Path| {
+        for (part, class) in [("text_encoder_3", "T5EncoderModel"), ("tokenizer_3", "T5Tokenizer")] {
+            copy(&golden(&format!("t5/{part}")), &folder.join(part));
+            edit(&folder.join("model_index.json"), part, json!(["transformers", class]));
+        }
+    };
+    let condition = |folder: &DiffusersFolder| {
+        let texts = folder.conditioner(&Device::Cpu).unwrap().unwrap();
+        texts.encode(&["a red circle"], Framing::whole(16, 16)).unwrap().conditions.remove(0)
+    };
+    let (plain, whole) = (condition(&open(&|_| ()).unwrap()), condition(&open(&with_t5).unwrap()));
+    assert_eq!(plain.pooled, whole.pooled);
+    let [plain, whole] = [plain, whole].map(|condition| condition.hidden.clone().unwrap());
+    // The tokenizer's own limit is 24.
+    assert_eq!((plain.length, whole.length), (16 + 256, 16 + 256));
+    assert_eq!(plain.values[..16 * 44], whole.values[..16 * 44]);
+    assert!(whole.values[16 * 44..].iter().all(|value| *value != 0.));
+    let narrow = |folder: &Path| {
+        with_t5(folder);
+        edit(&folder.join("text_encoder_3/config.json"), "d_model", json!(48));
+    };
+    check_refused(open(&narrow), &["`joint_attention_dim` is 44", "text_encoder_3 `d_model` is 48"]);
+}
+
+#[test]
 fn a_saved_folder_is_the_old_one_with_another_denoiser() {
     let root = tempfile::tempdir().unwrap();
     let (source, target) = (root.path().join("source"), root.path().join("target"));
@@ -147,7 +204,7 @@ fn a_saved_folder_is_the_old_one_with_another_denoiser() {
         fs::copy(golden("sd/unet/config.json"), path.join("config.json")).unwrap();
         Ok(())
     };
-    folder.save(&target, write).unwrap();
+    folder.save(&target, "unet", write).unwrap();
     let saved = DiffusersFolder::open(&target).unwrap();
     assert!(saved.vae(&Device::Cpu).unwrap().is_some() && saved.conditioner(&Device::Cpu).unwrap().is_some());
     assert!(
@@ -159,7 +216,7 @@ fn a_saved_folder_is_the_old_one_with_another_denoiser() {
 
     // A failure keeps the existing folder.
     let fail = |path: &Path| Err(ModelError::format(path, "no room"));
-    check_refused(folder.save(&target, fail), &["no room"]);
+    check_refused(folder.save(&target, "unet", fail), &["no room"]);
     assert!(target.join("unet/config.json").is_file());
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
 }

@@ -5,8 +5,7 @@ use engine::EngineError;
 use engine::ops::{self, Grid, Heads, NormActivation, block_attention};
 
 use super::own_pixels;
-use crate::network::{GroupNorm, Layers};
-use crate::unet::shapes::Shapes;
+use crate::network::{GroupNorm, LayerShapes, Layers};
 
 /// A norm, attention and a residual connection (`Attention` of diffusers' blocks without a caption).
 #[derive(Clone, Debug)]
@@ -20,7 +19,7 @@ pub(in crate::unet) struct PixelAttention {
 }
 
 impl PixelAttention {
-    pub(in crate::unet) fn add_shapes(&self, shapes: &mut Shapes) {
+    pub(in crate::unet) fn add_shapes(&self, shapes: &mut LayerShapes) {
         shapes.norm(&format!("{}.group_norm", self.name), self.width);
         for part in ["to_q", "to_k", "to_v", "to_out.0"] {
             shapes.linear(&format!("{}.{part}", self.name), self.width, self.width);

@@ -4,8 +4,7 @@ use candle_core::Tensor;
 use engine::EngineError;
 use engine::ops::{self, Convolution, Grid, Padding};
 
-use crate::network::Layers;
-use crate::unet::shapes::Shapes;
+use crate::network::{LayerShapes, Layers};
 
 /// Halves the size by a convolution of stride 2 (`Downsample2D`).
 #[derive(Clone, Debug)]
@@ -23,7 +22,7 @@ pub(in crate::unet) struct Up {
 }
 
 impl Down {
-    pub(in crate::unet) fn add_shapes(&self, shapes: &mut Shapes) {
+    pub(in crate::unet) fn add_shapes(&self, shapes: &mut LayerShapes) {
         shapes.convolution(&self.name, self.width, 3, self.width);
     }
 
@@ -46,7 +45,7 @@ impl Down {
 }
 
 impl Up {
-    pub(in crate::unet) fn add_shapes(&self, shapes: &mut Shapes) {
+    pub(in crate::unet) fn add_shapes(&self, shapes: &mut LayerShapes) {
         shapes.convolution(&self.name, self.width, 3, self.width);
     }
 

@@ -5,8 +5,7 @@ use engine::EngineError;
 use engine::ops::{self, Convolution, Grid, NormActivation};
 
 use super::mean_of_four;
-use crate::network::{GroupNorm, Layers};
-use crate::unet::shapes::Shapes;
+use crate::network::{GroupNorm, LayerShapes, Layers};
 
 /// Two convolutions with norms before them, the timestep embedding added in between, and a residual connection
 /// (`ResnetBlock2D`).
@@ -34,7 +33,7 @@ pub(in crate::unet) enum Change {
 }
 
 impl Resnet {
-    pub(in crate::unet) fn add_shapes(&self, shapes: &mut Shapes) {
+    pub(in crate::unet) fn add_shapes(&self, shapes: &mut LayerShapes) {
         let part = |part: &str| format!("{}.{part}", self.name);
         shapes.norm(&part("norm1"), self.n_in);
         shapes.convolution(&part("conv1"), self.n_out, 3, self.n_in);

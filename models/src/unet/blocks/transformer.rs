@@ -7,9 +7,8 @@ use engine::EngineError;
 use engine::ops::{self, Block, Convolution, Grid, Heads, NormActivation, block_attention};
 
 use super::{captions, own_pixels};
-use crate::network::{GroupNorm, Layers};
-use crate::unet::batch::Contexts;
-use crate::unet::shapes::Shapes;
+use crate::image_batch::Contexts;
+use crate::network::{GroupNorm, LayerShapes, Layers};
 
 /// Epsilon of the layer norms, a constant in diffusers.
 const EPSILON: f64 = 1e-5;
@@ -39,7 +38,7 @@ struct Sight<'a> {
 }
 
 impl Transformer {
-    pub(in crate::unet) fn add_shapes(&self, shapes: &mut Shapes) {
+    pub(in crate::unet) fn add_shapes(&self, shapes: &mut LayerShapes) {
         let (name, width) = (&self.name, self.width);
         shapes.norm(&format!("{name}.norm"), width);
         for part in ["proj_in", "proj_out"].map(|part| format!("{name}.{part}")) {
@@ -54,7 +53,7 @@ impl Transformer {
         }
     }
 
-    fn add_layer_shapes(&self, shapes: &mut Shapes, name: &str) {
+    fn add_layer_shapes(&self, shapes: &mut LayerShapes, name: &str) {
         let width = self.width;
         for norm in ["norm1", "norm2", "norm3"] {
             shapes.norm(&format!("{name}.{norm}"), width);

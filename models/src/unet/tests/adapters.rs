@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::golden::{batch, files, flat, rows};
 use crate::ModelError;
-use crate::formats::{UNetLora, is_unet_lora, load_unet_lora, merge_unet_lora, unet_lora_base};
+use crate::formats::{DenoiserLora, denoiser_lora_base, is_denoiser_lora, load_denoiser_lora, merge_denoiser_lora};
 use crate::unet::{UNet, UNetConfig};
 
 const LAYER: &str = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
@@ -17,8 +17,8 @@ fn golden(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/unet_adapters").join(case)
 }
 
-fn load(path: &Path, config: &UNetConfig) -> Result<UNetLora, ModelError> {
-    load_unet_lora(path, config, &Device::Cpu)
+fn load(path: &Path, config: &UNetConfig) -> Result<DenoiserLora, ModelError> {
+    load_denoiser_lora(path, &config.clone().into(), &Device::Cpu)
 }
 
 #[test]
@@ -26,9 +26,9 @@ fn adapters_of_every_writer_do_what_they_do_there() {
     let expected: Value = serde_json::from_slice(&std::fs::read(golden("expected.json")).unwrap()).unwrap();
     for (case, output) in expected["outputs"].as_object().unwrap() {
         let mut files = files("sd1");
-        assert!(is_unet_lora(&golden(case)), "{case}");
+        assert!(is_denoiser_lora(&golden(case)), "{case}");
         let lora = load(&golden(case), &files.config).unwrap();
-        merge_unet_lora(&lora, &mut files.tensors).unwrap();
+        merge_denoiser_lora(&lora, &mut files.tensors).unwrap();
         let batch = batch(&files.config, &expected);
         let found = flat(&UNet::frozen(files.config, files.tensors).unwrap().score(&batch).unwrap());
         let wanted = flat(&rows(output, batch.grid));
@@ -41,10 +41,11 @@ fn adapters_of_every_writer_do_what_they_do_there() {
 #[test]
 fn only_plain_adapters_go_on_learning() {
     let config = files("sd1").config;
-    let message = |case: &str| load(&golden(case), &config).unwrap().trained(&config).unwrap_err().to_string();
+    let message =
+        |case: &str| load(&golden(case), &config).unwrap().trained(&config.clone().into()).unwrap_err().to_string();
     assert!(message("alone").contains("another rank or strength"), "{}", message("alone"));
     assert!(message("peft").contains("takes the place of the base's"), "{}", message("peft"));
-    assert!(load(&golden("memory"), &config).unwrap().trained(&config).is_ok());
+    assert!(load(&golden("memory"), &config).unwrap().trained(&config.clone().into()).is_ok());
 }
 
 /// A folder that is rewritten for each file.
@@ -124,7 +125,11 @@ fn what_else_a_file_may_hold_is_refused_by_name() {
     refused(&[(&name(".lora.down.weight"), &[2, 12])], None, "is there twice, under two names");
     refused(&[(&name(".lora_A.style.weight"), &[2, 12])], None, "is there twice, under two names");
     refused(&[("text_encoder.a.lora_A.weight", &[1, 1])], None, "adapters of a text encoder");
-    refused(&[("transformer.a.lora_A.weight", &[1, 1])], None, "adapters of a transformer");
+    refused(
+        &[("transformer.a.lora_A.weight", &[1, 1])],
+        None,
+        "an adapter of a transformer, and the model is a UNet2D",
+    );
     refused(&[("lora_te_text_model.lora_down.weight", &[1, 1])], None, "kohya");
     refused(&[("unet.conv_in.lokr_w1", &[1, 1])], None, "LoKr");
     refused(&[("unet.conv_in.hada_w1_a", &[1, 1])], None, "LoHa");
@@ -132,7 +137,7 @@ fn what_else_a_file_may_hold_is_refused_by_name() {
     // A tensor that replaces the base's must have its shape.
     place.write(FILE, &[(&a, &[2, 12]), (&b, &[12, 2]), ("conv_in.bias", &[9])], None);
     let lora = load(place.0.path(), &config).unwrap();
-    let message = merge_unet_lora(&lora, &mut files("sd1").tensors).unwrap_err().to_string();
+    let message = merge_denoiser_lora(&lora, &mut files("sd1").tensors).unwrap_err().to_string();
     assert!(message.contains("conv_in.bias") && message.contains("[9]"), "{message}");
 }
 
@@ -141,8 +146,8 @@ fn folders_without_a_file_that_is_read_say_so() {
     let place = tempfile::tempdir().unwrap();
     let config = files("sd1").config;
     let message = || load(place.path(), &config).unwrap_err().to_string();
-    assert!(!is_unet_lora(place.path()));
-    assert!(message().contains("no adapters of a UNet"), "{}", message());
+    assert!(!is_denoiser_lora(place.path()));
+    assert!(message().contains("no adapters of a denoiser"), "{}", message());
     std::fs::write(place.path().join("adapter_model.bin"), b"PK").unwrap();
     assert!(message().contains("adapter_model.bin, a Python pickle"), "{}", message());
     for name in ["adapter_config.json", "adapter_model.safetensors"] {
@@ -199,7 +204,7 @@ fn a_run_stands_for_the_adapter_that_it_trained() {
     std::fs::create_dir(run.path().join("model")).unwrap();
     std::fs::write(run.path().join("config.toml"), "").unwrap();
     std::fs::copy(golden("alone").join(FILE), run.path().join("model").join(FILE)).unwrap();
-    assert!(is_unet_lora(run.path()));
+    assert!(is_denoiser_lora(run.path()));
     assert_eq!(load(run.path(), &files("sd1").config).unwrap().path, run.path().join("model").join(FILE));
-    assert_eq!(unet_lora_base(run.path()).unwrap(), None);
+    assert_eq!(denoiser_lora_base(run.path()).unwrap(), None);
 }

@@ -7,7 +7,9 @@ use engine::Noise;
 use engine::lora::{LoraConfig, LoraTargets};
 
 use super::golden::{CASES, batch, expected, files, flat, folder, rows};
-use crate::formats::{SaveOptions, load_unet, load_unet_lora, merge_unet_lora, save_unet, save_unet_lora};
+use crate::formats::{
+    SaveOptions, load_denoiser, load_denoiser_lora, merge_denoiser_lora, save_denoiser, save_denoiser_lora,
+};
 use crate::unet::UNet;
 
 #[test]
@@ -16,13 +18,13 @@ fn what_is_written_is_read_again() {
         let files = files(case);
         let place = tempfile::tempdir().unwrap();
         let (whole, sharded) = (place.path().join("whole"), place.path().join("sharded"));
-        save_unet(&whole, &files.config, &files.tensors, SaveOptions::default()).unwrap();
+        save_denoiser(&whole, &files.any(), &files.tensors, SaveOptions::default()).unwrap();
         let options = SaveOptions { max_shard_bytes: 50_000, ..SaveOptions::default() };
-        save_unet(&sharded, &files.config, &files.tensors, options).unwrap();
+        save_denoiser(&sharded, &files.any(), &files.tensors, options).unwrap();
         assert!(sharded.join("diffusion_pytorch_model.safetensors.index.json").is_file());
         for folder in [whole, sharded] {
-            let again = load_unet(&folder, &Device::Cpu).unwrap();
-            assert_eq!(again.config, files.config);
+            let again = load_denoiser(&folder, &Device::Cpu).unwrap();
+            assert_eq!(again.config, files.any());
             for (name, tensor) in &files.tensors {
                 assert_eq!((again.tensors[name].dims(), flat(&again.tensors[name])), (tensor.dims(), flat(tensor)));
             }
@@ -33,7 +35,7 @@ fn what_is_written_is_read_again() {
 #[test]
 fn a_folder_without_what_it_needs_says_so() {
     let place = tempfile::tempdir().unwrap();
-    let message = || load_unet(place.path(), &Device::Cpu).unwrap_err().to_string();
+    let message = || load_denoiser(place.path(), &Device::Cpu).unwrap_err().to_string();
     assert!(message().contains("config.json"));
     std::fs::copy(folder("sd1").join("config.json"), place.path().join("config.json")).unwrap();
     assert!(message().contains("diffusion_pytorch_model.safetensors"), "{}", message());
@@ -51,9 +53,9 @@ fn a_folder_without_what_it_needs_says_so() {
 fn an_adapter_of_peft_does_what_it_does_there() {
     let mut files = files("sd1");
     let golden = &expected("sd1")["lora"];
-    let lora = load_unet_lora(&folder("sd1"), &files.config, &Device::Cpu).unwrap();
+    let lora = load_denoiser_lora(&folder("sd1"), &files.any(), &Device::Cpu).unwrap();
     assert!(lora.layers.values().all(|layer| layer.scale == 1.5));
-    merge_unet_lora(&lora, &mut files.tensors).unwrap();
+    merge_denoiser_lora(&lora, &mut files.tensors).unwrap();
     let batch = batch(&files.config, golden);
     let output = UNet::frozen(files.config, files.tensors).unwrap().score(&batch).unwrap();
     let (ours, theirs) = (flat(&output), flat(&rows(&golden["output"], batch.grid)));
@@ -77,11 +79,12 @@ fn adapters_survive_their_file() {
         }
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("adapter");
-        save_unet_lora(&folder, "the base", &lora, &model.adapter_tensors(), SaveOptions::default()).unwrap();
-        let again = load_unet_lora(&folder, &files.config, &Device::Cpu).unwrap();
+        let adapters = model.adapter_tensors();
+        save_denoiser_lora(&folder, &files.any(), "the base", &lora, &adapters, SaveOptions::default()).unwrap();
+        let again = load_denoiser_lora(&folder, &files.any(), &Device::Cpu).unwrap();
         assert_eq!(again.base.as_deref(), Some("the base"));
         let mut merged = files.tensors.clone();
-        merge_unet_lora(&again, &mut merged).unwrap();
+        merge_denoiser_lora(&again, &mut merged).unwrap();
         for (name, tensor) in model.merged_tensors().unwrap() {
             assert_eq!(flat(&tensor), flat(&merged[&name]), "{name}");
         }
@@ -100,7 +103,7 @@ fn other_spellings_of_adapters_are_read_and_strange_ones_refused() {
             .map(|(name, shape)| (name.clone(), Tensor::full(2f32, shape.as_slice(), &Device::Cpu).unwrap()));
         let tensors: std::collections::HashMap<String, Tensor> = tensors.collect();
         candle_core::safetensors::save(&tensors, &path).unwrap();
-        load_unet_lora(place.path(), &files.config, &Device::Cpu)
+        load_denoiser_lora(place.path(), &files.any(), &Device::Cpu)
     };
     let old = load(&[
         (format!("unet.{layer}.processor.to_out_lora.down.weight"), vec![1, 12]),
@@ -117,6 +120,7 @@ fn other_spellings_of_adapters_are_read_and_strange_ones_refused() {
     };
     let half = |name: &str, shape: &[usize]| (name.to_owned(), shape.to_vec());
     refuse(&[half("text_encoder.q.lora_A.weight", &[1, 1])], "text encoder");
+    refuse(&[half("transformer.q.lora_A.weight", &[1, 1])], "an adapter of a transformer, and the model is a UNet2D");
     refuse(&[half("lora_unet_mid_block.alpha", &[])], "kohya");
     refuse(&[half("unet.conv_in.lora_A.weight", &[1, 4, 3, 3])], "is missing");
     let pair = |name: &str, a: &[usize], b: &[usize]| {
@@ -133,8 +137,8 @@ fn halves_are_written_on_request() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("unet");
     let options = SaveOptions { dtype: DType::F16, ..SaveOptions::default() };
-    save_unet(&folder, &files.config, &files.tensors, options).unwrap();
+    save_denoiser(&folder, &files.any(), &files.tensors, options).unwrap();
     // The golden weights are representable in half precision, so nothing is lost.
-    let again = Arc::new(load_unet(&folder, &Device::Cpu).unwrap());
+    let again = Arc::new(load_denoiser(&folder, &Device::Cpu).unwrap());
     assert!(files.tensors.iter().all(|(name, tensor)| flat(tensor) == flat(&again.tensors[name])));
 }

@@ -1,12 +1,14 @@
 //! UNets against diffusers and torch (`tests/golden/unet.py` made the numbers).
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, Var};
 use engine::ops::{Grid, backward};
 use serde_json::Value;
 
-use crate::formats::{self, UNetFiles};
-use crate::unet::{Contexts, UNet, UNetBatch, UNetConfig};
+use crate::denoiser::DenoiserConfig;
+use crate::formats;
+use crate::unet::{Contexts, ImageBatch, UNet, UNetConfig};
 
 pub(super) const CASES: [&str; 6] = ["sd1", "sd2", "sdxl", "ddpm", "ddpm_resnet", "ddpm_resnet_up"];
 /// Images of a golden batch.
@@ -16,8 +18,23 @@ pub(super) fn folder(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/unet").join(case)
 }
 
+/// A UNet as read from its folder.
+pub(super) struct UNetFiles {
+    pub(super) config: UNetConfig,
+    pub(super) tensors: BTreeMap<String, Tensor>,
+}
+
+impl UNetFiles {
+    /// Its config as one of any family.
+    pub(super) fn any(&self) -> DenoiserConfig {
+        self.config.clone().into()
+    }
+}
+
 pub(super) fn files(case: &str) -> UNetFiles {
-    formats::load_unet(&folder(case), &Device::Cpu).unwrap()
+    let files = formats::load_denoiser(&folder(case), &Device::Cpu).unwrap();
+    let DenoiserConfig::UNet(config) = files.config else { panic!("{case} is no UNet") };
+    UNetFiles { config, tensors: files.tensors }
 }
 
 pub(super) fn expected(case: &str) -> Value {
@@ -41,7 +58,7 @@ pub(super) fn rows(value: &Value, grid: Grid) -> Tensor {
     images.permute((0, 2, 3, 1)).unwrap().reshape((grid.rows(), channels)).unwrap()
 }
 
-pub(super) fn batch(config: &UNetConfig, call: &Value) -> UNetBatch {
+pub(super) fn batch(config: &UNetConfig, call: &Value) -> ImageBatch {
     let (inputs, grid) = (&call["inputs"], grid(call));
     let contexts = config.context_width().map(|width| {
         let all = numbers(&inputs["contexts"]);
@@ -58,7 +75,7 @@ pub(super) fn batch(config: &UNetConfig, call: &Value) -> UNetBatch {
         all.chunks_exact(6).map(|ids| ids.try_into().unwrap()).collect()
     });
     let times = numbers(&inputs["times"]).into_iter().map(f64::from).collect();
-    UNetBatch { x: rows(&inputs["x"], grid), grid, times, contexts, pooled, time_ids }
+    ImageBatch { x: rows(&inputs["x"], grid), grid, times, contexts, pooled, time_ids }
 }
 
 pub(super) fn flat(tensor: &Tensor) -> Vec<f32> {

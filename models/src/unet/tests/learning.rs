@@ -10,9 +10,9 @@ use engine::ops::backward;
 use engine::{Gradients, Noise, noise};
 
 use super::golden::{CASES, batch, expected, files, flat};
-use crate::unet::{UNet, UNetBatch};
+use crate::unet::{ImageBatch, UNet};
 
-fn learner(case: &str, lora: Option<LoraConfig>) -> (Arc<UNet>, Arc<UNetBatch>) {
+fn learner(case: &str, lora: Option<LoraConfig>) -> (Arc<UNet>, Arc<ImageBatch>) {
     let files = files(case);
     let batch = batch(&files.config, &expected(case)["calls"][0]);
     let model = UNet::trainable(files.config, files.tensors, lora.map(|lora| (lora, 7))).unwrap();
@@ -25,7 +25,7 @@ fn slopes(output: &Tensor) -> Tensor {
 
 fn tape_gradients(
     model: &Arc<UNet>,
-    batch: &Arc<UNetBatch>,
+    batch: &Arc<ImageBatch>,
     recompute: Recompute,
 ) -> (Vec<f32>, BTreeMap<String, Vec<f32>>) {
     let tape = model.run_tape(Arc::clone(batch), recompute).unwrap();
@@ -69,7 +69,7 @@ fn images_do_not_see_each_other() {
         let pixels = batch.grid.pixels();
         let all = flat(&model.score(&batch).unwrap());
         for image in 0..batch.grid.images {
-            let mut one = UNetBatch::clone(&batch);
+            let mut one = ImageBatch::clone(&batch);
             one.grid.images = 1;
             one.x = batch.x.narrow(0, image * pixels, pixels).unwrap();
             one.times = vec![batch.times[image]];
@@ -139,7 +139,7 @@ fn gradients_are_those_of_finite_differences() {
     let files = files("sd1");
     let double = |tensor: &Tensor| tensor.to_dtype(DType::F64).unwrap();
     let tensors: BTreeMap<String, Tensor> = files.tensors.iter().map(|(n, t)| (n.clone(), double(t))).collect();
-    let mut batch = UNetBatch::clone(&batch);
+    let mut batch = ImageBatch::clone(&batch);
     batch.x = double(&batch.x);
     let contexts = batch.contexts.as_mut().unwrap();
     contexts.rows = double(&contexts.rows);

@@ -160,7 +160,7 @@ fn batches_that_do_not_fit_are_refused() {
     let files = files("sdxl");
     let good = batch(&files.config, &expected("sdxl")["calls"][0]);
     let model = UNet::frozen(files.config, files.tensors).unwrap();
-    let refuse = |change: &dyn Fn(&mut crate::unet::UNetBatch), expected: &str| {
+    let refuse = |change: &dyn Fn(&mut crate::unet::ImageBatch), expected: &str| {
         let mut bad = good.clone();
         change(&mut bad);
         let message = model.score(&bad).unwrap_err().to_string();
@@ -172,7 +172,7 @@ fn batches_that_do_not_fit_are_refused() {
     refuse(&|batch| batch.pooled = None, "the pooled captions");
     refuse(&|batch| batch.time_ids = None, "the sizes of the images");
     refuse(&|batch| batch.grid.height = 5, "the images: expected shape [60, 4], got [48, 4]");
-    let past_the_end = |batch: &mut crate::unet::UNetBatch| {
+    let past_the_end = |batch: &mut crate::unet::ImageBatch| {
         let rows = batch.contexts.as_ref().unwrap().rows.clone();
         batch.contexts = Some(Contexts { rows, of_image: vec![0..5, 5..11, 0..5] });
     };

@@ -1,4 +1,4 @@
-//! LoRA adapters of UNets, in all file layouts of diffusers and PEFT.
+//! LoRA adapters of networks that denoise, in all file layouts of diffusers and PEFT.
 //!
 //! A layer `P` has two factors, `P.lora_A.weight` and `P.lora_B.weight`; those of a convolution are kernels. [`source`]
 //! finds the file and its settings, [`names`] parses older spellings, [`write`] writes what diffusers' pipelines load.
@@ -18,15 +18,15 @@ use super::LoraLayer;
 use super::component::from_file;
 use super::lora_settings::{Halves, Settings, TrainedLora};
 use crate::ModelError;
-use crate::unet::UNetConfig;
+use crate::denoiser::DenoiserConfig;
 use names::TensorRole;
 use source::Source;
-pub use source::is_unet_lora;
-pub use write::save_unet_lora;
+pub use source::is_denoiser_lora;
+pub use write::save_denoiser_lora;
 
 /// Adapters as read from disk.
 #[derive(Clone, Debug)]
-pub struct UNetLora {
+pub struct DenoiserLora {
     /// Their file.
     pub path: PathBuf,
     /// Their base model, if the file names it.
@@ -37,12 +37,12 @@ pub struct UNetLora {
     pub replaced: BTreeMap<String, Tensor>,
 }
 
-impl UNetLora {
+impl DenoiserLora {
     /// The adapters as parameters of a model of this config, for further training.
     ///
     /// # Errors
     /// Several ranks or scales, replaced tensors.
-    pub fn trained(&self, config: &UNetConfig) -> Result<TrainedLora, ModelError> {
+    pub fn trained(&self, config: &DenoiserConfig) -> Result<TrainedLora, ModelError> {
         if let Some(name) = self.replaced.keys().next() {
             let reason = "takes the place of the base's, and adapters that learn are nothing but their factors";
             return Err(ModelError::tensor(&self.path, name, reason));
@@ -59,7 +59,7 @@ impl UNetLora {
 /// # Errors
 /// Damaged files, adapters of another kind or of a text encoder, layers that the model does not have, factors without a
 /// partner or of another shape.
-pub fn load_unet_lora(path: &Path, config: &UNetConfig, device: &Device) -> Result<UNetLora, ModelError> {
+pub fn load_denoiser_lora(path: &Path, config: &DenoiserConfig, device: &Device) -> Result<DenoiserLora, ModelError> {
     let Source { file, settings, is_pefts } = Source::open(path)?;
     let path = file.path().to_path_buf();
     let shapes = config.tensor_shapes();
@@ -79,14 +79,14 @@ pub fn load_unet_lora(path: &Path, config: &UNetConfig, device: &Device) -> Resu
         return Err(ModelError::format(&path, "no LoRA tensors"));
     }
     let base = settings.and_then(|settings| settings.base);
-    Ok(UNetLora { path, base, layers, replaced: found.replaced })
+    Ok(DenoiserLora { path, base, layers, replaced: found.replaced })
 }
 
-/// The base model that an adapter file names; `path` is as for [`load_unet_lora`].
+/// The base model that an adapter file names; `path` is as for [`load_denoiser_lora`].
 ///
 /// # Errors
 /// A damaged file.
-pub fn unet_lora_base(path: &Path) -> Result<Option<String>, ModelError> {
+pub fn denoiser_lora_base(path: &Path) -> Result<Option<String>, ModelError> {
     Ok(Source::open(path)?.settings.and_then(|settings| settings.base))
 }
 
@@ -94,7 +94,7 @@ pub fn unet_lora_base(path: &Path) -> Result<Option<String>, ModelError> {
 ///
 /// # Errors
 /// A layer that the model does not have, or of another shape.
-pub fn merge_unet_lora(lora: &UNetLora, tensors: &mut BTreeMap<String, Tensor>) -> Result<(), ModelError> {
+pub fn merge_denoiser_lora(lora: &DenoiserLora, tensors: &mut BTreeMap<String, Tensor>) -> Result<(), ModelError> {
     // A layer may have both: its factors were then trained on top of the replaced tensor.
     for (name, tensor) in &lora.replaced {
         let Some(old) = tensors.get_mut(name) else {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::unet::UNetConfig;
+use crate::denoiser::DenoiserConfig;
 
-/// diffusers' prefix of a UNet's modules.
-pub(super) const PREFIX: &str = "unet.";
+/// diffusers' prefixes of the modules of networks.
+pub(super) const PREFIXES: [&str; 2] = ["unet.", "transformer."];
 /// PEFT's prefix of modules.
 const PEFT_PREFIX: &str = "base_model.model.";
 
@@ -32,11 +32,10 @@ const ENDS: [(&str, TensorRole); 5] = [
 ];
 
 /// Name components of unsupported adapters, and what to do about them.
-const OTHERS: [(&str, &str); 10] = [
-    ("text_encoder", "adapters of a text encoder are not supported; only the UNet's are"),
+const OTHERS: [(&str, &str); 9] = [
+    ("text_encoder", "adapters of a text encoder are not supported; only the denoising network's are"),
     ("lora_te", "a file of kohya's scripts; load it with diffusers and save it again"),
     ("lora_unet_", "a file of kohya's scripts; load it with diffusers and save it again"),
-    ("transformer.", "adapters of a transformer are not supported; only a UNet's are"),
     ("lora_magnitude_vector", "DoRA is not supported"),
     ("dora_scale", "DoRA is not supported"),
     ("lora_embedding_", "adapters of embeddings are not supported"),
@@ -60,21 +59,27 @@ pub(super) fn check_pefts(name: &str) -> Result<(), String> {
 /// `shapes` are the model's tensors.
 ///
 /// # Errors
-/// A tensor of something other than a UNet's LoRA; the reason.
+/// A tensor of something other than this network's LoRA; the reason.
 pub(super) fn parse(
     name: &str,
-    config: &UNetConfig,
+    config: &DenoiserConfig,
     shapes: &BTreeMap<String, Vec<usize>>,
 ) -> Result<(String, TensorRole), String> {
     let is_kind = |mark: &str| match mark {
-        // A UNet module may have these further inside its name.
-        "text_encoder" | "lora_te" | "lora_unet_" | "transformer." => name.starts_with(mark),
+        // A module may have these further inside its name.
+        "text_encoder" | "lora_te" | "lora_unet_" => name.starts_with(mark),
         _ => name.contains(mark),
     };
     if let Some((_, reason)) = OTHERS.iter().find(|(mark, _)| is_kind(mark)) {
         return Err((*reason).to_owned());
     }
-    let path = [PREFIX, PEFT_PREFIX].iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+    let component = config.component();
+    if let Some(other) = PREFIXES.iter().find(|prefix| name.starts_with(**prefix) && !prefix.starts_with(component)) {
+        let (other, class) = (other.trim_end_matches('.'), config.class());
+        return Err(format!("an adapter of a {other}, and the model is a {class}"));
+    }
+    let own = format!("{component}.");
+    let path = [own.as_str(), PEFT_PREFIX].iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
     if let Some((layer, part)) = factor(path)? {
         return Ok((layer_name(layer, config), part));
     }
@@ -101,7 +106,7 @@ fn factor(path: &str) -> Result<Option<(&str, TensorRole)>, String> {
 }
 
 /// The name of a layer in the model.
-fn layer_name(stored: &str, config: &UNetConfig) -> String {
+fn layer_name(stored: &str, config: &DenoiserConfig) -> String {
     let layer = stored.replace(".processor.", ".");
     let canonical = config.canonical_name(&format!("{layer}.weight"));
     let layer = canonical.strip_suffix(".weight").unwrap_or(&layer).to_owned();

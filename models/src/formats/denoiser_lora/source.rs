@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::names::PREFIX;
+use super::names::PREFIXES;
 use crate::ModelError;
 use crate::formats::extras::read_object;
 use crate::formats::lora_settings::Settings;
@@ -20,7 +20,7 @@ const PEFT_FILE: &str = "adapter_model.safetensors";
 const PEFT_CONFIG: &str = "adapter_config.json";
 
 /// Whether a path names adapters: diffusers' or PEFT's file, or a folder (or a run) with one.
-pub fn is_unet_lora(path: &Path) -> bool {
+pub fn is_denoiser_lora(path: &Path) -> bool {
     let path = resolve(path);
     let is_named = path.file_name().is_some_and(|name| name == FILE || name == PEFT_FILE);
     (is_named && path.is_file()) || path.join(FILE).is_file() || path.join(PEFT_CONFIG).is_file()
@@ -76,13 +76,13 @@ fn nothing_here(path: &Path) -> String {
     let pickles = ["pytorch_lora_weights.bin", "adapter_model.bin"];
     match pickles.iter().find(|name| path.join(name).is_file()) {
         Some(pickle) => format!("only {pickle}, a Python pickle, which is not read; save the adapter as safetensors"),
-        None => format!("no adapters of a UNet: {FILE}, or {PEFT_CONFIG} with {PEFT_FILE}, is expected"),
+        None => format!("no adapters of a denoiser: {FILE}, or {PEFT_CONFIG} with {PEFT_FILE}, is expected"),
     }
 }
 
-/// PEFT's settings of the UNet in a header, if present.
+/// PEFT's settings of the network in a header, if present.
 ///
-/// Pipelines write the settings of all their components, each key prefixed by the component's name; a UNet alone
+/// Pipelines write the settings of all their components, each key prefixed by the component's name; a network alone
 /// (`unet.save_lora_adapter`) writes its own without a prefix.
 fn header_settings(path: &Path, text: Option<&String>) -> Result<Option<Settings>, ModelError> {
     let Some(text) = text else { return Ok(None) };
@@ -91,7 +91,8 @@ fn header_settings(path: &Path, text: Option<&String>) -> Result<Option<Settings
     let of = |part: &dyn Fn(&str) -> Option<String>| -> Map<String, Value> {
         all.iter().filter_map(|(key, value)| Some((part(key)?, value.clone()))).collect()
     };
-    let mut settings = of(&|key| key.strip_prefix(PREFIX).map(str::to_owned));
+    let in_component = |key: &str| PREFIXES.iter().find_map(|prefix| key.strip_prefix(prefix)).map(str::to_owned);
+    let mut settings = of(&in_component);
     if settings.is_empty() {
         settings = of(&|key| (!key.contains('.')).then(|| key.to_owned()));
     }

@@ -1,4 +1,4 @@
-//! UNets in diffusers' format: `config.json` and `diffusion_pytorch_model.safetensors`.
+//! Networks that denoise in diffusers' format: `config.json` and `diffusion_pytorch_model.safetensors`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,44 +11,43 @@ use super::extras::read_object;
 use super::huggingface::compare;
 use super::staging::Staging;
 use crate::ModelError;
-use crate::denoiser::{Denoiser, LatentShape, LearnerOptions, Prediction, SamplerConfig, check_channels};
+use crate::denoiser::{Denoiser, DenoiserConfig, LatentShape, LearnerOptions, Prediction, SamplerConfig};
 use crate::tensors::shapes;
-use crate::unet::UNetConfig;
 
 const STEM: &str = "diffusion_pytorch_model";
 
-/// A UNet as read from disk.
+/// A network that denoises, as read from disk.
 #[derive(Clone, Debug)]
-pub struct UNetFiles {
+pub struct DenoiserFiles {
     /// Its path.
     pub path: PathBuf,
     /// The validated config.
-    pub config: UNetConfig,
+    pub config: DenoiserConfig,
     /// Every tensor, f32, under its diffusers name; kernels are `[out, height, width, in]`.
     pub tensors: BTreeMap<String, Tensor>,
     /// The type that most of its weights are stored in: F32, F16 or BF16.
     pub stored: DType,
 }
 
-impl UNetFiles {
+impl DenoiserFiles {
     /// Makes a frozen denoiser: [`Denoiser::frozen`].
     ///
     /// # Errors
-    /// Tensors that do not match the config; latents with another number of channels.
+    /// Tensors that do not match the config; latents of another shape.
     pub fn frozen(
         self,
         prediction: Prediction,
         shape: LatentShape,
         acting: SamplerConfig,
     ) -> Result<Denoiser, ModelError> {
-        self.check_channels(shape)?;
+        self.check_latents(shape)?;
         Denoiser::frozen(self.config, self.tensors, prediction, shape, acting)
     }
 
     /// Makes a trainable denoiser: [`Denoiser::trainable`].
     ///
     /// # Errors
-    /// As [`UNetFiles::frozen`], and LoRA settings that match no layer.
+    /// As [`DenoiserFiles::frozen`], and LoRA settings that match no layer.
     pub fn trainable(
         self,
         prediction: Prediction,
@@ -56,65 +55,65 @@ impl UNetFiles {
         acting: SamplerConfig,
         training: LearnerOptions,
     ) -> Result<Denoiser, ModelError> {
-        self.check_channels(shape)?;
+        self.check_latents(shape)?;
         Denoiser::trainable(self.config, self.tensors, prediction, shape, acting, training)
     }
 
     /// The denoiser's own check, with the path in its message.
-    fn check_channels(&self, shape: LatentShape) -> Result<(), ModelError> {
-        check_channels(shape, &self.config, &format!("the latents for {}", self.path.display()))
+    fn check_latents(&self, shape: LatentShape) -> Result<(), ModelError> {
+        self.config.check_latents(shape, &format!("the latents for {}", self.path.display()))
     }
 }
 
-/// Loads a `unet/` folder: one weight file or shards with their index, in full or half (`.fp16`) precision.
+/// Loads a `unet/` or `transformer/` folder: one weight file or shards with their index, in full or half (`.fp16`) precision.
 ///
 /// # Errors
-/// A file that is missing, damaged or of another kind; an unsupported variant of UNet; tensors that are missing,
+/// A file that is missing, damaged or of another kind; a class or variant that is not built; tensors that are missing,
 /// unknown, of the wrong shape or not finite.
-pub fn load_unet(folder: &Path, device: &Device) -> Result<UNetFiles, ModelError> {
+pub fn load_denoiser(folder: &Path, device: &Device) -> Result<DenoiserFiles, ModelError> {
     let path = folder.join("config.json");
-    let config = UNetConfig::from_json(read_object(&path)?).map_err(|error| match error {
+    let config = DenoiserConfig::from_json(read_object(&path)?).map_err(|error| match error {
         ModelError::Config { .. } | ModelError::Architecture { .. } => ModelError::format(&path, error.to_string()),
         other => other,
     })?;
     let expected = Expected {
-        class: config.class.name(),
+        class: config.class(),
         stem: STEM,
         shapes: &config.tensor_shapes(),
         canonical: &|name| Some(config.canonical_name(name)),
     };
     let tensors = read_tensors(folder, &expected, device)?;
     let stored = stored_type(folder, STEM)?;
-    Ok(UNetFiles { path: folder.to_path_buf(), config, tensors, stored })
+    Ok(DenoiserFiles { path: folder.to_path_buf(), config, tensors, stored })
 }
 
 /// Writes a folder that diffusers loads, atomically; an existing one is replaced.
 ///
 /// # Errors
 /// Tensors that do not match `config`, a dtype that is not floating-point, an I/O error.
-pub fn save_unet(
+pub fn save_denoiser(
     folder: &Path,
-    config: &UNetConfig,
+    config: &DenoiserConfig,
     tensors: &BTreeMap<String, Tensor>,
     options: SaveOptions,
 ) -> Result<(), ModelError> {
     let staging = Staging::new(folder)?;
-    write_unet(&staging, folder, config, tensors, options)?;
+    write_denoiser(&staging, folder, config, tensors, options)?;
     staging.publish()
 }
 
-/// Writes a UNet into a staging folder for `folder`.
+/// Writes a network into a staging folder for `folder`.
 ///
 /// # Errors
-/// As [`save_unet`].
-pub(crate) fn write_unet(
+/// As [`save_denoiser`].
+pub(crate) fn write_denoiser(
     staging: &Staging,
     folder: &Path,
-    config: &UNetConfig,
+    config: &DenoiserConfig,
     tensors: &BTreeMap<String, Tensor>,
     options: SaveOptions,
 ) -> Result<(), ModelError> {
-    compare(folder, config.class.name(), &config.tensor_shapes(), &shapes(tensors))?;
+    compare(folder, config.class(), &config.tensor_shapes(), &shapes(tensors))?;
     staging.write("config.json", format!("{:#}\n", config.to_json()).as_bytes())?;
     write_tensors(staging, STEM, tensors, options)
 }

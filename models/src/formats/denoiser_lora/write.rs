@@ -7,9 +7,9 @@ use candle_core::Tensor;
 use engine::lora::{LoraConfig, LoraTargets};
 use serde_json::{Map, Value, json};
 
-use super::names::PREFIX;
 use super::source::{FILE, SETTINGS};
 use crate::ModelError;
+use crate::denoiser::DenoiserConfig;
 use crate::formats::SaveOptions;
 use crate::formats::component::to_file;
 use crate::formats::save::write_described;
@@ -17,25 +17,27 @@ use crate::formats::staging::Staging;
 
 /// Writes a folder with the file that diffusers' `load_lora_weights` loads, atomically.
 ///
-/// `tensors` are the adapters under the names `P.lora_A.weight` and `P.lora_B.weight`; `base` is the base model's name,
+/// `config` is the model's, `tensors` are the adapters under the names `P.lora_A.weight` and `P.lora_B.weight`; `base` is the base model's name,
 /// written verbatim. All tensors go into one file of any size.
 ///
 /// # Errors
 /// No adapters, an invalid tensor name, an I/O error.
-pub fn save_unet_lora(
+pub fn save_denoiser_lora(
     folder: &Path,
+    config: &DenoiserConfig,
     base: &str,
     lora: &LoraConfig,
     tensors: &BTreeMap<String, Tensor>,
     options: SaveOptions,
 ) -> Result<(), ModelError> {
+    let component = config.component();
     let mut layers = BTreeSet::new();
     let mut named = Vec::new();
     for (name, tensor) in tensors {
         let layer = name.strip_suffix(".lora_A.weight").or_else(|| name.strip_suffix(".lora_B.weight"));
         let reason = "not an adapter's tensor; its name must end in .lora_A.weight or .lora_B.weight";
         layers.insert(layer.ok_or_else(|| ModelError::tensor(folder, name, reason))?);
-        named.push((format!("{PREFIX}{name}"), to_file(tensor)?));
+        named.push((format!("{component}.{name}"), to_file(tensor)?));
     }
     if layers.is_empty() {
         return Err(ModelError::format(folder, "no adapters to write"));
@@ -46,13 +48,13 @@ pub fn save_unet_lora(
     };
     let named: Vec<(&str, &Tensor)> = named.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let staging = Staging::new(folder)?;
-    let described = [(SETTINGS, format!("{:#}", Value::Object(written_settings(base, lora, &targets))))];
+    let described = [(SETTINGS, format!("{:#}", Value::Object(written_settings(component, base, lora, &targets))))];
     write_described(&staging.path(FILE), &named, options.dtype, &described)?;
     staging.publish()
 }
 
 /// PEFT's settings as diffusers stores them in the header.
-fn written_settings(base: &str, lora: &LoraConfig, targets: &[&str]) -> Map<String, Value> {
+fn written_settings(component: &str, base: &str, lora: &LoraConfig, targets: &[&str]) -> Map<String, Value> {
     let settings = json!({
         "alpha_pattern": {},
         "base_model_name_or_path": base,
@@ -68,5 +70,5 @@ fn written_settings(base: &str, lora: &LoraConfig, targets: &[&str]) -> Map<Stri
         "use_rslora": lora.rslora,
     });
     let settings = settings.as_object().into_iter().flatten();
-    settings.map(|(key, value)| (format!("{PREFIX}{key}"), value.clone())).collect()
+    settings.map(|(key, value)| (format!("{component}.{key}"), value.clone())).collect()
 }

@@ -1,27 +1,26 @@
-//! The input of a UNet: noisy images, times, captions.
+//! The input of a denoising network: noisy images, times, captions.
 
 use std::ops::Range;
 
 use candle_core::Tensor;
 use engine::ops::Grid;
 
-use super::config::UNetConfig;
 use crate::ModelError;
 
 /// Noisy images, each with its own time.
 #[derive(Clone, Debug)]
-pub struct UNetBatch {
+pub struct ImageBatch {
     /// The pixels, `[N*H*W, in_channels]`.
     pub x: Tensor,
     /// The grid of the rows of `x`.
     pub grid: Grid,
     /// The time of each image.
     pub times: Vec<f64>,
-    /// The captions of the images, for a model with cross-attention.
+    /// The captions of the images, for a network that attends to them.
     pub contexts: Option<Contexts>,
-    /// The pooled captions, `[N, ..]`, for a model that uses them.
+    /// The pooled captions, `[N, ..]`, for a network that uses them.
     pub pooled: Option<Tensor>,
-    /// Original size, crop and target size of each image, for a model that uses them.
+    /// Original size, crop and target size of each image, for a network that uses them.
     pub time_ids: Option<Vec<[f32; 6]>>,
 }
 
@@ -34,35 +33,48 @@ pub struct Contexts {
     pub of_image: Vec<Range<usize>>,
 }
 
-impl UNetBatch {
-    /// Checks that the batch fits this model.
+/// The widths of the inputs of a network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InputWidths {
+    /// Channels of an image.
+    pub(crate) channels: usize,
+    /// Width of a caption's hidden states, if they are read.
+    pub(crate) context: Option<usize>,
+    /// Width of a pooled caption, if it is read.
+    pub(crate) pooled: Option<usize>,
+    /// Whether the sizes of the images are read beside the pooled captions.
+    pub(crate) has_sizes: bool,
+}
+
+impl ImageBatch {
+    /// Checks that the batch fits a network of these inputs.
     ///
     /// # Errors
     /// Pixels, times, captions or pooled captions that are missing, or of the wrong number or width.
-    pub(super) fn check(&self, config: &UNetConfig) -> Result<(), ModelError> {
+    pub(crate) fn check(&self, widths: InputWidths) -> Result<(), ModelError> {
         let n = self.grid.images;
-        let rows = n * self.grid.height * self.grid.width;
-        shape("the images", &self.x, &[rows, config.in_channels])?;
+        shape("the images", &self.x, &[self.grid.rows(), widths.channels])?;
         count("the times", self.times.len(), n)?;
         if let Some(time) = self.times.iter().find(|time| !time.is_finite()) {
             return Err(wrong("a time", "a finite number", time.to_string()));
         }
-        self.check_contexts(config, n)?;
-        match (config.pooled_width(), &self.pooled, &self.time_ids) {
-            (None, _, _) => Ok(()),
-            (Some(width), Some(pooled), Some(sizes)) => {
-                count("the sizes of the images", sizes.len(), n)?;
-                shape("the pooled captions", pooled, &[n, width])
+        self.check_contexts(widths.context, n)?;
+        let Some(width) = widths.pooled else { return Ok(()) };
+        let Some(pooled) = &self.pooled else {
+            return Err(wrong("the pooled captions", &format!("{n} of width {width}"), "none".to_owned()));
+        };
+        match (&self.time_ids, widths.has_sizes) {
+            (Some(sizes), true) => count("the sizes of the images", sizes.len(), n)?,
+            (None, true) => {
+                return Err(wrong("the sizes of the images", &format!("{n} times six"), "none".to_owned()));
             }
-            (Some(width), None, _) => {
-                Err(wrong("the pooled captions", &format!("{n} of width {width}"), "none".to_owned()))
-            }
-            (Some(_), _, None) => Err(wrong("the sizes of the images", &format!("{n} times six"), "none".to_owned())),
+            (_, false) => {}
         }
+        shape("the pooled captions", pooled, &[n, width])
     }
 
-    fn check_contexts(&self, config: &UNetConfig, n: usize) -> Result<(), ModelError> {
-        let Some(width) = config.context_width() else { return Ok(()) };
+    fn check_contexts(&self, width: Option<usize>, n: usize) -> Result<(), ModelError> {
+        let Some(width) = width else { return Ok(()) };
         let Some(contexts) = &self.contexts else {
             return Err(wrong("the captions", &format!("hidden states of width {width}"), "none".to_owned()));
         };

@@ -1,0 +1,91 @@
+//! The networks behind a denoiser.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use engine::checkpoint::{Recompute, Tape};
+use engine::lora::LoraConfig;
+
+use super::config::DenoiserConfig;
+use crate::ModelError;
+use crate::image_batch::ImageBatch;
+use crate::network::{Network, Weights};
+use crate::sd3::Sd3Transformer;
+use crate::unet::UNet;
+
+/// A network that denoises, of one of the families that are built.
+#[derive(Debug)]
+pub enum DenoiserNetwork {
+    /// diffusers' `UNet2DModel` or `UNet2DConditionModel`.
+    UNet(Arc<UNet>),
+    /// diffusers' `SD3Transformer2DModel`.
+    Sd3(Arc<Sd3Transformer>),
+}
+
+impl DenoiserNetwork {
+    pub(super) fn frozen(config: DenoiserConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
+        Ok(match config {
+            DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::frozen(config, tensors)?)),
+            DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::frozen(config, tensors)?)),
+        })
+    }
+
+    pub(super) fn trainable(
+        config: DenoiserConfig,
+        tensors: BTreeMap<String, Tensor>,
+        lora: Option<(LoraConfig, u64)>,
+    ) -> Result<Self, ModelError> {
+        Ok(match config {
+            DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::trainable(config, tensors, lora)?)),
+            DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::trainable(config, tensors, lora)?)),
+        })
+    }
+
+    /// The same network with other weights.
+    pub(super) fn with_weights(&self, weights: Weights) -> Self {
+        match self {
+            Self::UNet(unet) => Self::UNet(Arc::new(UNet::new(unet.config.clone(), weights))),
+            Self::Sd3(network) => Self::Sd3(Arc::new(Sd3Transformer { config: network.config.clone(), weights })),
+        }
+    }
+
+    /// The prediction without a graph.
+    ///
+    /// # Shapes
+    /// `[N*H*W, out_channels]`, rows as in the batch.
+    ///
+    /// # Errors
+    /// A batch of the wrong widths, or images of an unsupported size.
+    pub fn score(&self, batch: &ImageBatch) -> Result<Tensor, ModelError> {
+        match self {
+            Self::UNet(unet) => unet.score(batch),
+            Self::Sd3(network) => network.score(batch),
+        }
+    }
+
+    /// The prediction as the output of a tape.
+    ///
+    /// # Shapes
+    /// As in [`DenoiserNetwork::score`].
+    ///
+    /// # Errors
+    /// As in [`DenoiserNetwork::score`].
+    pub fn run_tape(&self, batch: Arc<ImageBatch>, recompute: Recompute) -> Result<Tape<'static>, ModelError> {
+        match self {
+            Self::UNet(unet) => unet.run_tape(batch, recompute),
+            Self::Sd3(network) => network.run_tape(batch, recompute),
+        }
+    }
+}
+
+impl Network for DenoiserNetwork {
+    const NAME: &'static str = "denoiser";
+
+    fn weights(&self) -> &Weights {
+        match self {
+            Self::UNet(unet) => &unet.weights,
+            Self::Sd3(network) => &network.weights,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Schedulers and sampling plans of denoisers.
+use std::path::{Path, PathBuf};
+
+use models::denoiser::DenoiserConfig;
+use models::formats::DiffusersFolder;
+use models::sampler::{Sampler, SamplingPlan};
+use models::scheduler::{Scheduler, SchedulerKind};
+
+use super::Loaded;
+use crate::Failure;
+use crate::settings::{PredictionName, SamplerName, Values};
+
+/// The scheduler of a bare transformer: Stable Diffusion 3's flow matching.
+const FLOW_SCHEDULER: &str =
+    r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0}"#;
+
+/// The scheduler of a bare UNet: Stable Diffusion's noise schedule.
+const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear",
+"beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000, "clip_sample": false,
+"set_alpha_to_one": false, "steps_offset": 1, "prediction_type": "epsilon"}"#;
+
+/// The scheduler that `model.scheduler` names, or the folder's own, with `model.prediction`.
+pub(super) fn scheduler(
+    folder: &DiffusersFolder,
+    config: &DenoiserConfig,
+    values: &Values,
+) -> Result<Scheduler, Failure> {
+    let own = folder.component("scheduler").map(|part| part.path.join("scheduler_config.json"));
+    let path = values.model.scheduler().map(PathBuf::from).or(own);
+    let (path, text) = if let Some(path) = path {
+        let text = std::fs::read_to_string(&path);
+        let text = text.map_err(|e| Failure::failed(format!("{}: {e}", path.display())))?;
+        (path, text)
+    } else {
+        let text = match config {
+            DenoiserConfig::UNet(_) => DEFAULT_SCHEDULER,
+            DenoiserConfig::Sd3(_) => FLOW_SCHEDULER,
+        };
+        (folder.path.join("scheduler/scheduler_config.json"), text.to_owned())
+    };
+    let prediction = match values.model.prediction() {
+        PredictionName::Epsilon => "epsilon",
+        PredictionName::V => "v_prediction",
+        PredictionName::Flow => return flow(&path, &text),
+        PredictionName::Auto => return Ok(Scheduler::parse(&path, &text)?),
+    };
+    Ok(Scheduler::parse(&path, &text)?.with_prediction(prediction)?)
+}
+
+/// A flow-matching scheduler, in place of one of another kind.
+fn flow(path: &Path, text: &str) -> Result<Scheduler, Failure> {
+    let scheduler = Scheduler::parse(path, text)?;
+    if scheduler.prediction == models::denoiser::Prediction::Flow {
+        return Ok(scheduler);
+    }
+    let timesteps = scheduler.schedule.len();
+    let text = format!(
+        r#"{{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": {timesteps}, "shift": 1.0}}"#
+    );
+    Ok(Scheduler::parse(path, &text)?)
+}
+
+/// The sampler that `sample.sampler` and `sample.eta` name.
+pub(super) fn sampler(values: &Values, scheduler: &Scheduler) -> Result<Sampler, Failure> {
+    let (name, eta) = (values.sample.sampler(), values.sample.eta());
+    let most = if name == SamplerName::FlowSde { 10.0 } else { 1.0 };
+    if !(0.0..=most).contains(&eta) {
+        return Err(Failure::usage(format!("`sample.eta` takes a number from 0 to {most}, not {eta}")));
+    }
+    if name == SamplerName::FlowSde && scheduler.kind != SchedulerKind::FlowMatch {
+        return Err(Failure::usage("`sample.sampler` flow-sde is for flow matching, which the scheduler here is not"));
+    }
+    Ok(match name {
+        SamplerName::Ddpm => Sampler::Ddpm { variance: scheduler.variance()? },
+        SamplerName::Euler => scheduler.euler()?,
+        SamplerName::DpmSolver => Sampler::DpmSolverPlusPlus2M,
+        SamplerName::Ddim => Sampler::Ddim { eta },
+        SamplerName::FlowSde => Sampler::FlowSde { noise: eta },
+    })
+}
+
+/// The sampling plan from noise to a picture.
+pub(crate) fn plan(values: &Values, loaded: &Loaded) -> Result<SamplingPlan, Failure> {
+    way(values, &sized(loaded, values)?)
+}
+
+/// The scheduler for the size of a model's images, on which its shift may depend.
+fn sized(loaded: &Loaded, values: &Values) -> Result<Scheduler, Failure> {
+    if !loaded.scheduler.depends_on_size() {
+        return Ok(loaded.scheduler.clone());
+    }
+    let (shape, patch) = (loaded.shape(values)?, loaded.files.config.patch());
+    Ok(loaded.scheduler.clone().for_tokens(shape.height / patch * (shape.width / patch)))
+}
+
+/// A sampling plan with log-densities: some of its decisions are drawn, and none clips its estimated image.
+pub(crate) fn scored_plan(values: &Values, loaded: &Loaded, flag: &str) -> Result<SamplingPlan, Failure> {
+    let plan = way(values, &sized(loaded, values)?.without_clipping())?;
+    if !plan.sampling.is_stochastic() {
+        let text = format!(
+            "{flag} scores drawn latents: it needs `sample.eta` above 0 (ddim, flow-sde) or `sample.sampler` ddpm"
+        );
+        return Err(Failure::usage(text));
+    }
+    Ok(plan)
+}
+
+fn way(values: &Values, scheduler: &Scheduler) -> Result<SamplingPlan, Failure> {
+    let steps = values.sample.steps();
+    let most = scheduler.schedule.len();
+    if steps == 0 || steps > most {
+        return Err(Failure::usage(format!("`sample.steps` takes 1 to {most}, not {steps}")));
+    }
+    Ok(scheduler.plan(sampler(values, scheduler)?, steps)?)
+}
