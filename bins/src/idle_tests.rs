@@ -160,7 +160,7 @@ const LINES: &[&str] = &[
     "eval --mdp diffusion --model %companions/ddpm --latents @latents.safetensors --draws @draws.safetensors",
     "eval --mdp hybrid --refiner builtin:chimera-refiner --generator builtin:chimera-generator --generator-reference \
      builtin:chimera-generator --data @both --omega min-snr --out @measured",
-    "eval --mdp hybrid --model @run25 --data @both --out @measured",
+    "eval --mdp hybrid --model @run30 --data @both --out @measured",
     "sample --model builtin:tldr --limit-prompts 2 --out @said",
     "sample --model builtin:tldr --reference builtin:tldr --limit-prompts 2 --pairs @new1",
     "sample --mdp diffusion --limit-prompts 2 --sample-steps 2 --eta 1 --save-trajectories @t --out @made.jsonl",

@@ -171,14 +171,22 @@ fn what_a_loss_does_not_take_is_said_before_the_first_step() {
     );
     rows(json!({"margin": 0.5}));
     scene.refused(
-        &format!("{train} --objective ipo --out ipo"),
+        &format!("{train} --objective ipo --out ipo --quiet"),
         1,
         &["example 5 of the training data", "margin of 0.5"],
     );
-    scene.refused(&format!("{train} --objective kto --out kto"), 1, &["example 5 of the training data", "margins"]);
+    scene.refused(
+        &format!("{train} --objective kto --out kto --quiet"),
+        1,
+        &["example 5 of the training data", "margins"],
+    );
     assert!(!scene.path("ipo/metrics.jsonl").exists() && !scene.path("kto/metrics.jsonl").exists());
     rows(json!({"weight": 2}));
-    scene.refused(&format!("{train} --objective plackett-luce --out other"), 1, &["example 5", "weights of records"]);
+    scene.refused(
+        &format!("{train} --objective plackett-luce --out other --quiet"),
+        1,
+        &["example 5", "weights of records"],
+    );
     rows(json!({"soft_label": 0.75}));
     let said = scene.done(&format!("{train} --objective kto --out soft"));
     assert!(said.err.contains("1 records have a soft label below 1"), "{}", said.err);

@@ -142,6 +142,9 @@ def marked(tokenizer, prompt, answer, told):
         asked = tokenizer.apply_chat_template(
             prompt, add_generation_prompt=True, tokenize=True, return_dict=True, **told)["input_ids"]
     n = common(asked, whole["input_ids"])
+    # A block may begin in what the prompt ends with (the end of a tool's results).
+    while n and n < len(whole["assistant_masks"]) and whole["assistant_masks"][n] and whole["assistant_masks"][n - 1]:
+        n -= 1
     return whole["input_ids"], [bool(mask) and i >= n for i, mask in enumerate(whole["assistant_masks"])]
 
 

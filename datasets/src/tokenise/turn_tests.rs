@@ -333,7 +333,7 @@ fn a_tree_may_begin_with_the_assistant_and_what_is_left_out_of_one_is_counted() 
     let answers: Vec<String> = example.responses.iter().map(shown).collect();
     assert_eq!(
         answers,
-        ["a", "b", "c", "d"].map(|end| format!("{}>{0};\n<a>[{end};\n]", if end < "c" { "u" } else { "v" }))
+        ["a", "b", "c", "d"].map(|end| format!("u>{};\n<a>[{end};\n]", if end < "c" { "u" } else { "v" }))
     );
 
     let left = |tree: &Value| {

@@ -165,6 +165,11 @@ impl Setup {
                  whole (dpo uses them)"
             ));
         }
+        // A source that does not fit is named before a record of it.
+        for part in self.mixed.iter().flat_map(|mixed| &mixed.parts).filter(|part| part.size > 0) {
+            F::from_example(&self.data.get(part.first)?)
+                .map_err(|unfit| Failure::failed(format!("{}: {unfit}", part.name)))?;
+        }
         for (what, data) in [("training", Some(&self.data)), ("held-out", self.held_out.as_ref())] {
             let Some(data) = data else { continue };
             let audit = data.audit();
@@ -178,10 +183,6 @@ impl Setup {
                     return Err(unfit(Box::new(refused)).into());
                 }
             }
-        }
-        for part in self.mixed.iter().flat_map(|mixed| &mixed.parts).filter(|part| part.size > 0) {
-            F::from_example(&self.data.get(part.first)?)
-                .map_err(|unfit| Failure::failed(format!("{}: {unfit}", part.name)))?;
         }
         Ok(())
     }

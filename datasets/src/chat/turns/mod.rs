@@ -134,7 +134,8 @@ impl Conversation<'_> {
         let is_other = |asked: &Rendered| !self.text.starts_with(&asked.text) && spans.len() > asked.generated.len();
         match asked.as_ref().filter(|asked| is_other(asked)).map(|asked| asked.generated.len()) {
             Some(n_before) => spans.split_off(n_before),
-            None => spans.into_iter().filter(|span| span.start >= n_shared).collect(),
+            // A block may begin in what a prompt ends with (the end of a tool's results).
+            None => spans.into_iter().filter(|span| span.end > n_shared).collect(),
         }
     }
 

@@ -27,11 +27,13 @@
 //! ```
 
 mod problem;
+mod reply;
 #[cfg(test)]
 mod tests;
 mod tokens;
 
-pub use problem::{BRANCHES, DialogueProblem, Reply, SIBLINGS, SiblingList, TURNS, Tree, Turn};
-pub use tokens::{END_OF_TEXT, THINGS, question_tokens, read, reply_tokens, tokenizer_json};
+pub use problem::{BRANCHES, DialogueProblem, SIBLINGS, SiblingList, TURNS, Tree};
+pub use reply::{Reply, THINGS, Turn};
+pub use tokens::{END_OF_TEXT, question_tokens, read, reply_tokens, tokenizer_json};
 
 pub use super::Split;

@@ -1,7 +1,7 @@
 //! The problem's data by seed, split and index.
 
 use super::Split;
-use super::tokens::THINGS;
+use super::reply::{Reply, THINGS, Turn};
 use crate::synthetic::draw::RandomDraws;
 
 /// Number of user turns of a conversation.
@@ -10,31 +10,6 @@ pub const TURNS: usize = 3;
 pub const SIBLINGS: usize = 4;
 /// Number of replies after which a tree goes on.
 pub const BRANCHES: usize = 2;
-
-/// A reply: the list that it gives, and its manner.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Reply {
-    /// Whether it is in the good manner.
-    pub is_polite: bool,
-    /// The things that it names, as indices of [`THINGS`].
-    pub list: Vec<usize>,
-}
-
-impl Reply {
-    /// From 0 to 3: the right list counts 2, the good manner 1.
-    pub fn grade(&self, things: &[usize]) -> usize {
-        2 * usize::from(self.list == things) + usize::from(self.is_polite)
-    }
-}
-
-/// A turn of a conversation: what the user brings, and the reply.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Turn {
-    /// What the user brings, as an index of [`THINGS`].
-    pub thing: usize,
-    /// The reply.
-    pub reply: Reply,
-}
 
 /// The ranked replies to one user's turn.
 #[derive(Clone, Debug, PartialEq, Eq)]

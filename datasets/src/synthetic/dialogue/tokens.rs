@@ -1,15 +1,9 @@
 //! The tokenizer: one token per word.
 
-use super::problem::Reply;
+use super::reply::{Reply, THINGS};
 use crate::synthetic::tokens::{self, FIRST_WORD};
 
 pub use crate::synthetic::tokens::END_OF_TEXT;
-
-/// What users bring.
-pub const THINGS: [&str; 16] = [
-    "apple", "ball", "clock", "drum", "egg", "flute", "glove", "hat", "iron", "jar", "key", "lamp", "map", "nail",
-    "oar", "pen",
-];
 
 /// The words of both speakers. A user's turn ends with the sign that it is the clerk's.
 const WORDS: [&str; 6] = ["user", "brings", "clerk", "gladly", "grudgingly", "keeps"];

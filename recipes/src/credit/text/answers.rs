@@ -6,7 +6,7 @@ use datasets::synthetic::Split;
 use datasets::{Answers, Format, Message, Origin, PreferenceRecord, Text};
 use serde_json::{Map, Value};
 
-use super::told::is_scored;
+use super::told::{MessageSpan, is_scored};
 use crate::Failure;
 use crate::embedded::{EmbeddedTexts, is_embedded, listed};
 use crate::settings::Values;
@@ -38,14 +38,6 @@ impl ChatRecord {
         let is_last = answer + 1 == self.record.answers.texts().len();
         self.spans.as_deref().filter(|_| is_last)
     }
-}
-
-/// A span in characters of a message's content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct MessageSpan {
-    /// The number of the message in the answer, from 0.
-    pub(super) message: usize,
-    pub(super) span: Range<usize>,
 }
 
 /// An answer, and which of its characters are wrong, where that is known.

@@ -3,9 +3,16 @@ use std::ops::Range;
 
 use datasets::{Content, Message, Origin, PreferenceRecord, Response, Text, Turn};
 
-use super::answers::MessageSpan;
 use crate::Failure;
 use crate::judge::reward::TextReward;
+
+/// A span in characters of a message's content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MessageSpan {
+    /// The number of the message in the answer, from 0.
+    pub(super) message: usize,
+    pub(super) span: Range<usize>,
+}
 
 /// The messages of an answer, and where the contents of the scored ones stand in the answer's text.
 pub(super) struct Told {
