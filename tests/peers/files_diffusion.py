@@ -270,7 +270,7 @@ def check_drawn_flow(place):
     place.check("drawn anew: a seed gives one picture, another than without", 0 if alike and one == again != plain else 1, 0)
     place.check("drawn anew: another seed gives another", 0 if one != other else 1, 0)
     place.refused("drawn anew with ddim", pictures(1, **drawn), "stochastic_sampling")
-    for key, value in {"use_dynamic_shifting": True, "invert_sigmas": True, "shift_terminal": 0.1, "use_karras_sigmas": True}.items():
+    for key, value in {"invert_sigmas": True, "shift_terminal": 0.1, "use_karras_sigmas": True}.items():
         place.refused(f"flow: {key}", pictures(1, *euler, **{key: value}), key)
 
 
