@@ -304,7 +304,7 @@ fn a_refusal_names_the_flag_why_and_what_would_read_it() {
         (
             TRAIN,
             "objective.name=sft train.reference_cache=x",
-            "--reference-cache would do nothing: --objective sft does not read it, others than sft, simpo, orpo or cpl do",
+            "--reference-cache would do nothing: --objective sft does not read it: all but sft, simpo, orpo and cpl do",
         ),
         (SCORE, "data.data=p.jsonl objective.beta=1", "--beta goes with --reference, and nothing reads it without"),
         (SEARCH, "search.groups=2", "--groups is for --method diverse, beam does not read it"),

@@ -50,7 +50,8 @@ fn keep(times: &mut VecDeque<f64>, seconds: f64, most: usize) {
 }
 
 fn mean(times: &VecDeque<f64>) -> f64 {
-    times.iter().sum::<f64>() / times.len().max(1) as f64
+    // A sum of nothing is -0.0, which would be shown.
+    if times.is_empty() { 0.0 } else { times.iter().sum::<f64>() / times.len() as f64 }
 }
 
 #[cfg(test)]

@@ -14,11 +14,14 @@ pub(crate) fn print(trained: &Trained) {
     let folder = trained.folder.display();
     match &trained.status {
         TrainingStatus::Finished => console::result(&done(trained)),
-        TrainingStatus::FinishedBefore { steps } => {
-            let more = steps * 2;
+        TrainingStatus::FinishedBefore { steps, is_early } => {
+            let longer = if *is_early {
+                "early stopping ended it, so more steps change nothing".to_owned()
+            } else {
+                format!("longer       hybrid-dpo train --resume {folder} --max-steps {}", steps * 2)
+            };
             console::result(&format!(
-                "{}\n\n{folder} has finished: {} are done, and nothing has changed\n\
-                 longer       hybrid-dpo train --resume {folder} --max-steps {more}",
+                "{}\n\n{folder} has finished: {} are done, and nothing has changed\n{longer}",
                 trained.table,
                 counted(*steps, "step")
             ));

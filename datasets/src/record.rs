@@ -233,6 +233,12 @@ impl Message {
     pub(crate) const SPEAKING: [&str; 5] =
         ["tool_calls", "function_call", "reasoning_content", "thinking", "reasoning"];
 
+    /// All that the message says: its content, and its calls and thoughts as JSON.
+    pub(crate) fn said(&self) -> String {
+        let others = Self::SPEAKING.iter().filter_map(|name| self.fields.get(*name)).map(ToString::to_string);
+        std::iter::once(self.content.words().into_owned()).chain(others).collect()
+    }
+
     /// Creates a message.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
         Self {

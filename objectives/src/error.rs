@@ -80,8 +80,8 @@ pub enum ObjectiveError {
     },
     /// A comparison has a margin that the loss has no place for.
     #[error(
-        "feedback {feedback} has a margin of {margin}, and the loss has no place for one: `objective.name` dpo, robust, \
-         hinge, discopop and simpo have; or drop the column"
+        "feedback {feedback} has a margin of {margin}, and the loss has no place for one: `objective.name` dpo, \
+         dpo-norm, cdpo, robust, hinge, discopop, simpo and tdpo have; or drop the column"
     )]
     Margin {
         /// Index of the feedback, from 0.

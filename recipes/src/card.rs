@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::Value;
-use train::write_whole;
+use train::{is_all_tied, write_whole};
 
 use crate::origin::run_of;
 use crate::settings::{Loss, Modality, Values};
@@ -257,13 +257,14 @@ fn metrics(run: &Path) -> String {
         let (Some(mut before), Some(mut after)) = (value(first), value(last)) else { continue };
         // A policy that equals its reference prefers neither side.
         let is_accuracy = name == "rewards/accuracies" || name == "implicit_accuracy";
+        let is_tied = |line: &Value| is_accuracy && is_all_tied(|name| line[name].as_f64());
         for (line, shown) in [(first, &mut before), (last, &mut after)] {
-            if is_accuracy && line["rewards/accuracies"] == 0.0 && line["rewards/margins"] == 0.0 {
+            if is_tied(line) {
                 "all tied".clone_into(shown);
             }
         }
         let interval = &details["intervals"][name];
-        if let (Some(low), Some(high)) = (interval[0].as_f64(), interval[1].as_f64()) {
+        if let (Some(low), Some(high), false) = (interval[0].as_f64(), interval[1].as_f64(), is_tied(last)) {
             let _ = write!(after, " (95%: {low:.4} to {high:.4})");
         }
         let _ = writeln!(text, "| {label} | {before} | {after} |");

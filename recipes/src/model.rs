@@ -39,20 +39,23 @@ pub(crate) fn set_template(files: &mut ModelFiles, path: &Path) -> Result<(), Fa
 /// Gives a model's chat templates their arguments, `name=value` with a value of JSON or any other text.
 fn set_template_arguments(files: &mut ModelFiles, given: &[String]) -> Result<(), Failure> {
     let name = files.path.display().to_string();
-    for argument in given {
-        let Some((argument, value)) = argument.split_once('=') else {
-            return Err(Failure::usage(format!("`data.template` takes name=value, not `{argument}`")));
+    let mut names = std::collections::BTreeSet::new();
+    for text in given {
+        let parts = text.split_once('=').map(|(argument, value)| (argument.trim(), value.trim()));
+        let Some((argument, value)) = parts.filter(|(argument, _)| !argument.is_empty()) else {
+            return Err(Failure::usage(format!("`data.template` takes name=value, not `{text}`")));
         };
-        let argument = argument.trim();
+        if !names.insert(argument) {
+            return Err(Failure::usage(format!("`data.template` gives `{argument}` twice")));
+        }
         let tokenizer = files.tokenizer.as_mut().filter(|tokenizer| !tokenizer.chat_templates.is_empty());
         let Some(tokenizer) = tokenizer else {
             let text = format!("{name}: there is no chat template that `data.template` could give `{argument}` to");
             return Err(Failure::usage(text));
         };
-        check_read(argument, tokenizer.chat_templates.values(), &name)?;
         datasets::chat::check_argument(argument)
             .map_err(|error| Failure::usage(format!("`data.template`: {error}")))?;
-        let value = value.trim();
+        check_read(argument, tokenizer.chat_templates.values(), &name)?;
         let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
         tokenizer.template_arguments.insert(argument.to_owned(), value);
     }
@@ -63,13 +66,15 @@ fn set_template_arguments(files: &mut ModelFiles, given: &[String]) -> Result<()
 fn check_read<'t>(argument: &str, templates: impl Iterator<Item = &'t String>, model: &str) -> Result<(), Failure> {
     let mut names = std::collections::BTreeSet::new();
     for template in templates {
-        names.extend(datasets::chat::names(template)?);
+        names.extend(datasets::chat::arguments(template)?);
     }
     if names.contains(argument) {
         return Ok(());
     }
     let score = |name: &String| strsim::jaro_winkler(argument, name);
     let nearest = names.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+    // A name that is far off would mislead.
+    let nearest = nearest.filter(|name| score(name) > 0.7);
     let nearest = nearest.map_or_else(String::new, |name| format!("; the nearest name in it is `{name}`"));
     let text = format!("{model}: the chat template does not read `{argument}`, which `data.template` gives{nearest}");
     Err(Failure::usage(text))

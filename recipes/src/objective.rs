@@ -27,9 +27,17 @@ pub(crate) fn beta(values: &Values) -> f64 {
 /// The losses of a sum with their weights, as they are given; none where there is one loss, `objective.name`.
 ///
 /// # Errors
-/// A word that is no loss, one that compares no pairs, a weight that is no number from 0 up.
+/// A word that is no loss, one that compares no pairs, a loss that is named twice, a weight that is no number above 0.
 pub(crate) fn terms(values: &Values) -> Result<Vec<(Loss, f64)>, Failure> {
-    values.objective.losses().iter().map(|text| term(text)).collect()
+    let mut terms: Vec<(Loss, f64)> = Vec::new();
+    for text in values.objective.losses() {
+        let (loss, weight) = term(text)?;
+        if terms.iter().any(|(other, _)| *other == loss) {
+            return Err(Failure::usage(format!("`objective.losses` names {loss} twice")));
+        }
+        terms.push((loss, weight));
+    }
+    Ok(terms)
 }
 
 /// A loss and its weight: `dpo:0.8`, or `dpo` for 1.
@@ -47,9 +55,9 @@ fn term(text: &str) -> Result<(Loss, f64), Failure> {
         ))
     })?;
     match weight {
-        Ok(weight) if weight.is_finite() && weight >= 0.0 => Ok((loss, weight)),
+        Ok(weight) if weight.is_finite() && weight > 0.0 => Ok((loss, weight)),
         Ok(_) | Err(_) => {
-            Err(Failure::usage(format!("`objective.losses`: the weight of `{text}` must be a number from 0 up")))
+            Err(Failure::usage(format!("`objective.losses`: the weight of `{text}` must be a number above 0")))
         }
     }
 }
@@ -111,9 +119,18 @@ pub(crate) fn choose(values: &Values) -> Result<AnyObjective, Failure> {
 /// A weighted sum; what compares stands first, as metrics and rewards are the first term's.
 fn sum(values: &Values, mut terms: Vec<(Loss, f64)>) -> Result<BoxObjective<Comparison>, Failure> {
     terms.sort_by_key(|(loss, _)| *loss == Loss::Sft);
+    let n_compared = terms.partition_point(|(loss, _)| *loss != Loss::Sft);
     let term = |(loss, weight)| Ok((weight, comparisons(values, loss)?));
-    let terms = terms.into_iter().map(term).collect::<Result<Vec<_>, Failure>>()?;
-    Ok(Box::new(usage(WeightedSum::new(terms))?))
+    let mut terms = terms.into_iter().map(term).collect::<Result<Vec<_>, Failure>>()?;
+    let imitated = terms.split_off(n_compared);
+    let compared = usage(WeightedSum::new(terms))?;
+    if imitated.is_empty() {
+        return Ok(Box::new(compared));
+    }
+    // As a loss with an SFT weight: what it starts at is seen beside the log-likelihood.
+    let compared: BoxObjective<Comparison> = Box::new(compared);
+    let parts = std::iter::once((1.0, compared)).chain(imitated).collect();
+    Ok(Box::new(usage(WeightedSum::new(parts))?.named(&[PREFERENCE_PART, SFT_PART])))
 }
 
 fn reduction(values: &Values) -> Reduction {
@@ -357,7 +374,9 @@ mod tests {
         assert!(objective.needs().reference);
         for (losses, says) in [
             ("kto", "takes losses of pairs with weights, such as dpo:0.8, not `kto`: sft, dpo"),
-            ("dpo:-1", "the weight of `dpo:-1` must be a number from 0 up"),
+            ("dpo:0", "the weight of `dpo:0` must be a number above 0"),
+            ("dpo:1,dpo:2", "names dpo twice"),
+            ("dpo:-1", "the weight of `dpo:-1` must be a number above 0"),
             ("dpo:much", "the weight of `dpo:much`"),
         ] {
             assert!(refused(&[&format!("objective.losses={losses}")]).contains(says), "{losses}");

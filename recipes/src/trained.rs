@@ -37,6 +37,8 @@ pub enum TrainingStatus {
     FinishedBefore {
         /// The number of steps.
         steps: usize,
+        /// Whether evaluations had stopped improving, so that more steps change nothing.
+        is_early: bool,
     },
     /// The plan of a run was made, which the table has.
     Planned,

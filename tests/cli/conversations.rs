@@ -100,7 +100,16 @@ fn template_arguments_come_from_flags_tables_and_records() {
     assert!(none[0] < none[1] && none[1] == flag[1], "{none:?} {flag:?}");
     scene.refused(&format!("score --data data.jsonl {flags} --template stop=1"), 2, &["does not read `stop`"]);
     scene.refused(&format!("score --data data.jsonl {flags} --template sta=1"), 2, &["does not read `sta`", "`start`"]);
-    scene.refused(&format!("score --data data.jsonl {flags} --template start"), 2, &["takes name=value"]);
+    for (template, says) in [
+        ("start", "takes name=value"),
+        ("=x", "takes name=value, not `=x`"),
+        ("start=1,start=2", "--template gives `start` twice"),
+        ("endfor=1", "does not read `endfor`"),
+        ("m=1", "does not read `m`"),
+        ("messages=1", "`messages` is not an argument"),
+    ] {
+        scene.refused(&format!("score --data data.jsonl {flags} --template {template}"), 2, &[says]);
+    }
     let list = prompts("--template start=[1,2]");
     assert_eq!(list.len(), 2, "{list:?}");
     // What does nothing for the data is refused.

@@ -66,10 +66,14 @@ fn what_inspect_does_not_read_is_refused() {
     let scene = Scene::new();
     for (arguments, says) in [
         (format!("{MODEL} --data pairs.jsonl --model builtin:tldr"), "is the model that reads --data already"),
+        ("pairs.jsonl --data pairs.jsonl".to_owned(), "pairs.jsonl and --data pairs.jsonl are two data sets"),
         (format!("{MODEL} --model builtin:tldr"), "--model is for embedded data"),
         (format!("{MODEL} --show 2"), "--show is for embedded data"),
     ] {
         scene.refused(&format!("inspect {arguments}"), 2, &[says]);
     }
     scene.refused("inspect pairs.jsonl --model nowhere", 1, &["nowhere"]);
+    scene.write("runs/a/config.toml", "");
+    scene.write("runs/a/checkpoints/x", "");
+    scene.refused("inspect runs", 2, &["runs: a folder of runs (runs/a)"]);
 }

@@ -119,7 +119,7 @@ fn more_epochs_are_those_of_a_longer_run() {
     for part in [
         "goes on after step 4",
         "12 steps now, 4 before (--epochs from 1 to 3, --max-steps from not set to 100)",
-        "no warm-up, and beyond that the learning rate is constant",
+        "no warm-up, and the learning rate is constant after it",
     ] {
         assert!(longer.err.contains(part), "{}", longer.err);
     }

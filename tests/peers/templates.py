@@ -11,8 +11,8 @@ transformers refuses, so must hybrid-dpo.
 
 Answers, of one turn and of several (users and tools speak in between), must be scored where they are the assistant's, by one
 rule in every turn and token by token: for a template with `{% generation %}` blocks where `return_assistant_tokens_mask` is
-1, for the others from where the text leaves the generation prompt to the end of what the template writes of the turn, as TRL
-scores a completion, found here by rendering the conversation message by message. Templates that write earlier turns
+1, for the others from where the text leaves the generation prompt to the end-of-turn token (TRL scores the line break behind it too, as
+`--tokenization joint` does), found here by rendering the conversation message by message. Templates that write earlier turns
 differently once later ones follow are checked for the words of the turns alone. The last line is the count of checks.
 """
 
@@ -128,6 +128,13 @@ def common(first, second):
     return next((i for i, (a, b) in enumerate(zip(first, second)) if a != b), min(len(first), len(second)))
 
 
+def n_unsaid(tokenizer, ids):
+    """The number of blank tokens behind the end-of-turn token that a turn ends with; 0 where the template marks what is generated."""
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    n = next((n for n, i in enumerate(reversed(ids)) if i in special or tokenizer.decode([i]).strip()), 0)
+    return n if not has_blocks(tokenizer) and n < len(ids) and ids[-1 - n] in special else 0
+
+
 def has_blocks(tokenizer):
     return re.search(r"\{%-?\s*generation\s*-?%\}", tokenizer.chat_template)
 
@@ -172,7 +179,9 @@ def theirs(tokenizer, prompt, answer, more):
     try:
         whole = tokenizer.apply_chat_template([*prompt, answer], tokenize=False, **told)
         n = border(tokenizer, prompt, [[answer], [OTHER]], told)
-        return tokenizer.decode(ids_of(tokenizer, whole)[:n], skip_special_tokens=False), whole
+        ids = ids_of(tokenizer, whole)
+        decode = lambda tokens: tokenizer.decode(tokens, skip_special_tokens=False)
+        return decode(ids[:n]), decode(ids[:len(ids) - n_unsaid(tokenizer, ids)])
     except Exception:
         return None
 
@@ -224,16 +233,19 @@ def scored(tokenizer, prompt, answer, more):
         n = border(tokenizer, prompt, [answer, [OTHER]], told)
         ids = ids_of(tokenizer, whole)
         start = decode(ids[:n])
+        if answer[-1]["role"] == "assistant":
+            whole = decode(ids[:len(ids) - n_unsaid(tokenizer, ids)])
         if has_blocks(tokenizer):
             _, mask = marked(tokenizer, prompt, answer, told)
             return start, whole, runs(decode, ids[n:], mask[n:])
     except Exception:
         return None
-    if not all(whole.startswith(part) for part in parts):
+    if not all(decode(ids).startswith(part) for part in parts):
         return start, whole, None
     mask = [False] * len(ids)
     for i in (i for i, message in enumerate(answer) if message["role"] == "assistant"):
         begin, end = common(ids_of(tokenizer, starts[i]), ids), len(ids_of(tokenizer, parts[i + 1]))
+        end -= n_unsaid(tokenizer, ids[begin:end])
         mask[begin:end] = [True] * (end - begin)
     return start, whole, runs(decode, ids[n:], mask[n:])
 

@@ -67,8 +67,8 @@ fn notice(reward: f64, decision: &str) -> String {
     };
     format!(
         "{what}, in {PATIENCE} evaluations in a row (rewards/chosen {reward:.3}): the margin may grow while both sides get \
-         worse. Where samples get worse too, lower `optimizer.lr`, raise `objective.beta`, or hold the better side: {more}, or \
-         `objective.name` dpop"
+         worse. Where samples get worse too, lower `optimizer.lr`, raise `objective.beta`, or hold the better side (more, if the \
+         run does): {more}, or `objective.name` dpop"
     )
 }
 

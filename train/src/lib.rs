@@ -75,7 +75,7 @@ pub use evaluated::Evaluated;
 pub use files::{can_write, remove_leftovers, write_folder, write_lines, write_whole};
 pub use folder::{Position, RunFolder};
 pub use measures::Measures;
-pub use metrics::{MetricsFile, Record};
+pub use metrics::{MetricsFile, Record, is_all_tied};
 pub use observe::{Course, Hooks, Monitor, Observers, Samples, Showcase, Silent};
 pub use preferences::Preferences;
 pub use schedule::{Decay, Schedule};

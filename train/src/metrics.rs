@@ -65,10 +65,13 @@ impl Record {
     }
 }
 
-/// Whether accuracy and margin, by the name of the metric, are those of comparisons that all are ties: no margin is above 0, and
-/// their mean is 0.
-pub(crate) fn is_all_tied(value: impl Fn(&str) -> Option<f64>) -> bool {
-    ["rewards/accuracies", "rewards/margins"].iter().all(|name| value(name) == Some(0.0))
+/// Whether metrics, by their names, are those of comparisons that all are ties: none is right, and the mean margin is 0, or, of
+/// single answers, which have no margin, the rewards are.
+pub fn is_all_tied(value: impl Fn(&str) -> Option<f64>) -> bool {
+    let rewards = || ["rewards/chosen", "rewards/rejected"].iter().filter_map(|name| value(name));
+    let is_even = value("rewards/margins")
+        .map_or_else(|| rewards().next().is_some() && rewards().all(|reward| reward == 0.0), |margin| margin == 0.0);
+    value("rewards/accuracies") == Some(0.0) && is_even
 }
 
 /// `metrics.jsonl`, or another file with one line per step: appended and flushed at once.
@@ -139,6 +142,12 @@ mod tests {
         file.write(&Record { step: 1, ..start.clone() }).unwrap();
         assert_eq!(Record::of_start(&path).unwrap(), Some(start.clone()));
         assert!(start.is_all_tied() && !record(1).is_all_tied());
+        // Single answers have no margin.
+        let single = |reward| {
+            let names = ["rewards/accuracies", "rewards/chosen", "rewards/rejected"].map(str::to_owned);
+            Record { values: names.into_iter().zip([0.0, 0.0, reward]).collect(), ..start.clone() }
+        };
+        assert!(single(0.0).is_all_tied() && !single(0.1).is_all_tied());
         file = MetricsFile::open(&path, 1, false).unwrap();
         file.write(&record(2)).unwrap();
         assert_eq!(Record::of_start(&path).unwrap().unwrap().value("loss"), Some(0.5), "also when the run goes on");

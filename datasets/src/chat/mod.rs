@@ -134,12 +134,14 @@ const OURS: [&str; 8] = [
     "return_assistant_tokens_mask",
 ];
 
-/// The names in a template's source: of variables, attributes, arguments, filters and tags.
+/// The names that arguments of a template may have: of the variables that it reads and neither it nor the program sets.
 ///
 /// # Errors
-/// The source can't be divided into words; the message names its line.
-pub fn names(source: &str) -> Result<BTreeSet<String>, DatasetError> {
-    Words::of(source).map(|words| words.names).map_err(|error| broken(&error))
+/// The template does not parse; the message names its line.
+pub fn arguments(source: &str) -> Result<BTreeSet<String>, DatasetError> {
+    let mut names = Template::new(source).map_err(|error| broken(&error))?.variables();
+    names.retain(|name| !OURS.contains(&&**name));
+    Ok(names)
 }
 
 /// Checks the name of a template argument.

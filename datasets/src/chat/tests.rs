@@ -135,3 +135,15 @@ fn a_template_cannot_reach_other_templates_or_files() {
         assert!(rendered.is_err(), "{source}");
     }
 }
+
+#[test]
+fn arguments_are_the_variables_that_the_template_does_not_set() {
+    let of = |source: &str| Vec::from_iter(arguments(source).unwrap());
+    let loops = "{% for m in messages if m.role != skipped %}{{ m.content | trim }}{{ start }}{% endfor %}";
+    assert_eq!(of(loops), ["skipped", "start"]);
+    let set =
+        "{% if a is not defined %}{% set a = true %}{% endif %}{% set b = 1 %}{{ a }}{{ b }}{{ raise_exception('') }}";
+    assert_eq!(of(set), ["a"]);
+    assert_eq!(of("{% macro f(x, y=z) %}{{ x }}{{ y }}{% endmacro %}{{ f(none) }}"), ["z"]);
+    assert!(arguments("{% if %}").is_err());
+}

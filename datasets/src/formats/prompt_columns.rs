@@ -27,6 +27,10 @@ pub(super) fn prompt(fields: &Fields<'_>) -> Result<Option<Text>, DatasetError> 
     }
     let is_there = |name: &str| fields.peek(name).is_some_and(|value| !is_empty(value));
     let names: Vec<&str> = QUESTIONS.into_iter().filter(|name| is_there(name)).collect();
+    if names == ["instruction"] {
+        // Alpaca files have an empty input where the instruction is all.
+        _ = fields.optional("input");
+    }
     match names[..] {
         [] => Ok(None),
         [name] => fields.text(name).map(Some),

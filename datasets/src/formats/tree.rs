@@ -177,7 +177,12 @@ impl Walk<'_> {
 }
 
 fn is_deleted(node: &Value) -> bool {
-    node.get("deleted").and_then(Value::as_bool).unwrap_or(false)
+    // Tables write it as a word or a number.
+    node.get("deleted").is_some_and(|deleted| match deleted {
+        Value::Bool(is_deleted) => *is_deleted,
+        Value::String(word) => ["true", "1"].contains(&word.trim().to_ascii_lowercase().as_str()),
+        other => other.as_f64().is_some_and(|number| number != 0.0),
+    })
 }
 
 fn role(name: &str) -> &str {

@@ -78,8 +78,8 @@ impl Tokenise {
             for (answer, whole) in answers.into_iter().zip(wholes) {
                 let tokens = self.answer(origin, prompt, &start, answer, seen)?;
                 found.push(match &whole.turns {
-                    None => tokens.into(),
-                    Some(turns) => Self::with_turns(self.placed(origin, answer, before)?, turns),
+                    None => self.closed(tokens),
+                    Some(turns) => self.with_turns(self.placed(origin, answer, before)?, turns),
                 });
             }
             return Ok((start, found));
@@ -89,12 +89,12 @@ impl Tokenise {
         let mut found = Vec::with_capacity(answers.len());
         for (tokens, whole) in answers.into_iter().zip(wholes) {
             if is_prefix && whole.turns.is_none() {
-                found.push(tokens.into());
+                found.push(self.closed(tokens));
                 continue;
             }
             let mut placed: Placed = self.placed(origin, &whole.text, 0)?;
             placed.places.drain(..start.len());
-            found.push(Self::with_turns(Placed { tokens, ..placed }, &turns_behind(whole, before, is_prefix)));
+            found.push(self.with_turns(Placed { tokens, ..placed }, &turns_behind(whole, before, is_prefix)));
         }
         Ok((start, found))
     }

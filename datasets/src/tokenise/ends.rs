@@ -5,9 +5,9 @@ use super::{Tokenise, Tokenization};
 use crate::response::Response;
 
 impl Tokenise {
-    /// Ends an answer. A plain answer gets EOS unless it has one. A chat answer is what the template writes, with its
-    /// end-of-turn token and the white space behind; EOS is appended only if the template has no such token, and with
-    /// joint tokenisation not even then, as in TRL.
+    /// Ends an answer. A plain answer gets EOS unless it has one. A chat answer ends with the template's
+    /// end-of-turn token, and with the white space behind it where the template marks that as generated or tokenisation is joint, as
+    /// in TRL; EOS is appended only if the template has no such token, and with joint tokenisation not even then.
     pub(super) fn end(&self, response: &mut Response, is_chat: bool, seen: &mut Observation) {
         let ends = &self.settings.ends;
         let n_said = response.len() - if is_chat { self.n_blank_behind_end(response) } else { 0 };
@@ -33,7 +33,7 @@ impl Tokenise {
     }
 
     /// Number of tokens of white space that templates write after the end-of-turn token; 0 if there is no such token.
-    fn n_blank_behind_end(&self, tokens: &[u32]) -> usize {
+    pub(super) fn n_blank_behind_end(&self, tokens: &[u32]) -> usize {
         let is_end = |id: &u32| self.special.contains(id) || self.settings.ends.contains(id);
         let is_blank = |id: u32| self.tokenizer.decode(&[id], false).is_ok_and(|text| text.trim().is_empty());
         let n_blank = tokens.iter().rev().take_while(|id| !is_end(id) && is_blank(**id)).count();

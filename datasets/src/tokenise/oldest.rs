@@ -27,7 +27,6 @@ impl Tokenise {
         if length + longest <= self.settings.max_length || length <= most {
             return Ok(None);
         }
-        let template = self.template_for(&record.origin, &record.variables)?;
         let (n_first, mut kept) = exchanges(messages);
         let (mut gone, mut found) = (Vec::new(), None);
         while length > most && kept.len() > 1 {
@@ -35,19 +34,21 @@ impl Tokenise {
             let rest = kept.iter().flat_map(|range| messages[range.clone()].iter());
             let shorter: Vec<Message> = messages[..n_first].iter().chain(rest).cloned().collect();
             // A template may refuse the rest of a conversation, such as one that no user begins.
-            let Ok(text) = template.render(&shorter, true, &record.variables) else { continue };
-            let n = self.encode(&record.origin, &text)?.len();
+            let shorter = PreferenceRecord { prompt: Text::Chat(shorter), ..record.clone() };
+            let Ok(rest) = self.untruncated(&shorter, &mut Observation::default()) else { continue };
+            let n = rest.prompt.len();
             let left: Vec<&Message> = gone.drain(..).flat_map(|range: Range<usize>| &messages[range]).collect();
             self.count_left(record, &left, length.saturating_sub(n), seen)?;
             length = n;
-            found = Some(PreferenceRecord { prompt: Text::Chat(shorter), ..record.clone() });
+            found = Some(shorter);
         }
         seen.is_prompt_cut |= found.is_some();
         seen.cut_tokens.prompt += if found.is_some() { whole.prompt.len().saturating_sub(length) } else { 0 };
         Ok(found)
     }
 
-    /// Counts messages that are left out, which together cost `n` tokens, by role. A message has its content's share.
+    /// Counts messages that are left out, which together cost `n` tokens, by role. A message has the share of what it says: its
+    /// content, its calls and its thoughts.
     fn count_left(
         &self,
         record: &PreferenceRecord,
@@ -55,8 +56,7 @@ impl Tokenise {
         n: usize,
         seen: &mut Observation,
     ) -> Result<(), DatasetError> {
-        let length =
-            |message: &&Message| self.encode(&record.origin, &message.content.words()).map(|found| found.len());
+        let length = |message: &&Message| self.encode(&record.origin, &message.said()).map(|found| found.len());
         let lengths: Vec<usize> = messages.iter().map(length).collect::<Result<_, _>>()?;
         let (mut rest, mut of) = (n, lengths.iter().sum::<usize>().max(1));
         for (at, (message, length)) in messages.iter().zip(&lengths).enumerate() {

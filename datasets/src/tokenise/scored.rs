@@ -1,7 +1,7 @@
 //! Which tokens of a chat's answer are scored.
 use std::ops::Range;
 
-use super::{Origin, Tokenise};
+use super::{Origin, Tokenise, Tokenization};
 use crate::chat::WrittenTurn;
 use crate::error::DatasetError;
 use crate::response::{Response, Turn};
@@ -28,17 +28,36 @@ impl Tokenise {
         Ok(Placed { tokens: encoding.get_ids().to_vec(), places })
     }
 
+    /// An answer that is one scored turn.
+    pub(super) fn closed(&self, mut tokens: Vec<u32>) -> Response {
+        tokens.truncate(tokens.len() - self.n_unsaid(&tokens));
+        tokens.into()
+    }
+
+    /// Number of tokens at the end of a turn that are not the policy's where a template does not mark what is: separately
+    /// tokenised, a turn ends with its end-of-turn token.
+    fn n_unsaid(&self, turn: &[u32]) -> usize {
+        if self.settings.tokenization == Tokenization::Joint { 0 } else { self.n_blank_behind_end(turn) }
+    }
+
     /// An answer whose scored turns are those characters. A token of which a part is scored is scored.
-    pub(super) fn with_turns(placed: Placed, turns: &[WrittenTurn]) -> Response {
-        let Placed { tokens, places } = placed;
+    pub(super) fn with_turns(&self, placed: Placed, turns: &[WrittenTurn]) -> Response {
+        let Placed { mut tokens, places } = placed;
         let mut found: Vec<Turn> = Vec::new();
-        for WrittenTurn { span, weight, .. } in turns {
+        for WrittenTurn { span, weight, is_marked } in turns {
             let free = found.last().map_or(0, |turn| turn.range.end);
             let is_inside = |place: &Range<usize>| place.start < span.end && place.end > span.start;
             let Some(first) = places.iter().position(is_inside) else { continue };
             let last = places.iter().rposition(is_inside).unwrap_or(first);
             let first = first.max(free);
-            let range = first..(last + 1).max(first);
+            let mut range = first..(last + 1).max(first);
+            if !is_marked {
+                let n_unsaid = self.n_unsaid(&tokens[range.clone()]);
+                if range.end == tokens.len() {
+                    tokens.truncate(range.end - n_unsaid);
+                }
+                range.end -= n_unsaid;
+            }
             if !range.is_empty() {
                 found.push(Turn { range, weight: *weight });
             }

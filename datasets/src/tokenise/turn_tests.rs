@@ -59,13 +59,14 @@ fn talk() -> Value {
 #[test]
 fn users_and_tools_are_given_and_the_end_of_a_turn_is_the_policys() {
     let (example, seen) = run(&tokenise(TEMPLATE, 512), &talk(), ReadingChoices::default());
-    assert_eq!(shown(&example.responses[0]), "[yo;\n]<t>r;\n<u>and;\n<a>[so;\n]");
-    assert_eq!((shown(&example.responses[1]), example.responses[1].is_plain()), ("[x;\n]".to_owned(), true));
-    assert_eq!((seen.n_given, seen.eos_inside, seen.ends_added), (17, 0, 0));
+    assert_eq!(shown(&example.responses[0]), "[yo;]\n<t>r;\n<u>and;\n<a>[so;]");
+    assert_eq!((shown(&example.responses[1]), example.responses[1].is_plain()), ("[x;]".to_owned(), true));
+    assert_eq!((seen.n_given, seen.eos_inside, seen.ends_added), (18, 0, 0));
     let joint = tokenise(TEMPLATE, 512);
     let settings = TokenSettings { tokenization: Tokenization::Joint, ..joint.settings().clone() };
     let joint = Tokenise { settings, ..joint };
-    assert_eq!(run(&joint, &talk(), ReadingChoices::default()).0, example);
+    let (example, _) = run(&joint, &talk(), ReadingChoices::default());
+    assert_eq!(shown(&example.responses[0]), "[yo;\n]<t>r;\n<u>and;\n<a>[so;\n]");
 }
 
 #[test]
@@ -83,10 +84,10 @@ fn a_conversation_is_its_last_turn_or_all_turns_of_the_assistant() {
     ]});
     let tokenise = tokenise(TEMPLATE, 512);
     let (last, _) = run(&tokenise, &row, ReadingChoices::default());
-    assert_eq!((last.prompt.len(), shown(&last.responses[0])), (29, "[so;\n]".to_owned()));
+    assert_eq!((last.prompt.len(), shown(&last.responses[0])), (29, "[so;]".to_owned()));
     let choices = ReadingChoices { assistant_only: true, ..ReadingChoices::default() };
     let (all, _) = run(&tokenise, &row, choices);
-    assert_eq!((all.prompt.len(), shown(&all.responses[0])), (14, "[yo;\n]<u>and;\n<a>[so;\n]".to_owned()));
+    assert_eq!((all.prompt.len(), shown(&all.responses[0])), (14, "[yo;]\n<u>and;\n<a>[so;]".to_owned()));
     assert_eq!([&last.prompt[..], &last.responses[0]].concat(), [&all.prompt[..], &all.responses[0]].concat());
 }
 
@@ -94,12 +95,12 @@ fn a_conversation_is_its_last_turn_or_all_turns_of_the_assistant() {
 fn truncation_keeps_turns_whole_and_counts_what_it_costs() {
     // A prompt of ten tokens: there are twelve for the answer, and its second turn does not fit.
     let (example, seen) = run(&tokenise(TEMPLATE, 22), &talk(), ReadingChoices::default());
-    assert_eq!((example.prompt.len(), shown(&example.responses[0])), (10, "[yo;\n]".to_owned()));
-    assert_eq!(seen.cut_tokens, CutTokens { prompt: 0, scored: 4, given: 17 });
+    assert_eq!((example.prompt.len(), shown(&example.responses[0])), (10, "[yo;]".to_owned()));
+    assert_eq!(seen.cut_tokens, CutTokens { prompt: 0, scored: 3, given: 18 });
     assert_eq!(roles(&seen), [("assistant", 7, 1, 0), ("tool", 6, 1, 0), ("user", 8, 1, 0)]);
     assert_eq!((seen.cut_responses, seen.eos_lost), (1, 0));
     let (example, _) = run(&tokenise(TEMPLATE, 12), &talk(), ReadingChoices::default());
-    assert_eq!(shown(&example.responses[0]), "[yo;\n]");
+    assert_eq!(shown(&example.responses[0]), "[yo;]");
     let mut given = talk();
     given["chosen"][0]["train"] = json!(false);
     let record = &records(&given, ReadingChoices::default()).unwrap()[0];
@@ -129,8 +130,13 @@ fn one_rule_says_what_of_a_header_is_scored_in_every_turn() {
         let settings = TokenSettings { tokenization, ..tokenise.settings().clone() };
         let (example, _) = run(&Tokenise { settings, ..tokenise }, &talk(), ReadingChoices::default());
         assert_eq!(asked(&example), "<u>hi;\n<a>");
-        assert_eq!(shown(&example.responses[0]), "[yo;\n]<t>r;\n<u>and;\n<a><z>[so;\n]");
-        assert_eq!(shown(&example.responses[1]), "<z>[x;\n]");
+        let is_joint = tokenization == Tokenization::Joint;
+        let (long, short) = if is_joint {
+            ("[yo;\n]<t>r;\n<u>and;\n<a><z>[so;\n]", "<z>[x;\n]")
+        } else {
+            ("[yo;]\n<t>r;\n<u>and;\n<a><z>[so;]", "<z>[x;]")
+        };
+        assert_eq!(example.responses.iter().map(shown).collect::<Vec<_>>(), [long, short]);
     }
     // What a template marks is scored in the first turn as in later ones, though the generation prompt has it.
     let marked = "{% for m in messages %}<{{ m.role[0] }}>{% if m.role == 'assistant' %}{% generation %}<z>\
@@ -153,7 +159,7 @@ fn a_prompt_that_changes_once_it_is_answered_is_not_scored() {
     let (example, _) = run(&tokenise(source, 512), &row, ReadingChoices::default());
     assert_eq!(
         (asked(&example), shown(&example.responses[0])),
-        ("<u>q;\n<a>".to_owned(), "f;\n<t>r;\n<a>[yo;\n]".to_owned())
+        ("<u>q;\n<a>".to_owned(), "f;\n<t>r;\n<a>[yo;]".to_owned())
     );
 }
 
@@ -162,13 +168,13 @@ fn roles_that_no_one_knows_are_given_and_a_greeting_is_context() {
     let mut row = talk();
     row["chosen"][2]["role"] = json!("narrator");
     let (example, _) = run(&tokenise(TEMPLATE, 512), &row, ReadingChoices::default());
-    assert_eq!(shown(&example.responses[0]), "[yo;\n]<t>r;\n<n>and;\n<a>[so;\n]");
+    assert_eq!(shown(&example.responses[0]), "[yo;]\n<t>r;\n<n>and;\n<a>[so;]");
     let greeting = json!({"messages": [{"role": "assistant", "content": "hi"}, {"role": "user", "content": "q"},
         {"role": "assistant", "content": "yo"}, {"role": "user", "content": "and"}, {"role": "assistant", "content": "so"}]});
     let choices = ReadingChoices { assistant_only: true, ..ReadingChoices::default() };
     let (example, _) = run(&tokenise(TEMPLATE, 512), &greeting, choices);
     assert_eq!(asked(&example), "<a>hi;\n<u>q;\n<a>");
-    assert_eq!(shown(&example.responses[0]), "[yo;\n]<u>and;\n<a>[so;\n]");
+    assert_eq!(shown(&example.responses[0]), "[yo;]\n<u>and;\n<a>[so;]");
 }
 
 #[test]
@@ -189,14 +195,14 @@ fn a_long_prompt_loses_its_oldest_exchanges_whole() {
         run(&Tokenise { settings, ..tokenise }, &row(answer), ReadingChoices::default())
     };
     // 46 tokens and 22 are more than 56: the prompt is cut to 28.
-    let long = "x".repeat(20);
+    let long = "x".repeat(21);
     let (example, seen) = cut(56, None, &long);
     assert_eq!(asked(&example), "$s;\n<u>ee;\n<a>ff;\n<u>gg;\n<a>");
     assert_eq!((seen.is_prompt_cut, seen.cut_tokens.prompt, seen.prompt_length), (true, 18, 46));
     assert_eq!(roles(&seen), [("assistant", 9, 1, 0), ("user", 9, 1, 0)]);
     let (example, _) = cut(66, Some(Truncation::KeepStart), &long);
     assert_eq!(asked(&example), "$s;\n<u>cccc;\n<a>dddd;\n<u>gg;\n<a>");
-    let (example, seen) = cut(48, None, "x");
+    let (example, seen) = cut(47, None, "x");
     assert_eq!(asked(&example), "$s;\n<u>gg;\n<a>");
     assert_eq!(roles(&seen), [("assistant", 16, 2, 0), ("user", 16, 2, 0)]);
     // What is answered stays, and is cut inside if it alone is too long.
@@ -303,9 +309,8 @@ fn a_tree_is_lists_or_pairs_or_one_forest() {
     let choices = ReadingChoices { tree_pairs: TreePairs::Forest, ..ReadingChoices::default() };
     let (example, seen) = run(&tokenise(TEMPLATE, 512), &tree(), choices);
     let answers: Vec<String> = example.responses.iter().map(shown).collect();
-    let deeper = |reply: &str| format!("a;\n<u>and;\n<a>[{reply};\n]");
-    let expected =
-        ["[a;\n]".to_owned(), "[b;\n]".to_owned(), "[c;\n]".to_owned(), deeper("d"), deeper("e"), deeper("f")];
+    let deeper = |reply: &str| format!("a;\n<u>and;\n<a>[{reply};]");
+    let expected = ["[a;]".to_owned(), "[b;]".to_owned(), "[c;]".to_owned(), deeper("d"), deeper("e"), deeper("f")];
     assert_eq!(answers, expected);
     assert_eq!(example.comparisons, [(0, 1), (0, 2), (1, 2), (3, 4), (3, 5), (4, 5)]);
     assert_eq!((example.kind, seen.kind), (ExampleKind::Forest, Some(ExampleKind::Forest)));
@@ -317,7 +322,7 @@ fn a_branch_that_does_not_fit_is_left_out_alone() {
     tree["prompt"]["replies"][1]["replies"][0]["text"] = json!("long".repeat(20));
     let choices = ReadingChoices { tree_pairs: TreePairs::Forest, ..ReadingChoices::default() };
     let (example, seen) = run(&tokenise(TEMPLATE, 60), &tree, choices);
-    assert_eq!(example.responses.iter().map(shown).collect::<Vec<_>>(), ["[a;\n]", "[b;\n]", "[c;\n]"]);
+    assert_eq!(example.responses.iter().map(shown).collect::<Vec<_>>(), ["[a;]", "[b;]", "[c;]"]);
     assert_eq!((example.comparisons, seen.left_answers), (vec![(0, 1), (0, 2), (1, 2)], 3));
 }
 
@@ -333,7 +338,7 @@ fn a_tree_may_begin_with_the_assistant_and_what_is_left_out_of_one_is_counted() 
     let answers: Vec<String> = example.responses.iter().map(shown).collect();
     assert_eq!(
         answers,
-        ["a", "b", "c", "d"].map(|end| format!("u>{};\n<a>[{end};\n]", if end < "c" { "u" } else { "v" }))
+        ["a", "b", "c", "d"].map(|end| format!("u>{};\n<a>[{end};]", if end < "c" { "u" } else { "v" }))
     );
 
     let left = |tree: &Value| {

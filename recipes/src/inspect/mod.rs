@@ -111,10 +111,8 @@ fn subject(path: Option<&Path>, data: Option<&str>, model: Option<&str>) -> Resu
         return Ok(read(data));
     };
     let name = path.display().to_string();
-    if let (Some(_), Some(model)) = (data, model) {
-        return Err(Failure::usage(format!(
-            "`model.model` {model}: {name} is the model that reads `data.data` already"
-        )));
+    if let Some(data) = data {
+        check_reader(&name, data, model)?;
     }
     Ok(match data {
         Some(data) if denoiser::is_one(&name) => Subject::Pictures(data.to_owned(), Some(name)),
@@ -124,7 +122,10 @@ fn subject(path: Option<&Path>, data: Option<&str>, model: Option<&str>) -> Resu
         None if path.join("pairs.json").is_file() => Subject::Pairs,
         None if denoiser::is_one(&name) => Subject::Denoiser,
         None if name.ends_with(".safetensors") => Subject::Tensors,
-        None if is_data(path) || is_text_data(&name) => read(&name),
+        None if is_data(path) || is_text_data(&name) => {
+            refuse_runs(path)?;
+            read(&name)
+        }
         None => Subject::Model,
     })
 }
@@ -137,6 +138,41 @@ fn is_text_data(name: &str) -> bool {
 
 fn is_run(path: &Path) -> bool {
     path.join("config.toml").is_file() && path.join("checkpoints").is_dir()
+}
+
+/// Checks that what is named beside `data.data` may be the model that reads it, and that no other is named.
+fn check_reader(name: &str, data: &str, model: Option<&str>) -> Result<(), Failure> {
+    if datasets::reading::is_named_records(name) {
+        let text =
+            format!("{name} and `data.data` {data} are two data sets: name one, and its model with `model.model`");
+        return Err(Failure::usage(text));
+    }
+    match model {
+        Some(model) => {
+            let text = format!("`model.model` {model}: {name} is the model that reads `data.data` already");
+            Err(Failure::usage(text))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses a folder of runs, whose files are no records.
+fn refuse_runs(path: &Path) -> Result<(), Failure> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut runs: Vec<String> =
+        entries.map(|entry| entry.path()).filter(|path| is_run(path)).map(|path| path.display().to_string()).collect();
+    if runs.is_empty() {
+        return Ok(());
+    }
+    runs.sort();
+    let more = if runs.len() > 3 { ", .." } else { "" };
+    runs.truncate(3);
+    let text = format!(
+        "{}: a folder of runs ({}{more}): name one of them, or compare them with the verb `report`",
+        path.display(),
+        runs.join(", ")
+    );
+    Err(Failure::usage(text))
 }
 
 fn is_data(path: &Path) -> bool {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::Value;
+use train::is_all_tied;
 
 use super::Description;
 use crate::Failure;
@@ -77,7 +78,7 @@ fn table(title: &str, (first, last): &Ends) -> String {
 /// Whether a metric is the accuracy of comparisons that all are ties, as before the first step.
 fn is_tied(line: &Value, name: &str) -> bool {
     let is_accuracy = matches!(name, "rewards/accuracies" | "implicit_accuracy") || name.starts_with("accuracies/");
-    is_accuracy && line["rewards/accuracies"] == 0.0 && line["rewards/margins"] == 0.0
+    is_accuracy && is_all_tied(|name| line[name].as_f64())
 }
 
 /// Five significant digits or so, in at most twelve characters.

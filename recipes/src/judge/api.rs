@@ -224,7 +224,7 @@ impl Asking<'_> {
         let mut others = Vec::with_capacity(open.len());
         for index in open.drain(..) {
             let pair = material(self.pairs, index)?;
-            if pair.a == pair.b {
+            if is_same(&pair) {
                 record(log, (index, self.name, Judge::Model), LabelChoice::Tie)?;
             } else {
                 others.push(index);
@@ -263,6 +263,14 @@ impl Asking<'_> {
         Failure::failed(format!(
             "{endpoint}: {why}; {done} of {n} pairs are judged, the answers are kept in {answers}, {then}"
         ))
+    }
+}
+
+/// Whether the judge would be shown the same twice: texts are shown without the white space around them.
+fn is_same(pair: &Material) -> bool {
+    match (&pair.a, &pair.b) {
+        (Content::Text(a), Content::Text(b)) => a.trim() == b.trim(),
+        (a, b) => a == b,
     }
 }
 

@@ -118,13 +118,12 @@ impl Requirement {
             // Of several losses one that reads it is enough.
             Self::OneOf(field, words) => {
                 let found = here.words(field);
-                let text = format!("is for {field} {}, {} does not read it", either(words), found.join(" and "));
+                let text = format!("is for {field} {}, {}", either(words), do_not_read(&found));
                 (found.iter().any(|found| words.contains(&&**found)), text)
             }
             Self::NoneOf(field, words) => {
-                let (found, others) = (here.words(field), either(words));
-                let shown = found.join(" and ");
-                let text = format!("would do nothing: {field} {shown} does not read it, others than {others} do");
+                let found = here.words(field);
+                let text = format!("would do nothing: {field} {}: {}", do_not_read(&found), all_but(words));
                 (found.iter().any(|found| !words.contains(&&**found)), text)
             }
             Self::AnyGiven(fields) => {
@@ -157,11 +156,28 @@ impl Requirement {
 
 /// Joins words: `a, b or c`.
 fn either(words: &[&str]) -> String {
+    listed(words, "or")
+}
+
+/// Joins words, with another word before the last.
+fn listed(words: &[&str], between: &str) -> String {
     match words {
         [] => String::new(),
         [one] => (*one).to_owned(),
-        [more @ .., last] => format!("{} or {last}", more.join(", ")),
+        [more @ .., last] => format!("{} {between} {last}", more.join(", ")),
     }
+}
+
+/// Says that nothing reads it with the words of a setting: `dpo does not read it`, `dpo and bco do not read it`.
+fn do_not_read(found: &[String]) -> String {
+    let verb = if found.len() > 1 { "do" } else { "does" };
+    let found: Vec<&str> = found.iter().map(String::as_str).collect();
+    format!("{} {verb} not read it", listed(&found, "and"))
+}
+
+/// Says that the others do: `all but sft, kto and plackett-luce do`. `none` turns something off.
+fn all_but(words: &[&str]) -> String {
+    if words == ["none"] { "any other does".to_owned() } else { format!("all but {} do", listed(words, "and")) }
 }
 
 /// Losses that read no reference.

@@ -1,7 +1,7 @@
 //! What training leaves for reports at its end.
 use std::path::{Path, PathBuf};
 
-use ::train::write_whole;
+use ::train::{Ending, write_whole};
 use serde_json::{Value, json};
 
 use super::{NAME, read, write};
@@ -30,8 +30,9 @@ fn say(written: Result<(), Failure>, reporter: &dyn Reporter) {
 fn summarise(trained: &Trained) -> Result<(), Failure> {
     let steps = trained.outcome.as_ref().map_or(0, |outcome| outcome.steps);
     let finished = trained.status == TrainingStatus::Finished;
+    let is_early = trained.outcome.as_ref().is_some_and(|outcome| outcome.ending == Ending::StoppedEarly);
     let summary = json!({
-        "finished": finished, "steps": steps, "peak_memory_mb": peak_memory(), "table": trained.table
+        "finished": finished, "steps": steps, "ended_early": is_early, "peak_memory_mb": peak_memory(), "table": trained.table
     });
     write_summary(&trained.folder, &summary)
 }
@@ -39,6 +40,8 @@ fn summarise(trained: &Trained) -> Result<(), Failure> {
 /// What a run that has finished has said at its end.
 pub(crate) struct FinishedBefore {
     pub(crate) steps: usize,
+    /// Whether evaluations had stopped improving.
+    pub(crate) is_early: bool,
     pub(crate) table: String,
 }
 
@@ -51,7 +54,8 @@ pub(crate) fn finished(folder: &Path) -> Result<Option<FinishedBefore>, Failure>
     let is_finished = summary["finished"] == true;
     let table = summary["table"].as_str().unwrap_or_default().to_owned();
     let steps = summary["steps"].as_u64().unwrap_or(0) as usize;
-    Ok(is_finished.then_some(FinishedBefore { steps, table }))
+    let is_early = summary["ended_early"] == true;
+    Ok(is_finished.then_some(FinishedBefore { steps, is_early, table }))
 }
 
 /// Whether a run has its final model; one that was made longer has it only at its new end.

@@ -12,6 +12,17 @@ use crate::Failure;
 /// The table of a config file with the arguments of the chat template.
 const TEMPLATE: &str = "template";
 
+/// Words for losses in TRL, and the same ones here.
+const OF_TRL: &[(&str, &str)] = &[
+    ("sigmoid", "dpo"),
+    ("sigmoid-norm", "dpo-norm"),
+    ("exo-pair", "exo"),
+    ("nca-pair", "nca"),
+    ("bco-pair", "bco"),
+    ("sppo-hard", "sppo"),
+    ("aot-pair", "aot"),
+];
+
 /// Settings, with flags of those that were given.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Values {
@@ -273,7 +284,10 @@ fn parse(field: &Field, text: &str) -> Result<Value, Failure> {
             match words.iter().find(|word| **word == plain) {
                 Some(word) => Ok(Value::String((*word).to_owned())),
                 None if words.len() == 1 => refuse(&format!("only {} in this version", words[0])),
-                None => refuse(&format!("one of {}", words.join(", "))),
+                None => match OF_TRL.iter().find(|(theirs, here)| *theirs == plain && words.contains(here)) {
+                    Some((_, here)) => Err(Failure::usage(format!("{field} takes no `{text}`: here it is {here}"))),
+                    None => refuse(&format!("one of {}", words.join(", "))),
+                },
             }
         }
         Kind::Text => Ok(Value::String(text.to_owned())),

@@ -63,6 +63,8 @@ fn bad_values_name_the_flag_and_what_it_takes() {
         ("train.batch_size=-1", "`train.batch_size` takes a whole number"),
         ("objective.beta=NaN", "`objective.beta` takes a finite number"),
         ("objective.name=dpx", "`objective.name` takes one of sft, dpo"),
+        ("objective.name=sigmoid", "`objective.name` takes no `sigmoid`: here it is dpo"),
+        ("objective.name=exo_pair", "`objective.name` takes no `exo_pair`: here it is exo"),
         ("model.rslora=yes", "`model.rslora` takes true or false"),
     ] {
         let error = Values::default().merge_set(set).unwrap_err().to_string();

@@ -29,7 +29,9 @@ pub(super) fn check(values: &Values) -> Result<(), Failure> {
     if known.iter().any(is_it) {
         return Ok(());
     }
-    let score = |metric: &String| strsim::jaro_winkler(name, metric);
+    // Other programs begin the names of evaluations' metrics so.
+    let plain = name.strip_prefix("eval_").or_else(|| name.strip_prefix("eval/")).unwrap_or(name);
+    let score = |metric: &String| strsim::jaro_winkler(plain, metric);
     let nearest = known.iter().max_by(|a, b| score(a).total_cmp(&score(b))).map_or("loss", String::as_str);
     Err(Failure::usage(format!(
         "`train.best_metric` takes a metric of this run's evaluations, and `{name}` is none; the nearest is {nearest}; there are \
@@ -159,6 +161,8 @@ mod tests {
         for (mdp, loss, metric, nearest) in [
             ("token", "dpo", "accuracy", ""),
             ("token", "dpo", "rewards/accuracy", "the nearest is rewards/accuracies"),
+            ("token", "dpo", "eval_loss", "the nearest is loss;"),
+            ("token", "dpo", "eval/rewards/margins", "the nearest is rewards/margins;"),
             ("token", "sft", "rewards/accuracies", ""),
             ("token", "sft", "divergence", ""),
             ("diffusion", "dpo", "divergence", ""),

@@ -89,7 +89,7 @@ fn finished_before(path: &Path) -> Result<Option<Trained>, Failure> {
     let finished = report::finished(path)?;
     Ok(finished.map(|finished| Trained {
         table: finished.table,
-        ..Trained::of(path, TrainingStatus::FinishedBefore { steps: finished.steps })
+        ..Trained::of(path, TrainingStatus::FinishedBefore { steps: finished.steps, is_early: finished.is_early })
     }))
 }
 

@@ -104,18 +104,22 @@ impl Extension {
         settings.total_steps(examples) != self.settings(settings).total_steps(examples)
     }
 
-    /// Checks that the run gets longer, and says what changes.
-    pub(super) fn say(
-        self,
-        (settings, examples): (&Settings, usize),
-        done: usize,
-        reporter: &dyn Reporter,
-    ) -> Result<(), Failure> {
-        let (now, before) = (settings.schedule(examples), self.settings(settings).schedule(examples));
-        if now.total < done {
-            let text = format!("the run has done {done} steps, more than the {} that are asked for", now.total);
+    /// Checks that the run has not done more steps than it is to have.
+    ///
+    /// # Errors
+    /// It has.
+    pub(super) fn check((settings, examples): (&Settings, usize), done: usize) -> Result<(), Failure> {
+        let total = settings.schedule(examples).total;
+        if total < done {
+            let text = format!("the run has done {done} steps, more than the {total} that are asked for");
             return Err(Failure::usage(text));
         }
+        Ok(())
+    }
+
+    /// Says what changes.
+    pub(super) fn say(self, (settings, examples): (&Settings, usize), done: usize, reporter: &dyn Reporter) {
+        let (now, before) = (settings.schedule(examples), self.settings(settings).schedule(examples));
         reporter.info(&format!(
             "the run has {} steps now, {} before ({}); all other settings stay",
             now.total,
@@ -123,7 +127,6 @@ impl Extension {
             changes(self, settings)
         ));
         reporter.info(&of_schedule(now, before, done));
-        Ok(())
     }
 
     fn settings(self, now: &Settings) -> Settings {
@@ -149,7 +152,7 @@ fn of_schedule(now: Schedule, before: Schedule, done: usize) -> String {
     };
     if now.decay == ::train::Decay::Constant {
         return format!(
-            "{warmup}, and beyond that the learning rate is constant: every step is that of a run of this length from the \
+            "{warmup}, and the learning rate is constant after it: every step is that of a run of this length from the \
              start with `optimizer.warmup_steps` {}",
             now.warmup
         );
@@ -166,14 +169,14 @@ fn of_schedule(now: Schedule, before: Schedule, done: usize) -> String {
 }
 
 /// Says how a resumed run goes on.
-pub(super) fn say_start(folder: &RunFolder, reporter: &dyn Reporter) -> Result<usize, Failure> {
+pub(super) fn say_start(folder: &RunFolder, reporter: &dyn Reporter) -> Result<(), Failure> {
     let name = folder.path().display();
     let Some(step) = folder.checkpoints()?.pop() else {
         reporter.info(&format!("{name} has no checkpoint yet: the run starts over, with the settings it has"));
-        return Ok(0);
+        return Ok(());
     };
     reporter.info(&format!("{name} goes on after step {step}"));
-    Ok(step)
+    Ok(())
 }
 
 /// The path that a config file keeps of a run: as typed where that tells where the run was started.
@@ -233,7 +236,7 @@ mod tests {
     fn what_happens_to_the_schedule_is_said() {
         let schedule = |decay, total| Schedule { rate: 1e-3, warmup: 0, decay, total };
         let said = of_schedule(schedule(Decay::Constant, 20), schedule(Decay::Constant, 10), 10);
-        assert!(said.contains("has no warm-up, and beyond that the learning rate is constant"), "{said}");
+        assert!(said.contains("has no warm-up, and the learning rate is constant after it"), "{said}");
         let warm = |total| Schedule { warmup: 3, ..schedule(Decay::Constant, total) };
         let said = of_schedule(warm(20), warm(10), 10);
         for part in ["stays the 3 steps that the run began with", "from the start with `optimizer.warmup_steps` 3"] {

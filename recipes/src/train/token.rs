@@ -129,7 +129,9 @@ impl Setup {
         call.reporter.info(&describe(&name, &files, &data, held_out.as_ref()));
         call.reporter.info(&data.audit().to_string());
         dropout::note(&files.path, call.reporter);
-        model::say_rounded(&files, &call.values, call.reporter);
+        if task.purpose != super::Purpose::Precompute {
+            model::say_rounded(&files, &call.values, call.reporter);
+        }
         let stored = files.stored;
         let judged = judged_prompts(call, &files, held_out.as_ref().filter(|data| !data.is_empty()).unwrap_or(&data))?;
         let mdp = TokenMdp {

@@ -11,6 +11,7 @@ use objectives::{Needs, Objective};
 use policies::{Learner, Persist, Policy};
 
 use super::judged::{Answers, StartComparison};
+use super::resume::Extension;
 use super::{Purpose, Task, finished_before, precompute, resume};
 use crate::embedded::JudgedPolicy;
 use crate::keys::{self, TRAIN};
@@ -89,7 +90,9 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
 ) -> Result<Trained, Failure> {
     let Lessons { mdp, data, held_out, objective, key } = lessons;
     task.check_cache(&key)?;
-    task.fit_warmup(data.len());
+    if task.purpose != Purpose::Precompute {
+        task.fit_warmup(data.len());
+    }
     let training = Training::new(mdp, data, objective).held_out(held_out).settings(task.settings.clone()).key(key);
     let training = training.cache(task.cache().map(Path::to_owned)).hyperparameters(task.hyperparameters());
     let training =
@@ -180,7 +183,15 @@ impl Task<'_> {
     fn finished_before(&mut self, examples: usize) -> Result<Option<Trained>, Failure> {
         let (Some(path), Some(extension)) = (&self.resume, self.extension) else { return Ok(None) };
         if extension.changes(&self.settings, examples) {
-            return Ok(None);
+            let early = crate::report::finished(path)?.filter(|finished| finished.is_early);
+            return match early {
+                Some(finished) => Err(Failure::usage(format!(
+                    "early stopping ended {} after step {} (`train.early_stopping_patience`): more steps change nothing",
+                    path.display(),
+                    finished.steps
+                ))),
+                None => Ok(None),
+            };
         }
         self.extension = None;
         finished_before(path)
@@ -189,11 +200,16 @@ impl Task<'_> {
     /// Says how a resumed run goes on, and what changes if it gets longer.
     fn say_start(&self, examples: usize) -> Result<(), Failure> {
         let Some(path) = &self.resume else { return Ok(()) };
-        let done = resume::say_start(&RunFolder::open(path)?, self.call.reporter)?;
-        match self.extension {
-            Some(extension) => extension.say((&self.settings, examples), done, self.call.reporter),
-            None => Ok(()),
+        let folder = RunFolder::open(path)?;
+        let done = folder.checkpoints()?.pop().unwrap_or(0);
+        if self.extension.is_some() {
+            Extension::check((&self.settings, examples), done)?;
         }
+        resume::say_start(&folder, self.call.reporter)?;
+        if let Some(extension) = self.extension {
+            extension.say((&self.settings, examples), done, self.call.reporter);
+        }
+        Ok(())
     }
 
     /// Trains in a given folder.

@@ -46,11 +46,16 @@ impl Record {
         self.values.iter().find(|(own, _)| own == name).map(|(_, value)| *value)
     }
 
-    /// Whether a metric is the accuracy of comparisons that all are ties, as before the first step: no margin is above 0, and
-    /// their mean is 0.
+    /// Whether a metric is the accuracy of comparisons that all are ties, as before the first step: none is right, and the mean
+    /// margin is 0, or, of single answers, which have no margin, the rewards are.
     pub(crate) fn is_tied(&self, name: &str) -> bool {
         let is_accuracy = matches!(name, "rewards/accuracies" | "implicit_accuracy") || name.starts_with("accuracies/");
-        is_accuracy && ["rewards/accuracies", "rewards/margins"].iter().all(|name| self.value(name) == Some(0.0))
+        let rewards = || ["rewards/chosen", "rewards/rejected"].iter().filter_map(|name| self.value(name));
+        let is_even = self.value("rewards/margins").map_or_else(
+            || rewards().next().is_some() && rewards().all(|reward| reward == 0.0),
+            |margin| margin == 0.0,
+        );
+        is_accuracy && self.value("rewards/accuracies") == Some(0.0) && is_even
     }
 }
 

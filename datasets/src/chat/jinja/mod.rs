@@ -20,6 +20,7 @@ mod filters;
 mod filters_of_lists;
 mod filters_of_texts;
 mod frame;
+mod free;
 mod functions;
 mod generations;
 mod interpreter;
@@ -110,6 +111,14 @@ impl Template {
         let mut body = parser::parse(source)?;
         let scope = symbols::resolve(&mut body)?;
         Ok(Self { body, scope })
+    }
+
+    /// The variables that the template reads and does not set itself, functions apart.
+    pub(super) fn variables(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        free::add(&self.body, &self.scope, &mut found);
+        found.retain(|name| !objects::FUNCTIONS.iter().any(|(function, _)| function == name));
+        found
     }
 
     /// Renders the template with these variables.

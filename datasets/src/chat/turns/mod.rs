@@ -118,9 +118,34 @@ impl Conversation<'_> {
         for (at, &weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
             let start = if at == 0 { self.first_start() } else { self.start(at)? };
             let end = if at + 1 == weights.len() { self.text.len() } else { self.border(at)? };
+            self.check_own(&(start..end.max(start)))?;
             turns.push(WrittenTurn { span: self.characters(start..end.max(start)), weight, is_marked: false });
         }
         Ok(turns)
+    }
+
+    /// Checks that no given message of the answer begins within a turn, in bytes: some templates write a result before the
+    /// words of the message that called.
+    fn check_own(&self, turn: &Range<usize>) -> Result<(), DatasetError> {
+        for (at, message) in self.answer.iter().enumerate().filter(|(_, message)| message.is_given()) {
+            let Some(changed) = self.changed(at).filter(|changed| changed != self.text) else { continue };
+            let start = common_start(&changed, self.text);
+            if turn.contains(&start) && !message.content.words().trim().is_empty() {
+                return Err(Self::untold(at));
+            }
+        }
+        Ok(())
+    }
+
+    /// The error where message `at` of the answer can't be told from the others.
+    fn untold(at: usize) -> DatasetError {
+        DatasetError::Template {
+            message: format!(
+                "it can't be told which part of the text is message {} of the answer, as the template writes it \
+                 differently once others follow; a template with generation blocks can tell",
+                at + 1
+            ),
+        }
     }
 
     /// Of the template's own blocks those of the answer, in order.
@@ -202,13 +227,7 @@ impl Conversation<'_> {
         if let Some(until) = until.ok().filter(|until| self.text.starts_with(until)) {
             return Ok(until.len());
         }
-        self.border_by_mark(at).ok_or_else(|| DatasetError::Template {
-            message: format!(
-                "it can't be told which part of the text is message {} of the answer, as the template writes it \
-                 differently once others follow; a template with generation blocks can tell",
-                at + 1
-            ),
-        })
+        self.border_by_mark(at).ok_or_else(|| Self::untold(at))
     }
 
     /// The same for a message whose text changes when others follow it.

@@ -56,6 +56,24 @@ fn given_turns_and_those_of_weight_0_are_not_scored() {
 }
 
 #[test]
+fn a_result_that_is_written_before_the_words_of_its_call_is_refused_not_scored() {
+    // Calls, then the results that follow, then what the message says besides.
+    let source = "{% for m in messages %}{% if m.role == 'assistant' %}<a>{% if m.tool_calls %}<call>\
+        {% for r in messages[loop.index:] %}{% if r.role == 'tool' %}<r>{{ r.content }}</r>{% endif %}{% endfor %}{% endif %}\
+        {{ m.content }}</a>\
+        {% elif m.role != 'tool' %}<u>{{ m.content }}</u>{% endif %}{% endfor %}\
+        {% if add_generation_prompt %}<a>{% endif %}";
+    let answer = |content: &str| {
+        let call = json!({"role": "assistant", "content": content, "tool_calls": [{"function": {"name": "f"}}]});
+        json!([call, {"role": "tool", "content": "RESULT"}, {"role": "assistant", "content": "seven"}])
+    };
+    let refused = scored(source, &answer("Wait.")).unwrap_err().to_string();
+    assert!(refused.contains("message 2 of the answer"), "{refused}");
+    let turns = scored(source, &answer("")).map(Option::unwrap_or_default);
+    assert!(turns.is_err() || turns.unwrap().iter().all(|(text, _)| !text.contains("RESULT")));
+}
+
+#[test]
 fn a_turn_is_found_though_it_loses_its_thoughts_later() {
     let answer = json!([
         {"role": "assistant", "content": "a", "thought": "hm"}, {"role": "user", "content": "a"},

@@ -43,7 +43,7 @@ impl Told {
                 .iter()
                 .filter(|turn| is_scored(message) && !words.is_empty() && turn.end > from)
                 .find_map(|turn| {
-                    let start = turn.start.max(from);
+                    let start = behind_thought(message, &letters, turn.start.max(from)..turn.end);
                     let at = letters[start..turn.end].windows(words.len()).position(|part| part == words)?;
                     Some(start + at..start + at + words.len())
                 });
@@ -112,6 +112,18 @@ impl Told {
     }
 }
 
+/// Where a turn goes on behind the thought of its message, which may say the words of the content too.
+fn behind_thought(message: &Message, letters: &[char], turn: Range<usize>) -> usize {
+    let thoughts = ["reasoning_content", "thinking", "reasoning"];
+    let thoughts = thoughts.iter().filter_map(|name| message.fields.get(*name)?.as_str());
+    let ends = thoughts.filter_map(|thought| {
+        let thought: Vec<char> = thought.trim().chars().collect();
+        let at = letters[turn.clone()].windows(thought.len().max(1)).position(|part| part == thought)?;
+        Some(turn.start + at + thought.len())
+    });
+    ends.max().unwrap_or(turn.start)
+}
+
 /// Whether a message is the policy's to learn from.
 pub(super) fn is_scored(message: &Message) -> bool {
     let field = |name: &str| message.fields.get(name);
@@ -149,5 +161,18 @@ mod tests {
         assert_eq!(found, [0..1, 15..17]);
         let refused = told.spans(&origin, &[span(1, 0..1)]).unwrap_err().to_string();
         assert!(refused.contains("message 1 of the answer"), "{refused}");
+    }
+
+    #[test]
+    fn a_thought_that_says_the_content_is_not_the_content() {
+        let mut message = Message::new("assistant", "5");
+        message.fields.insert("reasoning_content".to_owned(), "not 5 I think".into());
+        let answers = Answers::Demonstration(Text::Chat(vec![message]));
+        let record = PreferenceRecord::new(Origin::generated("talks", 1), "q".into(), answers);
+        let text = "<t>not 5 I think</t>5;";
+        let places: Vec<Range<usize>> = (0..text.len()).map(|at| at..at + 1).collect();
+        let turn = Turn { range: 0..text.len(), weight: 1.0 };
+        let told = Told::of(&record, &Response::new(vec![0; text.len()], vec![turn]), text, &places);
+        assert_eq!(told.contents, [Some(20..21)]);
     }
 }

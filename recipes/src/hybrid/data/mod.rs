@@ -178,7 +178,7 @@ fn open_any<'a>(
         return Err(Failure::usage("`data.limit` takes at least 1"));
     }
     match values.data.data() {
-        None => Err(Failure::usage("`data.data` is needed with `hybrid.refiner` and `hybrid.generator`: judged pairs")),
+        None => Err(Failure::usage("`data.data` is needed beside a named model: a folder or a file of judged pairs")),
         Some(name) if is_embedded(name) => embedded::open(name, split, models, values),
         Some(name) => disk::open(Path::new(name), models, call, completing),
     }
