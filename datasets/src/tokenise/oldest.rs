@@ -1,4 +1,5 @@
 //! Whole turns that truncation leaves out of a chat's prompt.
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::border::Strings;
@@ -20,31 +21,43 @@ impl Tokenise {
         seen: &mut Observation,
     ) -> Result<Option<PreferenceRecord>, DatasetError> {
         let longest = whole.responses.iter().map(|response| response.len()).max().unwrap_or(0);
-        let mut length = whole.prompt.len();
+        let length = whole.prompt.len();
         let (Text::Chat(messages), Some(most)) = (&record.prompt, self.settings.max_prompt_length) else {
             return Ok(None);
         };
         if length + longest <= self.settings.max_length || length <= most {
             return Ok(None);
         }
-        let (n_first, mut kept) = exchanges(messages);
-        let (mut gone, mut found) = (Vec::new(), None);
-        while length > most && kept.len() > 1 {
-            gone.push(kept.remove(next(kept.len(), truncation)));
-            let rest = kept.iter().flat_map(|range| messages[range.clone()].iter());
-            let shorter: Vec<Message> = messages[..n_first].iter().chain(rest).cloned().collect();
-            // A template may refuse the rest of a conversation, such as one that no user begins.
-            let shorter = PreferenceRecord { prompt: Text::Chat(shorter), ..record.clone() };
-            let Ok(rest) = self.untruncated(&shorter, &mut Observation::default()) else { continue };
-            let n = rest.prompt.len();
-            let left: Vec<&Message> = gone.drain(..).flat_map(|range: Range<usize>| &messages[range]).collect();
-            self.count_left(record, &left, length.saturating_sub(n), seen)?;
-            length = n;
-            found = Some(shorter);
+        let (n_first, kept) = exchanges(messages);
+        let order = leaving(kept.len(), truncation);
+        // The messages without the exchanges that leave first, `n_left` of them, as a record with its prompt's length; a
+        // template may refuse the rest of a conversation, such as one that no user begins.
+        let without = |n_left: usize| {
+            let leaves: BTreeSet<usize> = order[..n_left].iter().copied().collect();
+            let rest = kept.iter().enumerate().filter(|(at, _)| !leaves.contains(at));
+            let rest = rest.flat_map(|(_, range)| messages[range.clone()].iter());
+            let rest: Vec<Message> = messages[..n_first].iter().chain(rest).cloned().collect();
+            let shorter = PreferenceRecord { prompt: Text::Chat(rest), ..record.clone() };
+            let length = self.untruncated(&shorter, &mut Observation::default()).ok()?.prompt.len();
+            Some((shorter, length))
+        };
+        // The fewest that have to leave: fewer turns are fewer tokens, so half of the numbers left are tried out at a time.
+        let (mut too_few, mut enough) = (0, order.len());
+        while too_few + 1 < enough {
+            let middle = too_few.midpoint(enough);
+            let fits = without(middle).is_some_and(|(_, length)| length <= most);
+            (too_few, enough) = if fits { (too_few, middle) } else { (middle, enough) };
         }
-        seen.is_prompt_cut |= found.is_some();
-        seen.cut_tokens.prompt += if found.is_some() { whole.prompt.len().saturating_sub(length) } else { 0 };
-        Ok(found)
+        let found = (enough..=order.len()).filter(|n| *n > 0).find_map(|n| Some((n, without(n)?)));
+        let Some((n_left, (shorter, length))) = found else { return Ok(None) };
+        let mut left: Vec<usize> = order[..n_left].to_vec();
+        left.sort_unstable();
+        let left: Vec<&Message> = left.into_iter().flat_map(|at| &messages[kept[at].clone()]).collect();
+        let cost = whole.prompt.len().saturating_sub(length);
+        self.count_left(record, &left, cost, seen)?;
+        seen.is_prompt_cut = true;
+        seen.cut_tokens.prompt += cost;
+        Ok(Some(shorter))
     }
 
     /// Counts messages that are left out, which together cost `n` tokens, by role. A message has the share of what it says: its
@@ -60,7 +73,7 @@ impl Tokenise {
         let lengths: Vec<usize> = messages.iter().map(length).collect::<Result<_, _>>()?;
         let (mut rest, mut of) = (n, lengths.iter().sum::<usize>().max(1));
         for (at, (message, length)) in messages.iter().zip(&lengths).enumerate() {
-            let tokens = if at + 1 == messages.len() { rest } else { rest * length / of.max(1) };
+            let tokens = if at + 1 == messages.len() { rest } else { (rest * length + of / 2) / of.max(1) };
             (rest, of) = (rest - tokens, of - length.min(&of));
             let cut = seen.cut_roles.entry(message.role.clone()).or_default();
             (cut.tokens, cut.turns) = (cut.tokens + tokens, cut.turns + 1);
@@ -119,11 +132,13 @@ fn exchanges(messages: &[Message]) -> (usize, Vec<Range<usize>>) {
     (n_first, starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect())
 }
 
-/// Which of `n` exchanges is left out next; never the last one.
-fn next(n: usize, truncation: Truncation) -> usize {
+/// The numbers of `n` exchanges in the order in which they are left out; never the last one.
+fn leaving(n: usize, truncation: Truncation) -> Vec<usize> {
+    let others = 0..n.saturating_sub(1);
     match truncation {
-        Truncation::KeepEnd => 0,
-        Truncation::KeepStart => n - 2,
-        Truncation::KeepBoth => usize::from(n > 2),
+        Truncation::KeepEnd => others.collect(),
+        Truncation::KeepStart => others.rev().collect(),
+        // The first stays longest.
+        Truncation::KeepBoth => others.clone().skip(1).chain(others.take(1)).collect(),
     }
 }

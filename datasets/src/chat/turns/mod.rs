@@ -115,26 +115,30 @@ impl Conversation<'_> {
     /// The turns of the messages with a weight.
     fn by_role(&self, weights: &[f64]) -> Result<Vec<WrittenTurn>, DatasetError> {
         let mut turns = Vec::new();
+        let given = self.given_starts();
         for (at, &weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
             let start = if at == 0 { self.first_start() } else { self.start(at)? };
             let end = if at + 1 == weights.len() { self.text.len() } else { self.border(at)? };
-            self.check_own(&(start..end.max(start)))?;
-            turns.push(WrittenTurn { span: self.characters(start..end.max(start)), weight, is_marked: false });
+            let turn = start..end.max(start);
+            // Some templates write a result before the words of the message that called.
+            if let Some((other, _)) = given.iter().find(|(_, start)| turn.contains(start)) {
+                return Err(Self::untold(*other));
+            }
+            turns.push(WrittenTurn { span: self.characters(turn), weight, is_marked: false });
         }
         Ok(turns)
     }
 
-    /// Checks that no given message of the answer begins within a turn, in bytes: some templates write a result before the
-    /// words of the message that called.
-    fn check_own(&self, turn: &Range<usize>) -> Result<(), DatasetError> {
-        for (at, message) in self.answer.iter().enumerate().filter(|(_, message)| message.is_given()) {
-            let Some(changed) = self.changed(at).filter(|changed| changed != self.text) else { continue };
-            let start = common_start(&changed, self.text);
-            if turn.contains(&start) && !message.content.words().trim().is_empty() {
-                return Err(Self::untold(at));
-            }
-        }
-        Ok(())
+    /// Where the given messages of the answer begin, in bytes, by their numbers; those that the template does not write have no
+    /// place.
+    fn given_starts(&self) -> Vec<(usize, usize)> {
+        let given = self.answer.iter().enumerate();
+        let given = given.filter(|(_, message)| message.is_given() && !message.content.words().trim().is_empty());
+        let start = |(at, _): (usize, &Message)| {
+            let changed = self.changed(at).filter(|changed| changed != self.text)?;
+            Some((at, common_start(&changed, self.text)))
+        };
+        given.filter_map(start).collect()
     }
 
     /// The error where message `at` of the answer can't be told from the others.
