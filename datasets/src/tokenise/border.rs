@@ -173,7 +173,7 @@ impl Tokenise {
     pub(super) fn header_length(&self, origin: &Origin, strings: &Strings) -> Result<usize, DatasetError> {
         match strings {
             Strings::Chat { header, .. } if !header.is_empty() => Ok(self.encode(origin, header)?.len()),
-            _ => Ok(0),
+            Strings::Plain { .. } | Strings::Chat { .. } => Ok(0),
         }
     }
 
