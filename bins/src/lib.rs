@@ -10,6 +10,7 @@ mod eval;
 mod export;
 mod help;
 mod hints;
+mod hub;
 mod inspect;
 mod label;
 mod left;
@@ -151,6 +152,7 @@ fn asked(matches: &ArgMatches, verb: Verbs) -> Result<Invocation, Failure> {
     if let Some(n) = values.run.threads() {
         recipes::start_threads(n)?;
     }
+    hub::start();
     let json = matches.get_one::<String>("log-format").is_some_and(|format| format == "json");
     Ok(Invocation { values, console: Console::start(matches.get_one("quiet") == Some(&true), json) })
 }

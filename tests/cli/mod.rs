@@ -61,6 +61,11 @@ struct Scene {
     folder: tempfile::TempDir,
 }
 
+/// Leaves the user's cache and the hub out of a test.
+fn without_hub(command: &mut Command, cache: &std::path::Path) {
+    command.env("HF_HUB_OFFLINE", "1").env("HF_HUB_CACHE", cache);
+}
+
 /// What a process left behind.
 #[derive(Debug)]
 struct Ran {
@@ -99,6 +104,7 @@ impl Scene {
     fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hybrid-dpo"));
         command.args(arguments.split_whitespace()).current_dir(self.folder.path());
+        without_hub(&mut command, &self.path("no-cache"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -111,6 +117,7 @@ impl Scene {
         let mut command = Command::new("env");
         command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_hybrid-dpo")]);
         command.args(arguments.split_whitespace()).current_dir(self.folder.path());
+        without_hub(&mut command, &self.path("no-cache"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

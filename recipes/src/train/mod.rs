@@ -23,11 +23,11 @@ use candle_core::DType;
 
 use self::resume::Extension;
 use crate::embedded::PROMPTS;
-use crate::keys::{self, TRAIN};
+use crate::keys::{self, PRECOMPUTE, TRAIN};
 use crate::objective::{self, choose};
 use crate::settings::{Modality, TrainingSettings, Values, at};
 use crate::trained::{Trained, TrainingStatus};
-use crate::{Call, Failure, card, model, report};
+use crate::{Call, Failure, card, model, named, report};
 
 /// Trains, or resumes training.
 ///
@@ -100,6 +100,7 @@ fn start(
     (resume, extension): (Option<&Path>, Option<Extension>),
     prompts: u64,
 ) -> Result<Trained, Failure> {
+    named::find(&mut call.values, if purpose == Purpose::Precompute { PRECOMPUTE } else { TRAIN }, call.reporter)?;
     preset(&mut call.values)?;
     keys::idle::refuse(&call.values, TRAIN)?;
     if purpose != Purpose::Precompute {
