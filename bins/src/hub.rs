@@ -28,7 +28,7 @@ fn read(variable: Variable<'_>) -> Hub {
     let cache = named.map_or_else(|| home.join("hub"), |path| expanded(variable, &path));
     let mut hub = Hub::new(Cache::new(cache));
     if let Some(endpoint) = variable("HF_ENDPOINT") {
-        hub.endpoint = endpoint.trim().to_owned();
+        endpoint.trim().clone_into(&mut hub.endpoint);
     }
     hub.token = token(variable, &home);
     hub.is_offline = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].iter().any(|name| is_on(variable, name));

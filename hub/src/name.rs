@@ -187,6 +187,11 @@ mod tests {
             parsed("org/name@refs/convert/parquet/default"),
             some(["org/name", "refs/convert/parquet", "default"])
         );
+        assert!(parsed("org/name/file.gguf").is_some());
+    }
+
+    #[test]
+    fn paths_addresses_and_files_are_no_names() {
         for text in [
             "name",
             "./a",
@@ -208,9 +213,8 @@ mod tests {
             "data/model.GGUF",
             "http://a.b/c",
         ] {
-            assert_eq!(parsed(text), None, "{text}");
+            assert_eq!(Name::parse(Kind::Model, text), None, "{text}");
         }
-        assert!(parsed("org/name/file.gguf").is_some());
     }
 
     #[test]

@@ -113,7 +113,8 @@ fn of_stem<'a>(stem: &str, names: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn is_beside(name: &str) -> bool {
-    let is_settings = name.ends_with(".json") && !name.contains(".index.") || name.ends_with(".jinja");
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    let is_settings = ending == "json" && !name.contains(".index.") || ending == "jinja";
     is_settings || BESIDE.contains(&name) || name.starts_with("LICENSE.")
 }
 
@@ -162,6 +163,10 @@ mod tests {
         ];
         assert_eq!(of(Kind::Model, "org/name", &all), kept);
         assert_eq!(of(Kind::Model, "org/name/onnx", &all), ["onnx/config.json"]);
+    }
+
+    #[test]
+    fn shards_come_with_their_index_and_adapters_with_their_settings() {
         let shards = [
             "config.json",
             "consolidated.safetensors",

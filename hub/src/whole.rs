@@ -33,10 +33,8 @@ pub(crate) fn state(cache: &Cache, copy: &Snapshot) -> State {
     }
     let root = name.inside.as_ref().map_or_else(|| copy.folder.clone(), |inside| copy.folder.join(inside));
     match name.kind {
-        Kind::Dataset => match has_data(name, &copy.folder) {
-            true => State::Whole,
-            false => State::Lacks("records".to_owned()),
-        },
+        Kind::Dataset if has_data(name, &copy.folder) => State::Whole,
+        Kind::Dataset => State::Lacks("records".to_owned()),
         Kind::Model => {
             let is_known_without = repository.join(".no_exist").join(&copy.commit).join("tokenizer.json").exists();
             of_model(&root, is_known_without)

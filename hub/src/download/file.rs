@@ -111,12 +111,11 @@ fn locked(place: &Place, entry: &Entry, meter: &mut Meter<'_>) -> Result<File, H
     let of = |error| HubError::of(&path, error);
     let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(of)?;
     match lock.try_lock() {
-        Ok(()) => return Ok(lock),
+        // A file system without locks: the checksum finds what two programs do to one file.
+        Ok(()) | Err(fs::TryLockError::Error(_)) => return Ok(lock),
         Err(fs::TryLockError::WouldBlock) => {
             meter.progress.notice(&format!("another program is downloading {}; waiting for it", entry.path));
         }
-        // A file system without locks: the checksum finds what two programs do to one file.
-        Err(fs::TryLockError::Error(_)) => return Ok(lock),
     }
     lock.lock().map_err(of)?;
     Ok(lock)

@@ -62,10 +62,11 @@ fn chosen(client: &Client<'_>, all: &[Entry]) -> Result<Vec<Entry>, HubError> {
     if is_readable {
         return Ok(all.iter().filter(|entry| needed.contains(&entry.path.as_str())).cloned().collect());
     }
+    let n_of = |ending: &str| paths.iter().filter(|path| path.ends_with(ending)).count();
     let wanted = match (&name.inside, name.kind) {
         (Some(inside), _) => format!("{inside} that could be read"),
         (None, Kind::Dataset) => "file of records (.jsonl, .json, .csv, .parquet and the like)".to_owned(),
-        (None, Kind::Model) if paths.iter().filter(|path| path.ends_with(".gguf")).count() > 1 => {
+        (None, Kind::Model) if n_of(".gguf") > 1 => {
             format!("safetensors, and several GGUF files: name one, as in {}/FILE.gguf", name.repository)
         }
         (None, Kind::Model) => "weights as safetensors or GGUF, which alone are read".to_owned(),

@@ -151,25 +151,26 @@ fn listing(files: &[(String, Vec<u8>)], query: &str, path: &str) -> (u16, Header
     (200, next.into_iter().collect(), serde_json::to_vec(&page).unwrap())
 }
 
+/// Reads a request.
+fn asked(stream: &TcpStream) -> std::io::Result<Asked> {
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
+    let headers: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+    let header = |name: &str| {
+        let mut pairs = headers.iter().filter_map(|line| line.split_once(": "));
+        pairs.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
+    };
+    let range = header("range").map(|range| range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap());
+    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    Ok(Asked { path, authorization: header("authorization"), from: range })
+}
+
 fn answer(
     stream: &TcpStream,
     shared: &Shared,
     reply: &impl Fn(&Asked) -> (u16, Headers, Vec<u8>),
 ) -> std::io::Result<()> {
-    let mut lines = BufReader::new(stream).lines();
-    let first = lines.next().transpose()?.unwrap_or_default();
-    let headers: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
-    let header = |name: &str| {
-        let of = |line: &String| {
-            line.split_once(": ")
-                .filter(|(found, _)| found.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value.to_owned())
-        };
-        headers.iter().find_map(of)
-    };
-    let range = header("range").map(|range| range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap());
-    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let asked = Asked { path, authorization: header("authorization"), from: range };
+    let asked = asked(stream)?;
     shared.asked.lock().unwrap().push(asked.clone());
     let fault = {
         let mut faults = shared.faults.lock().unwrap();
@@ -195,7 +196,8 @@ fn answer(
     }
     let mut text = format!("HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
-        text += &format!("{name}: {value}\r\n");
+        use std::fmt::Write as _;
+        let _ = write!(text, "{name}: {value}\r\n");
     }
     let mut stream = stream;
     stream.write_all(format!("{text}\r\n").as_bytes())?;
