@@ -172,8 +172,10 @@ impl<'e> Part<'e> {
         match reply.response.status().as_u16() {
             // The server sends all of it again.
             200 => {
-                meter.take_back(self.len);
-                self.empty()?;
+                if self.len > 0 {
+                    meter.take_back(self.len);
+                    self.empty()?;
+                }
             }
             206 => {
                 let range = header(&reply.response, "content-range").unwrap_or_default();

@@ -162,7 +162,7 @@ fn what_the_hub_does_not_give_is_explained() {
     says("org/name", &["status 503; given up after 5 tries"]);
     says(
         "org/name/missing.gguf",
-        &["the repository has no missing.gguf", "it has pytorch_model.bin, model.safetensors"],
+        &["the repository has no missing.gguf", "it has model.safetensors, pytorch_model.bin"],
     );
     scene.get("org/name").unwrap();
     says(
