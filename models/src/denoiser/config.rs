@@ -13,6 +13,7 @@ use crate::ModelError;
 use crate::fields::{Fields, nearest_first};
 use crate::sd3::Sd3Config;
 use crate::unet::{UNetClass, UNetConfig};
+use crate::zimage::ZImageConfig;
 
 /// The config of a network that denoises; it derefs to what all families have in common.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +22,8 @@ pub enum DenoiserConfig {
     UNet(UNetConfig),
     /// Of a `SD3Transformer2DModel`.
     Sd3(Sd3Config),
+    /// Of a `ZImageTransformer2DModel`.
+    ZImage(ZImageConfig),
 }
 
 /// The settings that every network that denoises has.
@@ -79,7 +82,8 @@ pub trait NetworkConfig {
 
 impl DenoiserConfig {
     /// The classes that are built.
-    pub const CLASSES: [&'static str; 3] = ["UNet2DModel", "UNet2DConditionModel", Sd3Config::CLASS];
+    pub const CLASSES: [&'static str; 4] =
+        ["UNet2DModel", "UNet2DConditionModel", Sd3Config::CLASS, ZImageConfig::CLASS];
 
     /// Reads and checks the contents of a `config.json`.
     ///
@@ -90,6 +94,7 @@ impl DenoiserConfig {
         match found.as_str() {
             "UNet2DModel" | "UNet2DConditionModel" => UNetConfig::from_json(source).map(Self::UNet),
             Sd3Config::CLASS => Sd3Config::from_json(source).map(Self::Sd3),
+            ZImageConfig::CLASS => ZImageConfig::from_json(source).map(Self::ZImage),
             _ => Err(ModelError::Architecture { supported: Self::nearest(&found), found }),
         }
     }
@@ -98,7 +103,7 @@ impl DenoiserConfig {
     pub(crate) fn component_of(class: &str) -> Option<&'static str> {
         match class {
             "UNet2DModel" | "UNet2DConditionModel" => Some("unet"),
-            Sd3Config::CLASS => Some("transformer"),
+            Sd3Config::CLASS | ZImageConfig::CLASS => Some("transformer"),
             _ => None,
         }
     }
@@ -131,6 +136,7 @@ impl Deref for DenoiserConfig {
         match self {
             Self::UNet(config) => config,
             Self::Sd3(config) => config,
+            Self::ZImage(config) => config,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::image_batch::ImageBatch;
 use crate::network::{Network, Weights};
 use crate::sd3::Sd3Transformer;
 use crate::unet::UNet;
+use crate::zimage::ZImageTransformer;
 
 /// A network that denoises, of one of the families that are built.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub enum DenoiserNetwork {
     UNet(Arc<UNet>),
     /// diffusers' `SD3Transformer2DModel`.
     Sd3(Arc<Sd3Transformer>),
+    /// diffusers' `ZImageTransformer2DModel`.
+    ZImage(Arc<ZImageTransformer>),
 }
 
 impl DenoiserNetwork {
@@ -28,6 +31,7 @@ impl DenoiserNetwork {
         Ok(match config {
             DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::frozen(config, tensors)?)),
             DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::frozen(config, tensors)?)),
+            DenoiserConfig::ZImage(config) => Self::ZImage(Arc::new(ZImageTransformer::frozen(config, tensors)?)),
         })
     }
 
@@ -39,6 +43,9 @@ impl DenoiserNetwork {
         Ok(match config {
             DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::trainable(config, tensors, lora)?)),
             DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::trainable(config, tensors, lora)?)),
+            DenoiserConfig::ZImage(config) => {
+                Self::ZImage(Arc::new(ZImageTransformer::trainable(config, tensors, lora)?))
+            }
         })
     }
 
@@ -47,6 +54,9 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => Self::UNet(Arc::new(UNet::new(unet.config.clone(), weights))),
             Self::Sd3(network) => Self::Sd3(Arc::new(Sd3Transformer { config: network.config.clone(), weights })),
+            Self::ZImage(network) => {
+                Self::ZImage(Arc::new(ZImageTransformer { config: network.config.clone(), weights }))
+            }
         }
     }
 
@@ -61,6 +71,7 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => unet.score(batch),
             Self::Sd3(network) => network.score(batch),
+            Self::ZImage(network) => network.score(batch),
         }
     }
 
@@ -75,6 +86,7 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => unet.run_tape(batch, recompute),
             Self::Sd3(network) => network.run_tape(batch, recompute),
+            Self::ZImage(network) => network.run_tape(batch, recompute),
         }
     }
 }
@@ -86,6 +98,7 @@ impl Network for DenoiserNetwork {
         match self {
             Self::UNet(unet) => &unet.weights,
             Self::Sd3(network) => &network.weights,
+            Self::ZImage(network) => &network.weights,
         }
     }
 }

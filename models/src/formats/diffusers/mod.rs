@@ -11,14 +11,14 @@ use candle_core::Device;
 use serde_json::Value;
 
 use super::extras::read_object;
-use super::{load_clip_text, load_clip_tokenizer_as, load_t5, load_t5_tokenizer, load_vae, resolve};
+use super::{LanguageEncoder, load_clip_text, load_clip_tokenizer_as, load_t5, load_t5_tokenizer, load_vae, resolve};
 use crate::ModelError;
 use crate::clip::{TextConditioner, TextFeatures};
 use crate::vae::Vae;
 
 /// The accepted kinds of paths, for messages.
 const ACCEPTED: &str = "accepted: a diffusers folder (model_index.json), its unet/ or transformer/ alone (config.json of \
-                        a UNet2DModel, UNet2DConditionModel or SD3Transformer2DModel), or a run folder";
+                        a UNet2DModel, UNet2DConditionModel, SD3Transformer2DModel or ZImageTransformer2DModel), or a run folder";
 
 /// The names of networks that denoise among the components.
 const DENOISERS: [&str; 2] = ["unet", "transformer"];
@@ -101,16 +101,35 @@ impl DiffusersFolder {
         let vae = load_vae(&part.path, device)?;
         Ok(Some(match self.pipeline.as_deref() {
             Some("StableDiffusionXLPipeline") => vae.normalised(),
-            Some(index::SD3_PIPELINE) => vae.shifted(),
+            Some(index::SD3_PIPELINE | index::ZIMAGE_PIPELINE) => vae.shifted(),
             _ => vae,
         }))
     }
 
-    /// Loads the tokenizers and text encoders; `None` if there are none.
+    /// Loads the language model that encodes prompts, with its tokenizer; `None` if this is no pipeline of one.
+    ///
+    /// Its chat template frames prompts: see [`LanguageEncoder::with_framing`].
+    ///
+    /// # Errors
+    /// Files that are missing or damaged, a model or tokenizer that is not supported, more tokens than the model has.
+    pub fn language_encoder(&self, device: &Device) -> Result<Option<LanguageEncoder>, ModelError> {
+        let parts = (self.component("text_encoder"), self.component("tokenizer"));
+        match (self.pipeline.as_deref(), parts) {
+            (Some(index::ZIMAGE_PIPELINE), (Some(encoder), Some(tokenizer))) => {
+                LanguageEncoder::load(&encoder.path, &tokenizer.path, device).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Loads the tokenizers and text encoders; `None` if there are none, or a language model is in their place.
     ///
     /// # Errors
     /// As [`load_clip_tokenizer_as`], [`load_clip_text`], [`load_t5`] and [`TextConditioner::new`].
     pub fn conditioner(&self, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
+        if self.pipeline.as_deref() == Some(index::ZIMAGE_PIPELINE) {
+            return Ok(None);
+        }
         let mut encoders = Vec::new();
         for end in ["", "_2"] {
             let parts = (self.component(&format!("tokenizer{end}")), self.component(&format!("text_encoder{end}")));
