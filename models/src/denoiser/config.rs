@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::ModelError;
 use crate::fields::{Fields, nearest_first};
+use crate::flux::FluxConfig;
 use crate::sd3::Sd3Config;
 use crate::unet::{UNetClass, UNetConfig};
 
@@ -21,6 +22,8 @@ pub enum DenoiserConfig {
     UNet(UNetConfig),
     /// Of a `SD3Transformer2DModel`.
     Sd3(Sd3Config),
+    /// Of a `FluxTransformer2DModel`.
+    Flux(FluxConfig),
 }
 
 /// The settings that every network that denoises has.
@@ -52,6 +55,11 @@ pub trait NetworkConfig {
     /// Whether it needs no caption.
     fn is_unconditional(&self) -> bool;
 
+    /// The guidance that it is told of as a number, if it was distilled to be told.
+    fn embedded_guidance(&self) -> Option<f64> {
+        None
+    }
+
     /// The layers that diffusers' training scripts adapt.
     fn lora_targets(&self) -> &'static [&'static str];
 
@@ -79,7 +87,7 @@ pub trait NetworkConfig {
 
 impl DenoiserConfig {
     /// The classes that are built.
-    pub const CLASSES: [&'static str; 3] = ["UNet2DModel", "UNet2DConditionModel", Sd3Config::CLASS];
+    pub const CLASSES: [&'static str; 4] = ["UNet2DModel", "UNet2DConditionModel", Sd3Config::CLASS, FluxConfig::CLASS];
 
     /// Reads and checks the contents of a `config.json`.
     ///
@@ -90,6 +98,7 @@ impl DenoiserConfig {
         match found.as_str() {
             "UNet2DModel" | "UNet2DConditionModel" => UNetConfig::from_json(source).map(Self::UNet),
             Sd3Config::CLASS => Sd3Config::from_json(source).map(Self::Sd3),
+            FluxConfig::CLASS => FluxConfig::from_json(source).map(Self::Flux),
             _ => Err(ModelError::Architecture { supported: Self::nearest(&found), found }),
         }
     }
@@ -98,8 +107,19 @@ impl DenoiserConfig {
     pub(crate) fn component_of(class: &str) -> Option<&'static str> {
         match class {
             "UNet2DModel" | "UNet2DConditionModel" => Some("unet"),
-            Sd3Config::CLASS => Some("transformer"),
+            Sd3Config::CLASS | FluxConfig::CLASS => Some("transformer"),
             _ => None,
+        }
+    }
+
+    /// Sets the guidance that the network is told of as a number; without effect on networks that are told of none.
+    ///
+    /// # Errors
+    /// A number that is not finite or below 0.
+    pub fn with_guidance(self, guidance: f64) -> Result<Self, ModelError> {
+        match self {
+            Self::Flux(config) => config.with_guidance(guidance).map(Self::Flux),
+            other @ (Self::UNet(_) | Self::Sd3(_)) => Ok(other),
         }
     }
 
@@ -131,6 +151,7 @@ impl Deref for DenoiserConfig {
         match self {
             Self::UNet(config) => config,
             Self::Sd3(config) => config,
+            Self::Flux(config) => config,
         }
     }
 }

@@ -9,6 +9,7 @@ use engine::lora::LoraConfig;
 
 use super::config::DenoiserConfig;
 use crate::ModelError;
+use crate::flux::FluxTransformer;
 use crate::image_batch::ImageBatch;
 use crate::network::{Network, Weights};
 use crate::sd3::Sd3Transformer;
@@ -21,6 +22,8 @@ pub enum DenoiserNetwork {
     UNet(Arc<UNet>),
     /// diffusers' `SD3Transformer2DModel`.
     Sd3(Arc<Sd3Transformer>),
+    /// diffusers' `FluxTransformer2DModel`.
+    Flux(Arc<FluxTransformer>),
 }
 
 impl DenoiserNetwork {
@@ -28,6 +31,7 @@ impl DenoiserNetwork {
         Ok(match config {
             DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::frozen(config, tensors)?)),
             DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::frozen(config, tensors)?)),
+            DenoiserConfig::Flux(config) => Self::Flux(Arc::new(FluxTransformer::frozen(config, tensors)?)),
         })
     }
 
@@ -39,6 +43,7 @@ impl DenoiserNetwork {
         Ok(match config {
             DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::trainable(config, tensors, lora)?)),
             DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::trainable(config, tensors, lora)?)),
+            DenoiserConfig::Flux(config) => Self::Flux(Arc::new(FluxTransformer::trainable(config, tensors, lora)?)),
         })
     }
 
@@ -47,6 +52,7 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => Self::UNet(Arc::new(UNet::new(unet.config.clone(), weights))),
             Self::Sd3(network) => Self::Sd3(Arc::new(Sd3Transformer { config: network.config.clone(), weights })),
+            Self::Flux(network) => Self::Flux(Arc::new(FluxTransformer { config: network.config.clone(), weights })),
         }
     }
 
@@ -61,6 +67,7 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => unet.score(batch),
             Self::Sd3(network) => network.score(batch),
+            Self::Flux(network) => network.score(batch),
         }
     }
 
@@ -75,6 +82,7 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => unet.run_tape(batch, recompute),
             Self::Sd3(network) => network.run_tape(batch, recompute),
+            Self::Flux(network) => network.run_tape(batch, recompute),
         }
     }
 }
@@ -86,6 +94,7 @@ impl Network for DenoiserNetwork {
         match self {
             Self::UNet(unet) => &unet.weights,
             Self::Sd3(network) => &network.weights,
+            Self::Flux(network) => &network.weights,
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::settings::{Field, OptimizerName, Scheme, Settings, Values, at};
 use crate::{Failure, adapters, model};
 
 use names::base_and_adapter;
-pub(crate) use names::{LORA_FILE, base_of, is_one, named_base};
+pub(crate) use names::{LORA_FILE, base_of, embeds_guidance, is_one, named_base};
 pub(crate) use schedule::{plan, scored_plan};
 use schedule::{sampler, scheduler};
 
@@ -77,6 +77,12 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
         merge_denoiser_lora(&lora, &mut files.tensors)?;
     }
     let (texts, vae) = (folder.conditioner(&device)?.map(Arc::new), folder.vae(&device)?.map(Arc::new));
+    if files.config.embedded_guidance().is_some()
+        && let Some(guidance) = values.sample.guidance()
+    {
+        let wrong = |_| Failure::usage(format!("`sample.guidance` takes a number from 0 up, not {guidance}"));
+        files.config = files.config.with_guidance(guidance).map_err(wrong)?;
+    }
     let scheduler = scheduler(&folder, &files.config, values)?;
     Ok(Loaded { name: name.to_owned(), files, scheduler, texts, vae, folder, _embedded: embedded })
 }
@@ -175,6 +181,11 @@ impl Loaded {
         self.files.config.pooled_width()
     }
 
+    /// The guidance of its predictions: classifier-free, or the number that a distilled network is told of.
+    pub(crate) fn guidance(&self, values: &Values) -> f64 {
+        self.files.config.embedded_guidance().unwrap_or_else(|| values.sample.guidance().unwrap_or(1.0))
+    }
+
     /// A one-line description.
     pub(crate) fn describe(&self, shape: LatentShape) -> String {
         let n: usize = self.files.tensors.values().map(Tensor::elem_count).sum();
@@ -263,8 +274,10 @@ pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: LatentShape) -> Re
         Scheme::Half => Sampler::Ddpm { variance: Variance::Small },
         Scheme::Forward | Scheme::Trajectory => sampler(values, &loaded.scheduler)?,
     };
-    let scale = values.sample.guidance();
+    let scale = loaded.guidance(values);
     let guidance = match (&loaded.texts, scale) {
+        // It is told of it as a number.
+        _ if loaded.files.config.embedded_guidance().is_some() => None,
         // As in diffusers' pipelines, guidance applies only above 1.
         (_, 1.0) => None,
         (Some(_), scale) if (0.0..1.0).contains(&scale) => None,
