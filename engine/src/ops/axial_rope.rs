@@ -51,8 +51,7 @@ impl AxialRope {
         if let Some(row) = rows.iter().find(|row| **row as usize >= places.len()) {
             bail!("a row at place {row} of {}", places.len());
         }
-        let axes: Vec<Rope> =
-            widths.iter().map(|&width| Rope::new(base, width, pairing, &RopeScaling::None)).collect();
+        let axes: Vec<Rope> = widths.iter().map(|&width| Rope::new(base, width, pairing, &RopeScaling::None)).collect();
         let (mut cos, mut sin) = (Vec::new(), Vec::new());
         for place in places.iter().map(AsRef::as_ref) {
             if place.len() != axes.len() {

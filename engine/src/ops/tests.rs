@@ -2,8 +2,8 @@
 
 use super::checks::{check, check_at, tensor};
 use super::{
-    AttentionForm, AxialRope, Forest, Heads, LogitForm, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery, WeightLayout,
-    composed, forest_attention,
+    AttentionForm, AxialRope, Forest, Heads, LogitForm, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery,
+    WeightLayout, composed, forest_attention,
 };
 use candle_core::{DType, Device, Tensor, Var};
 use std::sync::Arc;

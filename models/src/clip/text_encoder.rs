@@ -19,11 +19,11 @@ pub trait TextEncoder: fmt::Debug + Send + Sync {
     /// A tokenizer or encoder error.
     fn encode(&self, texts: &[&str]) -> Result<Vec<EncodedText>, ModelError>;
 
-    /// Flags texts that are longer than the maximum; encodes none.
+    /// The number of tokens that are read of each text, and whether it is longer; encodes none.
     ///
     /// # Errors
     /// A tokenizer error.
-    fn truncated(&self, texts: &[&str]) -> Result<Vec<bool>, ModelError>;
+    fn lengths(&self, texts: &[&str]) -> Result<Vec<(usize, bool)>, ModelError>;
 }
 
 /// The states of a text.

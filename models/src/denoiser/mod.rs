@@ -7,6 +7,7 @@
 mod batch;
 mod config;
 mod cursor;
+mod flux;
 mod generate;
 mod learn;
 mod maps;

@@ -9,6 +9,7 @@ use engine::lora::LoraConfig;
 
 use super::config::DenoiserConfig;
 use crate::ModelError;
+use crate::flux::FluxTransformer;
 use crate::image_batch::ImageBatch;
 use crate::network::{Network, Weights};
 use crate::sd3::Sd3Transformer;
@@ -22,6 +23,8 @@ pub enum DenoiserNetwork {
     UNet(Arc<UNet>),
     /// diffusers' `SD3Transformer2DModel`.
     Sd3(Arc<Sd3Transformer>),
+    /// diffusers' `FluxTransformer2DModel`.
+    Flux(Arc<FluxTransformer>),
     /// diffusers' `ZImageTransformer2DModel`.
     ZImage(Arc<ZImageTransformer>),
 }
@@ -31,6 +34,7 @@ impl DenoiserNetwork {
         Ok(match config {
             DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::frozen(config, tensors)?)),
             DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::frozen(config, tensors)?)),
+            DenoiserConfig::Flux(config) => Self::Flux(Arc::new(FluxTransformer::frozen(config, tensors)?)),
             DenoiserConfig::ZImage(config) => Self::ZImage(Arc::new(ZImageTransformer::frozen(config, tensors)?)),
         })
     }
@@ -43,6 +47,7 @@ impl DenoiserNetwork {
         Ok(match config {
             DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::trainable(config, tensors, lora)?)),
             DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::trainable(config, tensors, lora)?)),
+            DenoiserConfig::Flux(config) => Self::Flux(Arc::new(FluxTransformer::trainable(config, tensors, lora)?)),
             DenoiserConfig::ZImage(config) => {
                 Self::ZImage(Arc::new(ZImageTransformer::trainable(config, tensors, lora)?))
             }
@@ -54,6 +59,7 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => Self::UNet(Arc::new(UNet::new(unet.config.clone(), weights))),
             Self::Sd3(network) => Self::Sd3(Arc::new(Sd3Transformer { config: network.config.clone(), weights })),
+            Self::Flux(network) => Self::Flux(Arc::new(FluxTransformer { config: network.config.clone(), weights })),
             Self::ZImage(network) => {
                 Self::ZImage(Arc::new(ZImageTransformer { config: network.config.clone(), weights }))
             }
@@ -71,6 +77,7 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => unet.score(batch),
             Self::Sd3(network) => network.score(batch),
+            Self::Flux(network) => network.score(batch),
             Self::ZImage(network) => network.score(batch),
         }
     }
@@ -86,6 +93,7 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => unet.run_tape(batch, recompute),
             Self::Sd3(network) => network.run_tape(batch, recompute),
+            Self::Flux(network) => network.run_tape(batch, recompute),
             Self::ZImage(network) => network.run_tape(batch, recompute),
         }
     }
@@ -98,6 +106,7 @@ impl Network for DenoiserNetwork {
         match self {
             Self::UNet(unet) => &unet.weights,
             Self::Sd3(network) => &network.weights,
+            Self::Flux(network) => &network.weights,
             Self::ZImage(network) => &network.weights,
         }
     }

@@ -54,6 +54,15 @@ impl NetworkConfig for ZImageConfig {
         false
     }
 
+    fn no_guidance(&self) -> f64 {
+        0.0
+    }
+
+    /// The pipeline adds the difference that guidance makes to the prediction with the caption.
+    fn guidance_factor(&self, number: f64) -> f64 {
+        1.0 + number
+    }
+
     fn lora_targets(&self) -> &'static [&'static str] {
         &["to_k", "to_q", "to_v", "to_out.0"]
     }

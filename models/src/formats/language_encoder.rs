@@ -87,8 +87,8 @@ impl TextEncoder for LanguageEncoder {
         Ok(states.into_iter().zip(truncated).map(|(states, truncated)| EncodedText { states, truncated }).collect())
     }
 
-    fn truncated(&self, texts: &[&str]) -> Result<Vec<bool>, ModelError> {
-        Ok(self.tokens(texts)?.into_iter().map(|(_, is_long)| is_long).collect())
+    fn lengths(&self, texts: &[&str]) -> Result<Vec<(usize, bool)>, ModelError> {
+        Ok(self.tokens(texts)?.into_iter().map(|(ids, is_long)| (ids.len(), is_long)).collect())
     }
 }
 

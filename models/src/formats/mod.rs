@@ -46,7 +46,7 @@ use candle_core::{DType, Device, Tensor};
 
 pub use clip::{is_clip_score, load_clip_score, load_clip_text};
 pub use clip_tokenizer::{load_clip_tokenizer, load_clip_tokenizer_as};
-pub use denoiser::{DenoiserFiles, load_denoiser, save_denoiser};
+pub use denoiser::{DenoiserFiles, load_denoiser, read_denoiser_config, save_denoiser};
 pub use denoiser_lora::{
     DenoiserLora, denoiser_lora_base, is_denoiser_lora, load_denoiser_lora, merge_denoiser_lora, save_denoiser_lora,
 };

@@ -11,6 +11,7 @@ use super::PATCH;
 use super::config::ZImageConfig;
 use crate::ModelError;
 use crate::image_batch::ImageBatch;
+use crate::joint_rows::own;
 
 /// Rows are filled up to a multiple of this, a constant in diffusers.
 const MULTIPLE: usize = 32;
@@ -157,10 +158,7 @@ impl Layout {
     fn into_stream(self, config: &ZImageConfig) -> Result<Stream, EngineError> {
         let rope =
             AxialRope::new(config.rotary_base, &config.axes, Pairing::Interleaved, &self.places, self.rows)?;
-        let start = |index: usize| if index == 0 { 0 } else { self.ends[index - 1] };
-        let block = |(index, &end): (usize, &usize)| Block { queries: start(index)..end, keys: start(index)..end };
-        let blocks = self.ends.iter().enumerate().map(block).collect();
-        Ok(Stream { sources: self.sources, blocks, ends: self.ends.into(), rope })
+        Ok(Stream { sources: self.sources, blocks: own(&self.ends), ends: self.ends.into(), rope })
     }
 }
 

@@ -11,14 +11,18 @@ use candle_core::Device;
 use serde_json::Value;
 
 use super::extras::read_object;
-use super::{LanguageEncoder, load_clip_text, load_clip_tokenizer_as, load_t5, load_t5_tokenizer, load_vae, resolve};
+use super::{
+    LanguageEncoder, load_clip_text, load_clip_tokenizer_as, load_t5, load_t5_tokenizer, load_vae, read_denoiser_config, resolve,
+};
 use crate::ModelError;
 use crate::clip::{TextConditioner, TextFeatures};
+use crate::denoiser::DenoiserConfig;
 use crate::vae::Vae;
 
 /// The accepted kinds of paths, for messages.
 const ACCEPTED: &str = "accepted: a diffusers folder (model_index.json), its unet/ or transformer/ alone (config.json of \
-                        a UNet2DModel, UNet2DConditionModel, SD3Transformer2DModel or ZImageTransformer2DModel), or a run folder";
+                        a UNet2DModel, UNet2DConditionModel, SD3Transformer2DModel, FluxTransformer2DModel or \
+                        ZImageTransformer2DModel), or a run folder";
 
 /// The names of networks that denoise among the components.
 const DENOISERS: [&str; 2] = ["unet", "transformer"];
@@ -92,6 +96,14 @@ impl DiffusersFolder {
         DENOISERS.iter().find_map(|name| self.component(name)).map_or(&self.path, |part| &part.path)
     }
 
+    /// Reads the denoiser's config.
+    ///
+    /// # Errors
+    /// As [`read_denoiser_config`].
+    pub fn config(&self) -> Result<DenoiserConfig, ModelError> {
+        read_denoiser_config(self.denoiser())
+    }
+
     /// Loads the autoencoder; `None` for a pixel-space or standalone denoiser.
     ///
     /// # Errors
@@ -101,7 +113,7 @@ impl DiffusersFolder {
         let vae = load_vae(&part.path, device)?;
         Ok(Some(match self.pipeline.as_deref() {
             Some("StableDiffusionXLPipeline") => vae.normalised(),
-            Some(index::SD3_PIPELINE | index::ZIMAGE_PIPELINE) => vae.shifted(),
+            Some(index::SD3_PIPELINE | index::FLUX_PIPELINE | index::ZIMAGE_PIPELINE) => vae.shifted(),
             _ => vae,
         }))
     }
@@ -129,6 +141,9 @@ impl DiffusersFolder {
     pub fn conditioner(&self, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
         if self.pipeline.as_deref() == Some(index::ZIMAGE_PIPELINE) {
             return Ok(None);
+        }
+        if self.pipeline.as_deref() == Some(index::FLUX_PIPELINE) {
+            return self.flux_conditioner(device);
         }
         let mut encoders = Vec::new();
         for end in ["", "_2"] {
@@ -160,6 +175,17 @@ impl DiffusersFolder {
             }
             _ => Ok(Some(conditioner)),
         }
+    }
+
+    /// FLUX.1's encoders: CLIP's pooled state, and T5 as the second one.
+    fn flux_conditioner(&self, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
+        let parts = ["tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2"].map(|name| self.component(name));
+        let [Some(tokenizer), Some(encoder), Some(tokenizer_2), Some(encoder_2)] = parts else { return Ok(None) };
+        let words = load_clip_tokenizer_as(&tokenizer.class, &tokenizer.path)?;
+        let t5 = load_t5(&encoder_2.path, device)?;
+        let reading = TextFeatures::PooledAndT5 { width: t5.config().width, rows: index::FLUX_T5_LENGTH };
+        let conditioner = TextConditioner::new(vec![(words, load_clip_text(&encoder.path, device)?)], reading)?;
+        conditioner.with_t5(load_t5_tokenizer(&tokenizer_2.path)?, t5).map(Some)
     }
 
     /// A hash of all files of the named components, for cache keys.
