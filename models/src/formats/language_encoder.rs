@@ -51,10 +51,7 @@ impl LanguageEncoder {
 
     /// Sets what is tokenised of a prompt: the chat template's text.
     #[must_use]
-    pub fn with_framing(
-        self,
-        framing: impl Fn(&str) -> Result<String, ModelError> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn with_framing(self, framing: impl Fn(&str) -> Result<String, ModelError> + Send + Sync + 'static) -> Self {
         Self { framing: Box::new(framing), ..self }
     }
 
@@ -95,6 +92,9 @@ impl TextEncoder for LanguageEncoder {
 impl fmt::Debug for LanguageEncoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tokenizer, encoder, framing: _ } = self;
-        f.debug_struct("LanguageEncoder").field("tokenizer", tokenizer).field("encoder", encoder).finish_non_exhaustive()
+        f.debug_struct("LanguageEncoder")
+            .field("tokenizer", tokenizer)
+            .field("encoder", encoder)
+            .finish_non_exhaustive()
     }
 }

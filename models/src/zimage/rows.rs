@@ -86,17 +86,7 @@ impl Rows {
         n_sources: usize,
     ) -> Result<Self, EngineError> {
         let (n, filled) = (patches.pixels(), patches.pixels().next_multiple_of(MULTIPLE));
-        let mut distinct: Vec<&Range<usize>> = Vec::new();
-        let mut caption_of = Vec::with_capacity(of_image.len());
-        let mut known = BTreeMap::new();
-        for range in of_image {
-            let next = distinct.len();
-            let index = *known.entry((range.start, range.end)).or_insert(next);
-            if index == next {
-                distinct.push(range);
-            }
-            caption_of.push(index);
-        }
+        let (distinct, caption_of) = distinct(of_image);
         let mut captions = Layout::default();
         let mut spans = Vec::with_capacity(distinct.len());
         for range in &distinct {
@@ -129,6 +119,22 @@ impl Rows {
     }
 }
 
+/// The distinct captions, and the index of each image's.
+fn distinct(of_image: &[Range<usize>]) -> (Vec<&Range<usize>>, Vec<usize>) {
+    let mut distinct: Vec<&Range<usize>> = Vec::new();
+    let mut known = BTreeMap::new();
+    let mut caption_of = Vec::with_capacity(of_image.len());
+    for range in of_image {
+        let next = distinct.len();
+        let index = *known.entry((range.start, range.end)).or_insert(next);
+        if index == next {
+            distinct.push(range);
+        }
+        caption_of.push(index);
+    }
+    (distinct, caption_of)
+}
+
 /// A stream while it is laid out.
 #[derive(Default)]
 struct Layout {
@@ -156,8 +162,7 @@ impl Layout {
     }
 
     fn into_stream(self, config: &ZImageConfig) -> Result<Stream, EngineError> {
-        let rope =
-            AxialRope::new(config.rotary_base, &config.axes, Pairing::Interleaved, &self.places, self.rows)?;
+        let rope = AxialRope::new(config.rotary_base, &config.axes, Pairing::Interleaved, &self.places, self.rows)?;
         Ok(Stream { sources: self.sources, blocks: own(&self.ends), ends: self.ends.into(), rope })
     }
 }

@@ -96,7 +96,8 @@ fn conditioner(folder: &DiffusersFolder, device: &Device) -> Result<Option<TextC
     let (tokenizer, path) = (encoder.tokenizer(), encoder.tokenizer().path.clone());
     let wrong = move |reason: String| ModelError::Tokenizer { path: path.clone(), reason };
     let template = model::template(tokenizer, false).map_err(|error| wrong(error.to_string()))?;
-    let template = template.ok_or_else(|| wrong("it has no chat template, in which the pipeline reads prompts".into()))?;
+    let template =
+        template.ok_or_else(|| wrong("it has no chat template, in which the pipeline reads prompts".into()))?;
     // As the pipeline renders its prompts.
     let thinks = Map::from_iter([("enable_thinking".to_owned(), true.into())]);
     let framing = move |prompt: &str| {

@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use super::extras::read_object;
 use super::{
-    LanguageEncoder, load_clip_text, load_clip_tokenizer_as, load_t5, load_t5_tokenizer, load_vae, read_denoiser_config, resolve,
+    LanguageEncoder, load_clip_text, load_clip_tokenizer_as, load_t5, load_t5_tokenizer, load_vae,
+    read_denoiser_config, resolve,
 };
 use crate::ModelError;
 use crate::clip::{TextConditioner, TextFeatures};

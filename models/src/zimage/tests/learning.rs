@@ -165,10 +165,10 @@ fn what_does_not_fit_is_refused() {
     refuse(&|batch| batch.contexts = None, "hidden states of width 10");
     let long = |batch: &mut ImageBatch| {
         let contexts = batch.contexts.as_mut().unwrap();
-        contexts.rows = Tensor::zeros((97, 10), DType::F32, &Device::Cpu).unwrap();
-        contexts.of_image[1] = 0..97;
+        contexts.rows = Tensor::zeros((225, 10), DType::F32, &Device::Cpu).unwrap();
+        contexts.of_image[1] = 0..225;
     };
-    refuse(&long, "the captions: expected at most 96 tokens, got 97");
+    refuse(&long, "the captions: expected at most 224 tokens, got 225");
     let sized = |batch: &mut ImageBatch, height: usize, width: usize| {
         (batch.grid.height, batch.grid.width) = (height, width);
         batch.x = Tensor::zeros((3 * height * width, 4), DType::F32, &Device::Cpu).unwrap();
