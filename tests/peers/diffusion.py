@@ -21,7 +21,7 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUS
 import torch
 from diffusers import (
     DDPMScheduler, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline,
-    StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel,
+    StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel, ZImagePipeline, ZImageTransformer2DModel,
 )
 from safetensors.torch import save_file
 
@@ -54,6 +54,10 @@ SD3 = dict(
     pos_embed_max_size=7,
 )
 SD35 = dict(SD3, num_layers=3, dual_attention_layers=(0, 1), qk_norm="rms_norm")
+ZIMAGE = dict(
+    in_channels=4, dim=24, n_layers=2, n_refiner_layers=1, n_heads=3, n_kv_heads=3, cap_feat_dim=WIDTH, axes_dims=[2, 4, 2],
+    axes_lens=[64, 8, 8],
+)
 LATENT = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False)
 SCHEDULERS = {
     "epsilon": DDPMScheduler(**LATENT),
@@ -71,6 +75,8 @@ CASES = {
     "SD 3": (SD3Transformer2DModel, SD3, ["flow", "flow, shifted"]),
     "SD 3.5": (SD3Transformer2DModel, SD35, ["flow, shifted"]),
     "SD 3.5, masked": (SD3Transformer2DModel, SD35, ["flow, shifted"]),
+    "Z-Image": (ZImageTransformer2DModel, ZIMAGE, ["flow", "flow, shifted"]),
+    "Z-Image, masked": (ZImageTransformer2DModel, ZIMAGE | dict(qk_norm=False, t_scale=500.0), ["flow, shifted"]),
     "DDPM": (UNet2DModel, DDPM, ["epsilon, linear", "epsilon, squared cosine"]),
 }
 
@@ -124,6 +130,11 @@ def squared_errors(model, scheduler, latents, draws, side):
     if of_side("context") is None:
         return (model(x, times).sample - target) ** 2
     context = of_side("context").to(kind)
+    if isinstance(model, ZImageTransformer2DModel):  # told and read as by its pipeline
+        mask = of_side("context_mask")
+        texts = [text if mask is None else text[mask[i].bool()] for i, text in enumerate(context)]
+        out = model(list(x.unsqueeze(2)), (1000 - times) / 1000, texts, return_dict=False)[0]
+        return (-torch.stack(out).squeeze(2) - target) ** 2
     if isinstance(model, SD3Transformer2DModel):
         pooled = of_side("pooled").to(kind)
         if (mask := of_side("context_mask")) is None:
@@ -250,9 +261,10 @@ class Case:
              "--lora-rank", "4", "--out", self.path("lora"))
         base, adapted = self.load("base"), self.load("base").float()
         where = dict(weight_name="pytorch_lora_weights.safetensors", return_lora_metadata=True)
-        if self.kind is SD3Transformer2DModel:
-            state, metadata = StableDiffusion3Pipeline.lora_state_dict(self.path("lora", "model"), **where)
-            StableDiffusion3Pipeline.load_lora_into_transformer(state, adapted, metadata=metadata)
+        pipelines = {SD3Transformer2DModel: StableDiffusion3Pipeline, ZImageTransformer2DModel: ZImagePipeline}
+        if pipeline := pipelines.get(self.kind):
+            state, metadata = pipeline.lora_state_dict(self.path("lora", "model"), **where)
+            pipeline.load_lora_into_transformer(state, adapted, metadata=metadata)
         else:
             state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(self.path("lora", "model"), **where)
             StableDiffusionPipeline.load_lora_into_unet(state, alphas, adapted, metadata=metadata)

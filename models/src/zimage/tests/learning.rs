@@ -175,6 +175,11 @@ fn what_does_not_fit_is_refused() {
     };
     refuse(&|batch| sized(batch, 3, 4), "multiples of 2 up to 16 by 16, got 3 by 4");
     refuse(&|batch| sized(batch, 4, 18), "multiples of 2 up to 16 by 16, got 4 by 18");
+}
+
+#[test]
+fn settings_that_are_not_built_are_refused() {
+    let (model, _) = learner("zimage", None);
     let config = |key: &str, value: Value| {
         let mut source = model.config.source.clone();
         source[key] = value;
@@ -192,7 +197,7 @@ fn what_does_not_fit_is_refused() {
         ("n_layers", json!(0), "`n_layers`"),
         ("rope_theta", json!("256"), "`rope_theta`"),
         ("cap_feat_dim", json!(null), "`cap_feat_dim`"),
-        ("_class_name", json!("FluxTransformer2DModel"), "FluxTransformer2DModel"),
+        ("_class_name", json!("LuminaTransformer2DModel"), "LuminaTransformer2DModel"),
     ] {
         assert!(config(key, value.clone()).contains(expected), "{key}: {}", config(key, value));
     }
