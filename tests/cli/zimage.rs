@@ -74,7 +74,11 @@ fn prompts_become_pictures_and_trajectories_that_are_scored() {
     assert_eq!(tensors["latents"].1, [2, 4, 4, 8, 8]);
     // Prompts of different lengths.
     assert_eq!(tensors["context"].1[..2], tensors["context_mask"].1[..]);
-    scene.refused(&format!("{SAMPLE} --model zimage --guidance -1.5 --out no.jsonl"), 2, &["--guidance takes a number"]);
+    scene.refused(
+        &format!("{SAMPLE} --model zimage --guidance -1.5 --out no.jsonl"),
+        2,
+        &["--guidance takes a number"],
+    );
 }
 
 #[test]
