@@ -66,7 +66,7 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
     } else {
         (PathBuf::from(base), None, true)
     };
-    let folder = DiffusersFolder::open(&path)?;
+    let mut folder = DiffusersFolder::open(&path)?;
     let mut files = if is_trained {
         load_denoiser(folder.denoiser(), &device)?
     } else {
@@ -75,6 +75,7 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
     if let Some(adapter) = adapter {
         let lora = load_denoiser_lora(&adapter, &files.config, &device)?;
         merge_denoiser_lora(&lora, &mut files.tensors)?;
+        folder = folder.with_text_adapters(&lora)?;
     }
     let (texts, vae) = (folder.conditioner(&device)?.map(Arc::new), folder.vae(&device)?.map(Arc::new));
     if files.config.embedded_guidance().is_some()
