@@ -60,7 +60,7 @@ impl DenoiserLora {
             })
             .collect();
         for (layer, adapter) in layers {
-            let wrong = |reason: String| ModelError::tensor(&self.path, &format!("{component} {layer}"), reason);
+            let wrong = |reason: String| ModelError::tensor(&self.path, format!("{component} {layer}"), reason);
             let weight = places.get(layer).and_then(|name| tensors.get_mut(name));
             let Some(weight) = weight else { return Err(wrong("the encoder has no such layer".to_owned())) };
             check_fits(adapter, weight.dims()).map_err(wrong)?;

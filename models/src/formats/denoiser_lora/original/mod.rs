@@ -32,6 +32,9 @@ const ENDS: [(&str, TensorRole); 5] = [
 /// A layer of an original checkpoint: its path, the layers of diffusers that it holds, in the order of its output rows.
 type Named = (String, Vec<String>, Order);
 
+/// A tensor of a layer of diffusers.
+type LayerPart = (String, TensorRole, Tensor);
+
 /// The order of the two halves of a modulation's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
@@ -88,7 +91,7 @@ impl Originals {
         &self,
         name: &str,
         tensor: impl FnOnce() -> Result<Tensor, ModelError>,
-    ) -> Result<Option<Vec<(String, TensorRole, Tensor)>>, String> {
+    ) -> Result<Option<Vec<LayerPart>>, String> {
         let Some((prefix, path)) = PREFIXES.iter().find_map(|prefix| Some((*prefix, name.strip_prefix(prefix)?)))
         else {
             return Ok(None);
@@ -141,7 +144,7 @@ fn not_a_factor(path: &str) -> String {
     if path.contains("lora_mid") {
         return "a factor between the two (LoCon's lora_mid) is not supported".to_owned();
     }
-    if path.ends_with(".diff") || path.ends_with(".diff_b") {
+    if path.rsplit('.').next().is_some_and(|end| ["diff", "diff_b"].contains(&end)) {
         return "a whole difference of weights is not supported; only LoRA is".to_owned();
     }
     "not a tensor of a LoRA adapter".to_owned()
