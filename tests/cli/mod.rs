@@ -11,6 +11,7 @@ mod credit;
 mod credit_images;
 mod eval;
 mod export;
+mod flux;
 mod hybrid;
 mod idle;
 mod image_contracts;

@@ -25,7 +25,14 @@ SMALL = {
 }
 CASES = {
     "schnell": (SMALL, [(8, 8), (4, 10)]),
-    "dev": (SMALL | {"guidance_embeds": True, "num_layers": 1, "num_single_layers": 3, "axes_dims_rope": (4, 2, 2)}, [(4, 6)]),
+    # Its widths are those of the autoencoder and the text encoders in `companions`.
+    "dev": (
+        SMALL | {
+            "guidance_embeds": True, "num_layers": 1, "num_single_layers": 3, "axes_dims_rope": (4, 2, 2),
+            "in_channels": 64, "joint_attention_dim": 44, "pooled_projection_dim": 16,
+        },
+        [(4, 6)],
+    ),
 }
 # What a guided model is told, before it multiplies by 1000.
 GUIDANCE = 2.25

@@ -27,8 +27,8 @@ import torch
 import transformers
 from diffusers import (
     DDIMPipeline, DDIMScheduler, DDPMPipeline, DPMSolverMultistepScheduler, EulerDiscreteScheduler,
-    FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline, StableDiffusionPipeline, StableDiffusionXLPipeline,
-    ZImagePipeline,
+    FlowMatchEulerDiscreteScheduler, FluxPipeline, StableDiffusion3Pipeline, StableDiffusionPipeline,
+    StableDiffusionXLPipeline, ZImagePipeline,
 )
 from diffusers.pipelines.ddim import pipeline_ddim
 from PIL import Image
@@ -41,10 +41,8 @@ transformers.utils.logging.disable_progress_bar()
 FOLDERS = pathlib.Path(__file__).parent.parent / "golden" / "companions"
 PIPELINES = {
     "sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "sd3": StableDiffusion3Pipeline, "ddpm": DDPMPipeline,
-    "zimage": ZImagePipeline,
+    "flux": FluxPipeline, "schnell": FluxPipeline, "zimage": ZImagePipeline,
 }
-# Pipelines of flow matching, which have one sampler.
-FLOW = ("sd3", "zimage")
 PROMPTS = ["a red circle", "hello, it's a DOG!", "the quick brown fox jumps over the lazy dog and then the very lazy dog"]
 # Steps that do not divide the scheduler's 1000.
 STEPS, GUIDANCE, SIZE = 7, 4.0, 16
@@ -60,6 +58,7 @@ SCHEDULER = {
 SPACINGS = ["leading", "linspace", "trailing"]
 # Of flow matching, which has no spacings: the shift.
 SHIFTS = {"shift 3": {"shift": 3.0}, "shift by size": {"use_dynamic_shifting": True, "base_image_seq_len": 4}}
+FLOWS = ("sd3", "flux", "schnell", "zimage")
 SAMPLERS = {"ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpm++2m": DPMSolverMultistepScheduler}
 
 
@@ -71,6 +70,29 @@ def with_t5(folder):
     index = json.loads((folder / "model_index.json").read_text())
     index |= {"text_encoder_3": ["transformers", "T5EncoderModel"], "tokenizer_3": ["transformers", "T5Tokenizer"]}
     (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def flux(folder, is_guided):
+    """FLUX.1 of parts of others; a guided transformer is that of tests/golden/flux."""
+    parts = {"text_encoder": "sd/text_encoder", "tokenizer": "sd/tokenizer", "vae": "sd3/vae", "scheduler": "sd3/scheduler",
+             "text_encoder_2": "t5/text_encoder_3", "tokenizer_2": "t5/tokenizer_3"}
+    for part, source in parts.items():
+        shutil.copytree(FOLDERS / source, folder / part)
+    classes = {
+        "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
+        "text_encoder_2": ["transformers", "T5EncoderModel"], "tokenizer_2": ["transformers", "T5Tokenizer"],
+        "vae": ["diffusers", "AutoencoderKL"], "transformer": ["diffusers", "FluxTransformer2DModel"],
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"], "_class_name": "FluxPipeline",
+    }
+    (folder / "model_index.json").write_text(json.dumps(classes))
+    golden = FOLDERS.parent / "flux" / "dev"
+    config = json.loads((golden / "config.json").read_text()) | {"guidance_embeds": is_guided}
+    model = diffusers.FluxTransformer2DModel.from_config(config)
+    state = {name: tensor for name, tensor in load_file(golden / "diffusion_pytorch_model.safetensors").items()
+             if is_guided or "guidance_embedder" not in name}
+    model.load_state_dict(state)
+    model.save_pretrained(folder / "transformer")
     return folder
 
 
@@ -116,7 +138,7 @@ def theirs(model, name, sampler, spacing, noise):
     # Parts that may be absent must be said to be so.
     absent = ["text_encoder_3", "tokenizer_3"] if name == "sd3" and not (model / "text_encoder_3").exists() else []
     pipe = PIPELINES[name].from_pretrained(model, **dict.fromkeys(absent))
-    if name in FLOW:
+    if name in FLOWS:
         scheduler = FlowMatchEulerDiscreteScheduler(**SHIFTS[spacing])
     else:
         scheduler = SAMPLERS[sampler].from_config(SCHEDULER | {"timestep_spacing": spacing})
@@ -127,21 +149,24 @@ def theirs(model, name, sampler, spacing, noise):
         return pipe(batch_size=len(noise), num_inference_steps=STEPS, eta=0.0, output_type="pil").images
     pipe.scheduler = scheduler
     pipe.set_progress_bar_config(disable=True)
-    draw = lambda prompt, start: pipe(
-        prompt, latents=start[None].clone(), num_inference_steps=STEPS, guidance_scale=GUIDANCE, height=SIZE, width=SIZE,
-        output_type="pil",
-    ).images[0]
+    how = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE, "height": SIZE, "width": SIZE, "output_type": "pil"}
+    if name == "schnell":  # which is told of no guidance
+        how |= {"true_cfg_scale": GUIDANCE, "negative_prompt": ""}
+    packed = lambda start: start[None].clone()
+    if name in ("flux", "schnell"):
+        packed = lambda start: FluxPipeline._pack_latents(start[None].clone(), 1, *start.shape)
+    draw = lambda prompt, start: pipe(prompt, latents=packed(start), **how).images[0]
     return [draw(prompt, start) for prompt, start in zip(PROMPTS, noise, strict=True)]
 
 
 def check_pictures(check, what, binary, model, name, out, spacings=("leading",)):
     out.mkdir()
     (out / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
-    samplers = {"ddpm": ["ddim"], "sd3": ["euler"], "zimage": ["euler"]}.get(name, SAMPLERS)
-    ways = [(sampler, spacing) for sampler in samplers for spacing in (SHIFTS if name in FLOW else spacings)]
+    samplers = ["ddim"] if name == "ddpm" else ["euler"] if name in FLOWS else SAMPLERS
+    ways = [(sampler, spacing) for sampler in samplers for spacing in (SHIFTS if name in FLOWS else spacings)]
     for sampler, spacing in ways:
         settings = SCHEDULER | {"timestep_spacing": spacing}
-        if name in FLOW:
+        if name in FLOWS:
             settings = {"_class_name": "FlowMatchEulerDiscreteScheduler", **SHIFTS[spacing]}
         (out / "scheduler_config.json").write_text(json.dumps(settings))
         pictures, noise = ours(binary, model, sampler, out)
@@ -171,7 +196,7 @@ def check_way(check, what, binary, model, out):
     check(f"{what}: latents of every step", ((way[:, 1:] - expected).abs().max() / expected.abs().max()).item(), WAY)
 
 
-def check_training(check, what, binary, name, model, out):
+def check_training(check, what, binary, model, out):
     """Two steps from pictures, and what became of each file."""
     generator = numpy.random.default_rng(3)
     out.mkdir()
@@ -209,12 +234,16 @@ def main():
         folder = pathlib.Path(folder)
         for name in filter(lambda name: options.only in name, PIPELINES):
             try:
-                model = with_transformer(folder / "zimage-model") if name == "zimage" else FOLDERS / name
+                model = FOLDERS / name
+                if name in ("flux", "schnell"):
+                    model = flux(folder / f"{name}-model", name == "flux")
+                if name == "zimage":
+                    model = with_transformer(folder / "zimage-model")
                 check_pictures(check, name, binary, model, name, folder / name, SPACINGS)
                 if name == "zimage":
                     check_way(check, name, binary, model, folder / f"{name}-way")
                 if name != "ddpm":
-                    saved = check_training(check, f"{name} trained", binary, name, model, folder / f"{name}-training")
+                    saved = check_training(check, f"{name} trained", binary, model, folder / f"{name}-training")
                     check_pictures(check, f"{name} trained", binary, saved, name, folder / f"{name}-trained")
             except (subprocess.CalledProcessError, OSError, KeyError, ValueError, RuntimeError) as error:
                 check(f"{name}: {error!r:.300}", float("inf"), 0)

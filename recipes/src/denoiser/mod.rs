@@ -69,7 +69,7 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
     } else {
         (PathBuf::from(base), None, true)
     };
-    let folder = DiffusersFolder::open(&path)?;
+    let mut folder = DiffusersFolder::open(&path)?;
     let mut files = if is_trained {
         load_denoiser(folder.denoiser(), &device)?
     } else {
@@ -78,6 +78,7 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
     if let Some(adapter) = adapter {
         let lora = load_denoiser_lora(&adapter, &files.config, &device)?;
         merge_denoiser_lora(&lora, &mut files.tensors)?;
+        folder = folder.with_text_adapters(&lora)?;
     }
     let (texts, vae) = (conditioner(&folder, &device)?.map(Arc::new), folder.vae(&device)?.map(Arc::new));
     if files.config.embedded_guidance().is_some()

@@ -21,7 +21,7 @@ use crate::sampler::Sampler;
 
 type ConditionedMdp = DenoisingMdp<Condition>;
 
-const SHAPE: LatentShape = LatentShape { height: 4, width: 6, channels: 4 };
+const SHAPE: LatentShape = LatentShape { height: 4, width: 6, channels: 16 };
 
 fn rng(seed: u64) -> Rng {
     Rng::seed_from_u64(seed)

@@ -3,17 +3,19 @@
 mod fit;
 mod index;
 mod save;
+mod texts;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Device;
 use serde_json::Value;
 
+use super::denoiser_lora::DenoiserLora;
 use super::extras::read_object;
 use super::{
-    LanguageEncoder, load_clip_text, load_clip_tokenizer_as, load_t5, load_t5_tokenizer, load_vae,
-    read_denoiser_config, resolve,
+    LanguageEncoder, load_clip_tokenizer_as, load_t5, load_t5_tokenizer, load_vae, read_denoiser_config, resolve,
 };
 use crate::ModelError;
 use crate::clip::{TextConditioner, TextFeatures};
@@ -39,6 +41,8 @@ pub struct DiffusersFolder {
     pub pipeline: Option<String>,
     parts: BTreeMap<String, Component>,
     index: Value,
+    /// A file with adapters of its text encoders, if one was added.
+    adapters: Option<Arc<DenoiserLora>>,
 }
 
 /// A component of a diffusers folder.
@@ -73,10 +77,10 @@ impl DiffusersFolder {
         let folder = if path.join("model_index.json").is_file() {
             let index = read_object(&path.join("model_index.json"))?;
             let (pipeline, parts) = index::parts(&path, &index)?;
-            Self { path, pipeline: Some(pipeline), parts, index }
+            Self { path, pipeline: Some(pipeline), parts, index, adapters: None }
         } else {
             let parts = index::parts_without_index(&path)?;
-            Self { path, pipeline: None, parts, index: Value::Null }
+            Self { path, pipeline: None, parts, index: Value::Null, adapters: None }
         };
         fit::check(&folder)?;
         Ok(folder)
@@ -138,7 +142,7 @@ impl DiffusersFolder {
     /// Loads the tokenizers and text encoders; `None` if there are none, or a language model is in their place.
     ///
     /// # Errors
-    /// As [`load_clip_tokenizer_as`], [`load_clip_text`], [`load_t5`] and [`TextConditioner::new`].
+    /// As [`load_clip_tokenizer_as`], [`load_clip_text`](super::load_clip_text), [`load_t5`] and [`TextConditioner::new`].
     pub fn conditioner(&self, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
         if self.pipeline.as_deref() == Some(index::ZIMAGE_PIPELINE) {
             return Ok(None);
@@ -148,10 +152,12 @@ impl DiffusersFolder {
         }
         let mut encoders = Vec::new();
         for end in ["", "_2"] {
-            let parts = (self.component(&format!("tokenizer{end}")), self.component(&format!("text_encoder{end}")));
-            if let (Some(tokenizer), Some(encoder)) = parts {
+            let name = format!("text_encoder{end}");
+            if let (Some(tokenizer), Some(encoder)) =
+                (self.component(&format!("tokenizer{end}")), self.component(&name))
+            {
                 let words = load_clip_tokenizer_as(&tokenizer.class, &tokenizer.path)?;
-                encoders.push((words, load_clip_text(&encoder.path, device)?));
+                encoders.push((words, self.clip(&name, &encoder.path, device)?));
             }
         }
         let reading = match encoders.len() {
@@ -185,7 +191,8 @@ impl DiffusersFolder {
         let words = load_clip_tokenizer_as(&tokenizer.class, &tokenizer.path)?;
         let t5 = load_t5(&encoder_2.path, device)?;
         let reading = TextFeatures::PooledAndT5 { width: t5.config().width, rows: index::FLUX_T5_LENGTH };
-        let conditioner = TextConditioner::new(vec![(words, load_clip_text(&encoder.path, device)?)], reading)?;
+        let conditioner =
+            TextConditioner::new(vec![(words, self.clip("text_encoder", &encoder.path, device)?)], reading)?;
         conditioner.with_t5(load_t5_tokenizer(&tokenizer_2.path)?, t5).map(Some)
     }
 
@@ -203,6 +210,11 @@ impl DiffusersFolder {
                 let before = hasher.count();
                 hasher.update_reader(opened).map_err(|e| ModelError::io(&path, e))?;
                 hasher.update(&(hasher.count() - before).to_le_bytes());
+            }
+            if let Some(adapters) = &self.adapters
+                && let Some(hash) = adapters.text_fingerprint(name)?
+            {
+                hasher.update(hash.as_bytes());
             }
         }
         Ok(hasher.finalize().to_hex().to_string())
