@@ -84,6 +84,7 @@ const MODELS_MAY_KNOW: [(&str, &[&str]); 23] = [
             "export",
             "causal",
             "unet",
+            "sd3",
             "flux",
             "denoiser",
             "vae",

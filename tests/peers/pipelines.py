@@ -108,6 +108,9 @@ def ours(binary, model, sampler, out):
     """
     arguments = ["sample", "--mdp", "diffusion", "--model", model, "--prompts", out / "prompts.txt", "--sample-steps",
                  STEPS, "--scheduler", out / "scheduler_config.json", "--seed", 5]
+    # The size of FLUX.1's pictures is the pipeline's, of 128 latents.
+    is_flux = "FluxPipeline" in (pathlib.Path(model) / "model_index.json").read_text()
+    arguments += ["--image-size", SIZE] if is_flux else []
     arguments += ["--guidance", GUIDANCE] if (pathlib.Path(model) / "text_encoder").exists() else []
     call(binary, *arguments, "--sampler", sampler, "--out", out / f"{sampler}.jsonl")
     call(binary, *arguments, "--eta", 1, "--out", out / "way.jsonl", "--save-trajectories", out / "way.safetensors")
