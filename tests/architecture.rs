@@ -85,6 +85,7 @@ const MODELS_MAY_KNOW: [(&str, &[&str]); 24] = [
             "export",
             "causal",
             "unet",
+            "sd3",
             "flux",
             "zimage",
             "denoiser",

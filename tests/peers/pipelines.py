@@ -124,7 +124,7 @@ def ours(binary, model, sampler, out):
     """
     arguments = ["sample", "--mdp", "diffusion", "--model", model, "--prompts", out / "prompts.txt", "--sample-steps",
                  STEPS, "--scheduler", out / "scheduler_config.json", "--seed", 5]
-    # Z-Image names no size of its own.
+    # Z-Image names no size of its own, and that of FLUX.1 is of 128 latents.
     arguments += ["--image-size", SIZE] if (pathlib.Path(model) / "vae").exists() else []
     arguments += ["--guidance", GUIDANCE] if (pathlib.Path(model) / "text_encoder").exists() else []
     call(binary, *arguments, "--sampler", sampler, "--out", out / f"{sampler}.jsonl")
