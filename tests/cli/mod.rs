@@ -37,6 +37,7 @@ mod sample_search;
 mod search;
 mod training;
 mod transformers;
+mod zimage;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

@@ -21,7 +21,8 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUS
 import torch
 from diffusers import (
     DDPMScheduler, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel, SD3Transformer2DModel,
-    StableDiffusion3Pipeline, StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel,
+    StableDiffusion3Pipeline, StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel, ZImagePipeline,
+    ZImageTransformer2DModel,
 )
 from safetensors.torch import save_file
 
@@ -61,6 +62,10 @@ FLUX = dict(
 FLUX_DEV = dict(FLUX, num_layers=1, num_single_layers=3, guidance_embeds=True, axes_dims_rope=(2, 6, 4))
 # What a guided transformer is told in training and scores.
 GUIDANCE = 2.25
+ZIMAGE = dict(
+    in_channels=4, dim=24, n_layers=2, n_refiner_layers=1, n_heads=3, n_kv_heads=3, cap_feat_dim=WIDTH, axes_dims=[2, 4, 2],
+    axes_lens=[64, 8, 8],
+)
 LATENT = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False)
 SCHEDULERS = {
     "epsilon": DDPMScheduler(**LATENT),
@@ -82,6 +87,8 @@ CASES = {
     "FLUX.1 schnell": (FluxTransformer2DModel, FLUX, ["flow", "flow, shifted"]),
     "FLUX.1 dev": (FluxTransformer2DModel, FLUX_DEV, ["flow, shifted by size"]),
     "FLUX.1 dev, masked": (FluxTransformer2DModel, FLUX_DEV, ["flow"]),
+    "Z-Image": (ZImageTransformer2DModel, ZIMAGE, ["flow", "flow, shifted"]),
+    "Z-Image, masked": (ZImageTransformer2DModel, ZIMAGE | dict(qk_norm=False, t_scale=500.0), ["flow, shifted"]),
     "DDPM": (UNet2DModel, DDPM, ["epsilon, linear", "epsilon, squared cosine"]),
 }
 
@@ -148,6 +155,11 @@ def squared_errors(model, scheduler, latents, draws, side):
     if of_side("context") is None:
         return (model(x, times).sample - target) ** 2
     context = of_side("context").to(kind)
+    if isinstance(model, ZImageTransformer2DModel):  # told and read as by its pipeline
+        mask = of_side("context_mask")
+        texts = [text if mask is None else text[mask[i].bool()] for i, text in enumerate(context)]
+        out = model(list(x.unsqueeze(2)), (1000 - times) / 1000, texts, return_dict=False)[0]
+        return (-torch.stack(out).squeeze(2) - target) ** 2
     if isinstance(model, (SD3Transformer2DModel, FluxTransformer2DModel)):
         pooled = of_side("pooled").to(kind)
         predict = flux if isinstance(model, FluxTransformer2DModel) else lambda model, x, times, context, pooled: model(
@@ -281,9 +293,10 @@ class Case:
         if self.kind is FluxTransformer2DModel:
             state, _, metadata = FluxPipeline.lora_state_dict(self.path("lora", "model"), return_alphas=True, **where)
             FluxPipeline.load_lora_into_transformer(state, None, adapted, metadata=metadata)
-        elif self.kind is SD3Transformer2DModel:
-            state, metadata = StableDiffusion3Pipeline.lora_state_dict(self.path("lora", "model"), **where)
-            StableDiffusion3Pipeline.load_lora_into_transformer(state, adapted, metadata=metadata)
+        elif self.kind in (SD3Transformer2DModel, ZImageTransformer2DModel):
+            pipeline = StableDiffusion3Pipeline if self.kind is SD3Transformer2DModel else ZImagePipeline
+            state, metadata = pipeline.lora_state_dict(self.path("lora", "model"), **where)
+            pipeline.load_lora_into_transformer(state, adapted, metadata=metadata)
         else:
             state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(self.path("lora", "model"), **where)
             StableDiffusionPipeline.load_lora_into_unet(state, alphas, adapted, metadata=metadata)

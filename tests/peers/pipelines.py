@@ -23,11 +23,12 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUS
 
 import diffusers
 import numpy
+import torch
 import transformers
 from diffusers import (
     DDIMPipeline, DDIMScheduler, DDPMPipeline, DPMSolverMultistepScheduler, EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler, FluxPipeline, StableDiffusion3Pipeline, StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
+    StableDiffusionXLPipeline, ZImagePipeline,
 )
 from diffusers.pipelines.ddim import pipeline_ddim
 from PIL import Image
@@ -40,13 +41,15 @@ transformers.utils.logging.disable_progress_bar()
 FOLDERS = pathlib.Path(__file__).parent.parent / "golden" / "companions"
 PIPELINES = {
     "sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "sd3": StableDiffusion3Pipeline, "ddpm": DDPMPipeline,
-    "flux": FluxPipeline, "schnell": FluxPipeline,
+    "flux": FluxPipeline, "schnell": FluxPipeline, "zimage": ZImagePipeline,
 }
 PROMPTS = ["a red circle", "hello, it's a DOG!", "the quick brown fox jumps over the lazy dog and then the very lazy dog"]
 # Steps that do not divide the scheduler's 1000.
 STEPS, GUIDANCE, SIZE = 7, 4.0, 16
 # Of 0 to 255: one picture's standard deviation and the difference of two are far above what is allowed between ours and theirs.
 ALLOWED, VARIED = 1, 8
+# Of latents, as a share of the largest.
+WAY = 1e-4
 SCHEDULER = {
     "_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
     "num_train_timesteps": 1000, "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1,
@@ -55,7 +58,7 @@ SCHEDULER = {
 SPACINGS = ["leading", "linspace", "trailing"]
 # Of flow matching, which has no spacings: the shift.
 SHIFTS = {"shift 3": {"shift": 3.0}, "shift by size": {"use_dynamic_shifting": True, "base_image_seq_len": 4}}
-FLOWS = ("sd3", "flux", "schnell")
+FLOWS = ("sd3", "flux", "schnell", "zimage")
 SAMPLERS = {"ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpm++2m": DPMSolverMultistepScheduler}
 
 
@@ -93,6 +96,19 @@ def flux(folder, is_guided):
     return folder
 
 
+def with_transformer(folder):
+    """Z-Image, whose transformer is kept beside the rest of its pipeline."""
+    golden = FOLDERS.parent / "zimage"
+    shutil.copytree(golden / "pipeline", folder, ignore=shutil.ignore_patterns("expected.json"))
+    shutil.copytree(golden / "zimage", folder / "transformer", ignore=shutil.ignore_patterns("expected.json", "pytorch_lora*"))
+    # In single precision, in which both compute.
+    model = diffusers.ZImageTransformer2DModel.from_pretrained(folder / "transformer")
+    # diffusers rounds times to single precision, of which large weights make a difference.
+    model.t_embedder.mlp[0].weight.data *= 0.2
+    model.float().save_pretrained(folder / "transformer")
+    return folder
+
+
 def call(binary, *arguments):
     subprocess.run([binary, *map(str, arguments), "--quiet"], check=True, stdout=subprocess.DEVNULL)
 
@@ -108,9 +124,8 @@ def ours(binary, model, sampler, out):
     """
     arguments = ["sample", "--mdp", "diffusion", "--model", model, "--prompts", out / "prompts.txt", "--sample-steps",
                  STEPS, "--scheduler", out / "scheduler_config.json", "--seed", 5]
-    # The size of FLUX.1's pictures is the pipeline's, of 128 latents.
-    is_flux = "FluxPipeline" in (pathlib.Path(model) / "model_index.json").read_text()
-    arguments += ["--image-size", SIZE] if is_flux else []
+    # Z-Image names no size of its own, and that of FLUX.1 is of 128 latents.
+    arguments += ["--image-size", SIZE] if (pathlib.Path(model) / "vae").exists() else []
     arguments += ["--guidance", GUIDANCE] if (pathlib.Path(model) / "text_encoder").exists() else []
     call(binary, *arguments, "--sampler", sampler, "--out", out / f"{sampler}.jsonl")
     call(binary, *arguments, "--eta", 1, "--out", out / "way.jsonl", "--save-trajectories", out / "way.safetensors")
@@ -163,6 +178,24 @@ def check_pictures(check, what, binary, model, name, out, spacings=("leading",))
         check(f"{what}, {sampler}, {spacing}: pictures vary by {spread:.0f} levels", 0 if spread > VARIED else 1, 0)
 
 
+def check_way(check, what, binary, model, out):
+    """Every latent from noise to image, of steps with so little chance that they have densities and nothing else."""
+    out.mkdir()
+    (out / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
+    call(binary, "sample", "--mdp", "diffusion", "--model", model, "--prompts", out / "prompts.txt", "--sample-steps", STEPS,
+         "--seed", 5, "--guidance", GUIDANCE, "--image-size", SIZE, "--sampler", "flow-sde", "--eta", 1e-6, "--out",
+         out / "way.jsonl", "--save-trajectories", out / "way.safetensors")
+    way, seen = load_file(out / "way.safetensors")["latents"], []
+    pipe = ZImagePipeline.from_pretrained(model)
+    pipe.set_progress_bar_config(disable=True)
+    note = lambda pipe, step, time, found: seen.append(found["latents"]) or {}
+    for prompt, start in zip(PROMPTS, way[:, 0], strict=True):
+        pipe(prompt, latents=start[None].clone(), num_inference_steps=STEPS, guidance_scale=GUIDANCE, height=SIZE,
+             width=SIZE, output_type="latent", callback_on_step_end=note)
+    expected = torch.cat(seen).reshape(way[:, 1:].shape)
+    check(f"{what}: latents of every step", ((way[:, 1:] - expected).abs().max() / expected.abs().max()).item(), WAY)
+
+
 def check_training(check, what, binary, model, out):
     """Two steps from pictures, and what became of each file."""
     generator = numpy.random.default_rng(3)
@@ -192,23 +225,30 @@ def check_training(check, what, binary, model, out):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", default="target/release/hybrid-dpo")
-    binary = os.path.abspath(parser.parse_args().binary)
+    parser.add_argument("--only", help="a part of the names of the pipelines to look at", default="")
+    options = parser.parse_args()
+    binary = os.path.abspath(options.binary)
     check = Checks()
 
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        for name in PIPELINES:
+        for name in filter(lambda name: options.only in name, PIPELINES):
             try:
                 model = FOLDERS / name
                 if name in ("flux", "schnell"):
                     model = flux(folder / f"{name}-model", name == "flux")
+                if name == "zimage":
+                    model = with_transformer(folder / "zimage-model")
                 check_pictures(check, name, binary, model, name, folder / name, SPACINGS)
+                if name == "zimage":
+                    check_way(check, name, binary, model, folder / f"{name}-way")
                 if name != "ddpm":
                     saved = check_training(check, f"{name} trained", binary, model, folder / f"{name}-training")
                     check_pictures(check, f"{name} trained", binary, saved, name, folder / f"{name}-trained")
             except (subprocess.CalledProcessError, OSError, KeyError, ValueError, RuntimeError) as error:
                 check(f"{name}: {error!r:.300}", float("inf"), 0)
-        check_pictures(check, "sd3 with T5", binary, with_t5(folder / "t5"), "sd3", folder / "t5-pictures")
+        if options.only in "sd3":
+            check_pictures(check, "sd3 with T5", binary, with_t5(folder / "t5"), "sd3", folder / "t5-pictures")
     check.end()
 
 

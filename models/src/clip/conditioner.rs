@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mdp::diffusion::{Condition, Conditioning, Framing, Hidden};
 
-use super::{ClipOutput, ClipText, ClipTokenizer};
+use super::{ClipOutput, ClipText, ClipTokenizer, TextEncoder};
 use crate::ModelError;
 use crate::t5::T5Encoder;
 
@@ -15,6 +15,8 @@ pub struct TextConditioner {
     encoders: Vec<(ClipTokenizer, ClipText)>,
     /// T5's encoder, whose states follow CLIP's.
     third: Option<(ClipTokenizer, T5Encoder)>,
+    /// An encoder of another kind, in place of all others.
+    other: Option<Box<dyn TextEncoder>>,
     reading: TextFeatures,
 }
 
@@ -86,7 +88,12 @@ impl TextConditioner {
             }
             tokenizer.limit(encoder.config().max_positions)?;
         }
-        Ok(Self { encoders, third: None, reading })
+        Ok(Self { encoders, third: None, other: None, reading })
+    }
+
+    /// Reads the hidden states of an encoder of another kind.
+    pub fn of_encoder(encoder: impl TextEncoder + 'static) -> Self {
+        Self { encoders: Vec::new(), third: None, other: Some(Box::new(encoder)), reading: TextFeatures::Last }
     }
 
     /// Adds T5's encoder; texts are truncated and padded to the rows that `reading` has for it.
@@ -117,6 +124,9 @@ impl TextConditioner {
 
     /// The width of hidden states, which cross-attention must have.
     pub fn width(&self) -> usize {
+        if let Some(other) = &self.other {
+            return other.width();
+        }
         match self.reading {
             TextFeatures::Joint { width, .. } | TextFeatures::PooledAndT5 { width, .. } => width,
             TextFeatures::Last | TextFeatures::Penultimate { .. } => {
@@ -162,6 +172,9 @@ impl TextConditioner {
     /// # Errors
     /// A tokenizer error.
     pub fn truncated(&self, texts: &[&str]) -> Result<Vec<bool>, ModelError> {
+        if let Some(other) = &self.other {
+            return Ok(other.lengths(texts)?.into_iter().map(|(_, is_long)| is_long).collect());
+        }
         let mut truncated = vec![false; texts.len()];
         let third = self.third.iter().map(|(tokenizer, _)| tokenizer);
         for tokenizer in self.encoders.iter().map(|(tokenizer, _)| tokenizer).chain(third) {
@@ -171,9 +184,19 @@ impl TextConditioner {
         Ok(truncated)
     }
 
+    /// The largest number of hidden states among texts; `None` if all texts have the same number.
+    ///
+    /// # Errors
+    /// A tokenizer error.
+    pub fn longest(&self, texts: &[&str]) -> Result<Option<usize>, ModelError> {
+        let Some(other) = &self.other else { return Ok(None) };
+        Ok(other.lengths(texts)?.into_iter().map(|(length, _)| length).max())
+    }
+
     /// The maximum number of tokens that every encoder reads, begin and end included, if there is a limit.
     pub fn max_length(&self) -> Option<usize> {
-        self.encoders.iter().filter_map(|(tokenizer, _)| tokenizer.max_length()).min()
+        let other = self.other.iter().map(|other| other.max_length());
+        self.encoders.iter().filter_map(|(tokenizer, _)| tokenizer.max_length()).chain(other).min()
     }
 
     /// The unconditional condition, for classifier-free guidance.
@@ -193,6 +216,14 @@ impl TextConditioner {
 
     /// The conditions, and flags of truncated texts.
     fn encode_distinct(&self, texts: &[&str], framing: Framing) -> Result<(Vec<Condition>, Vec<bool>), ModelError> {
+        if let Some(other) = &self.other {
+            let condition = |states: Vec<f32>| {
+                let length = states.len() / other.width();
+                Arc::new(Conditioning::of_hidden(states, length))
+            };
+            let encoded = other.encode(texts)?.into_iter();
+            return Ok(encoded.map(|text| (condition(text.states), text.truncated)).unzip());
+        }
         let mut outputs = Vec::new();
         let mut truncated = vec![false; texts.len()];
         for (tokenizer, encoder) in &self.encoders {

@@ -14,6 +14,7 @@ use crate::fields::{Fields, nearest_first};
 use crate::flux::FluxConfig;
 use crate::sd3::Sd3Config;
 use crate::unet::{UNetClass, UNetConfig};
+use crate::zimage::ZImageConfig;
 
 /// The config of a network that denoises; it derefs to what all families have in common.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +25,8 @@ pub enum DenoiserConfig {
     Sd3(Sd3Config),
     /// Of a `FluxTransformer2DModel`.
     Flux(FluxConfig),
+    /// Of a `ZImageTransformer2DModel`.
+    ZImage(ZImageConfig),
 }
 
 /// The settings that every network that denoises has.
@@ -60,6 +63,16 @@ pub trait NetworkConfig {
         None
     }
 
+    /// The number by which its pipeline means no classifier-free guidance.
+    fn no_guidance(&self) -> f64 {
+        1.0
+    }
+
+    /// The factor of classifier-free guidance, 1 for none, that its pipeline means by a number.
+    fn guidance_factor(&self, number: f64) -> f64 {
+        number
+    }
+
     /// The layers that diffusers' training scripts adapt.
     fn lora_targets(&self) -> &'static [&'static str];
 
@@ -87,7 +100,8 @@ pub trait NetworkConfig {
 
 impl DenoiserConfig {
     /// The classes that are built.
-    pub const CLASSES: [&'static str; 4] = ["UNet2DModel", "UNet2DConditionModel", Sd3Config::CLASS, FluxConfig::CLASS];
+    pub const CLASSES: [&'static str; 5] =
+        ["UNet2DModel", "UNet2DConditionModel", Sd3Config::CLASS, FluxConfig::CLASS, ZImageConfig::CLASS];
 
     /// Reads and checks the contents of a `config.json`.
     ///
@@ -99,6 +113,7 @@ impl DenoiserConfig {
             "UNet2DModel" | "UNet2DConditionModel" => UNetConfig::from_json(source).map(Self::UNet),
             Sd3Config::CLASS => Sd3Config::from_json(source).map(Self::Sd3),
             FluxConfig::CLASS => FluxConfig::from_json(source).map(Self::Flux),
+            ZImageConfig::CLASS => ZImageConfig::from_json(source).map(Self::ZImage),
             _ => Err(ModelError::Architecture { supported: Self::nearest(&found), found }),
         }
     }
@@ -107,7 +122,7 @@ impl DenoiserConfig {
     pub(crate) fn component_of(class: &str) -> Option<&'static str> {
         match class {
             "UNet2DModel" | "UNet2DConditionModel" => Some("unet"),
-            Sd3Config::CLASS | FluxConfig::CLASS => Some("transformer"),
+            Sd3Config::CLASS | FluxConfig::CLASS | ZImageConfig::CLASS => Some("transformer"),
             _ => None,
         }
     }
@@ -119,7 +134,7 @@ impl DenoiserConfig {
     pub fn with_guidance(self, guidance: f64) -> Result<Self, ModelError> {
         match self {
             Self::Flux(config) => config.with_guidance(guidance).map(Self::Flux),
-            other @ (Self::UNet(_) | Self::Sd3(_)) => Ok(other),
+            other @ (Self::UNet(_) | Self::Sd3(_) | Self::ZImage(_)) => Ok(other),
         }
     }
 
@@ -152,6 +167,7 @@ impl Deref for DenoiserConfig {
             Self::UNet(config) => config,
             Self::Sd3(config) => config,
             Self::Flux(config) => config,
+            Self::ZImage(config) => config,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::image_batch::ImageBatch;
 use crate::network::{Network, Weights};
 use crate::sd3::Sd3Transformer;
 use crate::unet::UNet;
+use crate::zimage::ZImageTransformer;
 
 /// A network that denoises, of one of the families that are built.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub enum DenoiserNetwork {
     Sd3(Arc<Sd3Transformer>),
     /// diffusers' `FluxTransformer2DModel`.
     Flux(Arc<FluxTransformer>),
+    /// diffusers' `ZImageTransformer2DModel`.
+    ZImage(Arc<ZImageTransformer>),
 }
 
 impl DenoiserNetwork {
@@ -32,6 +35,7 @@ impl DenoiserNetwork {
             DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::frozen(config, tensors)?)),
             DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::frozen(config, tensors)?)),
             DenoiserConfig::Flux(config) => Self::Flux(Arc::new(FluxTransformer::frozen(config, tensors)?)),
+            DenoiserConfig::ZImage(config) => Self::ZImage(Arc::new(ZImageTransformer::frozen(config, tensors)?)),
         })
     }
 
@@ -44,6 +48,9 @@ impl DenoiserNetwork {
             DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::trainable(config, tensors, lora)?)),
             DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::trainable(config, tensors, lora)?)),
             DenoiserConfig::Flux(config) => Self::Flux(Arc::new(FluxTransformer::trainable(config, tensors, lora)?)),
+            DenoiserConfig::ZImage(config) => {
+                Self::ZImage(Arc::new(ZImageTransformer::trainable(config, tensors, lora)?))
+            }
         })
     }
 
@@ -53,6 +60,9 @@ impl DenoiserNetwork {
             Self::UNet(unet) => Self::UNet(Arc::new(UNet::new(unet.config.clone(), weights))),
             Self::Sd3(network) => Self::Sd3(Arc::new(Sd3Transformer { config: network.config.clone(), weights })),
             Self::Flux(network) => Self::Flux(Arc::new(FluxTransformer { config: network.config.clone(), weights })),
+            Self::ZImage(network) => {
+                Self::ZImage(Arc::new(ZImageTransformer { config: network.config.clone(), weights }))
+            }
         }
     }
 
@@ -68,6 +78,7 @@ impl DenoiserNetwork {
             Self::UNet(unet) => unet.score(batch),
             Self::Sd3(network) => network.score(batch),
             Self::Flux(network) => network.score(batch),
+            Self::ZImage(network) => network.score(batch),
         }
     }
 
@@ -83,6 +94,7 @@ impl DenoiserNetwork {
             Self::UNet(unet) => unet.run_tape(batch, recompute),
             Self::Sd3(network) => network.run_tape(batch, recompute),
             Self::Flux(network) => network.run_tape(batch, recompute),
+            Self::ZImage(network) => network.run_tape(batch, recompute),
         }
     }
 }
@@ -95,6 +107,7 @@ impl Network for DenoiserNetwork {
             Self::UNet(unet) => &unet.weights,
             Self::Sd3(network) => &network.weights,
             Self::Flux(network) => &network.weights,
+            Self::ZImage(network) => &network.weights,
         }
     }
 }

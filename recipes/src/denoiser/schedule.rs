@@ -10,7 +10,7 @@ use super::Loaded;
 use crate::Failure;
 use crate::settings::{PredictionName, SamplerName, Values};
 
-/// The scheduler of a bare transformer: Stable Diffusion 3's flow matching.
+/// The scheduler of a bare transformer: the flow matching of Stable Diffusion 3 and Z-Image Turbo.
 const FLOW_SCHEDULER: &str =
     r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0}"#;
 
@@ -43,7 +43,7 @@ pub(super) fn scheduler(
     } else {
         let text = match config {
             DenoiserConfig::UNet(_) => DEFAULT_SCHEDULER,
-            DenoiserConfig::Sd3(_) => FLOW_SCHEDULER,
+            DenoiserConfig::Sd3(_) | DenoiserConfig::ZImage(_) => FLOW_SCHEDULER,
             DenoiserConfig::Flux(config) if config.guidance.is_some() => DEV_SCHEDULER,
             DenoiserConfig::Flux(_) => SCHNELL_SCHEDULER,
         };
@@ -57,7 +57,7 @@ pub(super) fn scheduler(
     };
     Ok(match config {
         // As the pipeline asks its scheduler for levels.
-        DenoiserConfig::Flux(_) => scheduler.with_even_levels(),
+        DenoiserConfig::Flux(_) | DenoiserConfig::ZImage(_) => scheduler.with_even_levels(),
         DenoiserConfig::UNet(_) | DenoiserConfig::Sd3(_) => scheduler,
     })
 }

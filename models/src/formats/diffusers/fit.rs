@@ -10,6 +10,7 @@ use crate::formats::component::read_config;
 use crate::formats::extras::read_object;
 use crate::t5::T5Config;
 use crate::vae::VaeConfig;
+use crate::zimage::ZImageConfig;
 
 /// Compares the widths in the components' configs.
 ///
@@ -32,6 +33,9 @@ pub(super) fn check(folder: &DiffusersFolder) -> Result<(), ModelError> {
     }
     if is_flux(&config) {
         return check_flux(folder, &config);
+    }
+    if config["_class_name"] == ZImageConfig::CLASS {
+        return check_language(folder, &config);
     }
     let mut texts = Vec::new();
     for name in ["text_encoder", "text_encoder_2"] {
@@ -60,6 +64,14 @@ fn check_flux(folder: &DiffusersFolder, config: &Value) -> Result<(), ModelError
         compare(folder, &format!("transformer `{key}`"), width(key), other, t5)?;
     }
     Ok(())
+}
+
+/// The language model of Z-Image.
+fn check_language(folder: &DiffusersFolder, config: &Value) -> Result<(), ModelError> {
+    let Some(part) = folder.component("text_encoder") else { return Ok(()) };
+    let width = read_object(&part.path.join("config.json"))?["hidden_size"].as_u64().unwrap_or(0);
+    let read = config["cap_feat_dim"].as_u64().unwrap_or(0);
+    compare(folder, "transformer `cap_feat_dim`", read, "text_encoder `hidden_size`", width)
 }
 
 /// The text encoders of Stable Diffusion 3: their hidden states fit into the width of the third one's, and their pooled

@@ -14,7 +14,9 @@ use serde_json::Value;
 
 use super::denoiser_lora::DenoiserLora;
 use super::extras::read_object;
-use super::{load_clip_tokenizer_as, load_t5, load_t5_tokenizer, load_vae, read_denoiser_config, resolve};
+use super::{
+    LanguageEncoder, load_clip_tokenizer_as, load_t5, load_t5_tokenizer, load_vae, read_denoiser_config, resolve,
+};
 use crate::ModelError;
 use crate::clip::{TextConditioner, TextFeatures};
 use crate::denoiser::DenoiserConfig;
@@ -22,7 +24,8 @@ use crate::vae::Vae;
 
 /// The accepted kinds of paths, for messages.
 const ACCEPTED: &str = "accepted: a diffusers folder (model_index.json), its unet/ or transformer/ alone (config.json of \
-                        a UNet2DModel, UNet2DConditionModel, SD3Transformer2DModel or FluxTransformer2DModel), or a run folder";
+                        a UNet2DModel, UNet2DConditionModel, SD3Transformer2DModel, FluxTransformer2DModel or \
+                        ZImageTransformer2DModel), or a run folder";
 
 /// The names of networks that denoise among the components.
 const DENOISERS: [&str; 2] = ["unet", "transformer"];
@@ -115,16 +118,35 @@ impl DiffusersFolder {
         let vae = load_vae(&part.path, device)?;
         Ok(Some(match self.pipeline.as_deref() {
             Some("StableDiffusionXLPipeline") => vae.normalised(),
-            Some(index::SD3_PIPELINE | index::FLUX_PIPELINE) => vae.shifted(),
+            Some(index::SD3_PIPELINE | index::FLUX_PIPELINE | index::ZIMAGE_PIPELINE) => vae.shifted(),
             _ => vae,
         }))
     }
 
-    /// Loads the tokenizers and text encoders; `None` if there are none.
+    /// Loads the language model that encodes prompts, with its tokenizer; `None` if this is no pipeline of one.
+    ///
+    /// Its chat template frames prompts: see [`LanguageEncoder::with_framing`].
+    ///
+    /// # Errors
+    /// Files that are missing or damaged, a model or tokenizer that is not supported, more tokens than the model has.
+    pub fn language_encoder(&self, device: &Device) -> Result<Option<LanguageEncoder>, ModelError> {
+        let parts = (self.component("text_encoder"), self.component("tokenizer"));
+        match (self.pipeline.as_deref(), parts) {
+            (Some(index::ZIMAGE_PIPELINE), (Some(encoder), Some(tokenizer))) => {
+                LanguageEncoder::load(&encoder.path, &tokenizer.path, device).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Loads the tokenizers and text encoders; `None` if there are none, or a language model is in their place.
     ///
     /// # Errors
     /// As [`load_clip_tokenizer_as`], [`load_clip_text`](super::load_clip_text), [`load_t5`] and [`TextConditioner::new`].
     pub fn conditioner(&self, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
+        if self.pipeline.as_deref() == Some(index::ZIMAGE_PIPELINE) {
+            return Ok(None);
+        }
         if self.pipeline.as_deref() == Some(index::FLUX_PIPELINE) {
             return self.flux_conditioner(device);
         }

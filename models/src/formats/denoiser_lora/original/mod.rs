@@ -9,6 +9,7 @@
 mod flux;
 mod sd3;
 mod unet;
+mod zimage;
 
 use std::collections::BTreeMap;
 
@@ -70,6 +71,7 @@ impl Originals {
             DenoiserConfig::UNet(config) => unet::names(config, own.keys()),
             DenoiserConfig::Sd3(config) => sd3::names(config),
             DenoiserConfig::Flux(config) => flux::names(config),
+            DenoiserConfig::ZImage(config) => zimage::names(config),
         };
         let plain = own.keys().map(|layer| (layer.clone(), vec![layer.clone()], Order::Same));
         let mut names = BTreeMap::new();

@@ -85,3 +85,20 @@ fn fused_layers_are_split_and_shifts_change_places_with_scales() {
     assert!(!sd3.names.contains_key("joint_blocks_2_context_block_attn_proj"));
     assert!(!sd3.names.contains_key("joint_blocks_1_x_block_attn2_qkv"));
 }
+
+#[test]
+fn layers_of_z_image_have_their_names_of_two_kinds() {
+    let names = Originals::of(&config("zimage/zimage"));
+    let part = |layer: &str| format!("context_refiner.0.attention.{layer}");
+    let fused = ["to_q", "to_k", "to_v"].map(part);
+    assert_eq!(layers(&names, "context_refiner_0_attention_qkv"), fused);
+    for (name, layer) in [
+        ("layers_1_attention_out", "layers.1.attention.to_out.0"),
+        ("layers_1_attention_to_out_0", "layers.1.attention.to_out.0"),
+        ("noise_refiner_0_feed_forward_w2", "noise_refiner.0.feed_forward.w2"),
+        ("x_embedder", "all_x_embedder.2-1"),
+        ("final_layer_linear", "all_final_layer.2-1.linear"),
+    ] {
+        assert_eq!(layers(&names, name), [layer]);
+    }
+}
