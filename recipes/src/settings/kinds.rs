@@ -128,12 +128,12 @@ kinds! {
 
     /// Measuring of a denoiser on preferences.
     DiffusionEvaluation: EvaluationSettings, EVAL, Some(Modality::Diffusion), {
-        run: Run, model: Model, data: Data, objective: Objective, diffusion: Diffusion
+        run: Run, model: Model, data: Data, objective: Objective, diffusion: Diffusion, sample: Sample
     }
 
     /// Measuring of a refiner and a generator on preferences.
     HybridEvaluation: EvaluationSettings, EVAL, Some(Modality::Hybrid), {
-        run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, diffusion: Diffusion
+        run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, diffusion: Diffusion, sample: Sample
     }
 
     /// Sampling of answers, or of pairs of them.
