@@ -78,27 +78,16 @@ const MODELS_MAY_KNOW: [(&str, &[&str]); 24] = [
     ("t5", &["fields", "tensors", "input_limits"]),
     ("clip", &["fields", "tensors", "input_limits", "t5"]),
     ("gaussian", &["fields", "tensors", "export", "network"]),
-    (
-        "formats",
-        &[
-            "weights_file",
-            "fields",
-            "tensors",
-            "export",
-            "causal",
-            "unet",
-            "sd3",
-            "flux",
-            "zimage",
-            "denoiser",
-            "vae",
-            "t5",
-            "clip",
-            "gaussian",
-        ],
-    ),
+    ("formats", FORMATS_MAY_KNOW),
     ("prompted", &["clip", "formats"]),
     ("codebook", &[]),
+];
+
+/// Files know the models that they hold.
+#[rustfmt::skip]
+const FORMATS_MAY_KNOW: &[&str] = &[
+    "weights_file", "fields", "tensors", "export", "causal", "unet", "sd3", "flux", "zimage", "denoiser", "vae", "t5",
+    "clip", "gaussian",
 ];
 
 /// The modules of `train` that are its loop, which knows no kind of problem.
