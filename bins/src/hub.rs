@@ -63,9 +63,12 @@ fn is_on(variable: Variable<'_>, name: &str) -> bool {
 
 /// The token of the environment, else that of the file which a login writes.
 fn token(variable: Variable<'_>, home: &Path) -> Option<Token> {
-    let given = ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"].iter().find_map(|name| variable(name));
-    if given.is_some() || is_on(variable, "HF_HUB_DISABLE_IMPLICIT_TOKEN") {
-        return given.and_then(|token| Token::new(&token));
+    // It switches off what was not given in a call, and nothing is given so here.
+    if is_on(variable, "HF_HUB_DISABLE_IMPLICIT_TOKEN") {
+        return None;
+    }
+    if let Some(given) = ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"].iter().find_map(|name| variable(name)) {
+        return Token::new(&given);
     }
     let file = variable("HF_TOKEN_PATH").map_or_else(|| home.join("token"), |path| expanded(variable, &path));
     Token::new(&std::fs::read_to_string(file).ok()?)
@@ -101,7 +104,9 @@ mod tests {
         let token = |pairs: &[(&str, &str)]| of(pairs).token;
         assert_eq!(token(&[("HF_HOME", &home)]), Token::new("hf_file"));
         assert_eq!(token(&[("HF_HOME", &home), ("HF_TOKEN", "hf_given")]), Token::new("hf_given"));
-        assert_eq!(token(&[("HF_HOME", &home), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]), None);
+        let off = ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1");
+        assert_eq!(token(&[("HF_HOME", &home), off]), None);
+        assert_eq!(token(&[("HF_TOKEN", "hf_given"), off]), None);
         assert_eq!(token(&[("HF_HOME", "/none"), ("HF_TOKEN_PATH", &format!("{home}/token"))]), Token::new("hf_file"));
         assert!(of(&[("TRANSFORMERS_OFFLINE", "yes")]).is_offline && !of(&[("HF_HUB_OFFLINE", "0")]).is_offline);
         let hub = of(&[("HF_ENDPOINT", "http://mirror"), ("HTTP_PROXY", "http://p:1"), ("no_proxy", "a,.b")]);

@@ -233,7 +233,7 @@ fn command_with(given: Option<&ArgMatches>) -> Command {
         .subcommand(verb("sample", SAMPLE, "Draws answers to prompts", sample::HELP))
         .subcommand(verb("search", SEARCH, "Searches for answers to prompts: beams, trees, particles", sample::HELP_SEARCH))
         .subcommand(verb("merge", MERGE, export::ABOUT_MERGE, export::HELP_MERGE))
-        .subcommand(verb("export", EXPORT, export::ABOUT, export::HELP))
+        .subcommand(verb("export", EXPORT, export::ABOUT, export::HELP).visible_alias("convert"))
         .subcommand(
             verb("inspect", INSPECT, "Says what a model, a data set or a run is", inspect::HELP).arg(
                 Arg::new("path")

@@ -4,7 +4,8 @@ use crate::{Hub, HubError, Name, Progress, Snapshot};
 
 impl Hub {
     /// Finds a name: in the cache if it is whole there, without asking anybody; else what is needed of it is downloaded into the
-    /// cache. What arrives of a download that is ended is kept, and the next one goes on from there.
+    /// cache. A copy that can be read serves where the hub can't be asked for the rest of it. What arrives of a download that is ended
+    /// is kept, and the next one goes on from there.
     ///
     /// # Errors
     /// The cache does not have it and nothing may be asked for; the hub does not have it, or not for this user; the connection
@@ -50,7 +51,7 @@ impl Hub {
             Ok(whole) => Snapshot { name: copy.name, ..whole },
             Err(error) => {
                 progress.notice(&format!(
-                    "{}: the copy in the cache has no tokenizer; none could be sought: {error}",
+                    "{}: the copy in the cache is read as it is; what it may lack could not be asked for: {error}",
                     copy.name
                 ));
                 copy

@@ -67,6 +67,9 @@ const FILES: [&str; 18] = [
 /// Revisions with slashes: pull requests and converted data.
 const SLASHED: [&str; 2] = ["refs/pr/", "refs/convert/"];
 
+/// Stands for a slash in the name of another branch, since one ends the revision.
+const SLASH: &str = "%2F";
+
 impl Name {
     /// Reads a name; `None` if the text can't be one. Whether there is a path of that name here is the caller's to ask first.
     pub fn parse(kind: Kind, text: &str) -> Option<Self> {
@@ -77,7 +80,7 @@ impl Name {
             return None;
         }
         let (revision, rest) = match rest.strip_prefix('@') {
-            Some(rest) => divided(rest).map(|(revision, rest)| (Some(revision.to_owned()), rest))?,
+            Some(rest) => divided(rest).map(|(revision, rest)| (Some(revision), rest))?,
             None => (None, rest),
         };
         let inside = match rest.strip_prefix('/').map(|inside| inside.trim_end_matches('/')) {
@@ -113,7 +116,11 @@ impl Name {
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.repository)?;
-        self.revision.iter().try_for_each(|revision| write!(f, "@{revision}"))?;
+        for revision in &self.revision {
+            let has_slashes = SLASHED.iter().any(|start| revision.starts_with(start));
+            let written = if has_slashes { revision.clone() } else { revision.replace('/', SLASH) };
+            write!(f, "@{written}")?;
+        }
         self.inside.iter().try_for_each(|inside| write!(f, "/{inside}"))
     }
 }
@@ -153,14 +160,14 @@ fn is_part(text: &str) -> bool {
 }
 
 /// Divides what follows `@` into the revision and the rest.
-fn divided(text: &str) -> Option<(&str, &str)> {
+fn divided(text: &str) -> Option<(String, &str)> {
     let skipped = SLASHED.iter().find(|start| text.starts_with(**start)).map_or(0, |start| start.len());
     let end = text[skipped..].find('/').map_or(text.len(), |at| skipped + at);
     let (revision, rest) = text.split_at(end);
-    let last = &revision[skipped..];
+    let revision = revision.replace(SLASH, "/").replace("%2f", "/");
     let is_of_revision = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let is_one = !last.is_empty() && last.chars().all(is_of_revision) && !last.starts_with(['-', '.']);
-    is_one.then_some((revision, rest))
+    let is_word = |part: &str| !part.is_empty() && part.chars().all(is_of_revision) && !part.starts_with(['-', '.']);
+    revision.split('/').all(is_word).then_some((revision, rest))
 }
 
 #[cfg(test)]
@@ -183,6 +190,7 @@ mod tests {
         );
         assert_eq!(parsed("org/name/unet/"), some(["org/name", "", "unet"]));
         assert_eq!(parsed("org/name@refs/pr/3"), some(["org/name", "refs/pr/3", ""]));
+        assert_eq!(parsed("org/name@feature%2Fx/unet"), some(["org/name", "feature/x", "unet"]));
         assert_eq!(
             parsed("org/name@refs/convert/parquet/default"),
             some(["org/name", "refs/convert/parquet", "default"])
@@ -205,6 +213,8 @@ mod tests {
             "org/name@",
             "org/name@/a",
             "org/name@-x",
+            "org/name@a%2F..%2Fb",
+            "org/name@a%20b",
             "org/name/../x",
             "org/name//x",
             "org/na me",

@@ -7,7 +7,10 @@ use crate::{Kind, Name};
 const STEMS: [&str; 4] = ["model", "diffusion_pytorch_model", "adapter_model", "pytorch_lora_weights"];
 
 /// Files beside the weights that are read or go along when a model is written, by their whole name.
-const BESIDE: [&str; 6] = ["merges.txt", "vocab.txt", "tokenizer.model", "spiece.model", "README.md", "LICENSE"];
+const BESIDE: [&str; 6] = ["merges.txt", "vocab.txt", "tokenizer.model", "spiece.model", CARD, "LICENSE"];
+
+/// The model's card, which names its licence.
+const CARD: &str = "README.md";
 
 /// The folder of additional chat templates.
 const TEMPLATES: &str = "additional_chat_templates/";
@@ -34,8 +37,9 @@ const DATA: [&str; 15] = [
 /// The paths that are needed of all `paths` of a repository, in their order.
 pub(crate) fn needed<'a>(name: &Name, paths: &[&'a str]) -> Vec<&'a str> {
     let inside = name.inside.as_deref();
-    if let Some(file) = paths.iter().find(|path| Some(**path) == inside) {
-        return vec![file];
+    if paths.iter().any(|path| Some(*path) == inside) {
+        let is_card = |path: &str| name.kind == Kind::Model && path == CARD;
+        return paths.iter().copied().filter(|path| Some(*path) == inside || is_card(path)).collect();
     }
     let start = inside.map_or_else(String::new, |inside| format!("{inside}/"));
     let within: Vec<(&str, &'a str)> =
@@ -73,7 +77,8 @@ fn of_model<'a>(places: &[(&str, &'a str)]) -> Vec<&'a str> {
     }
     taken.extend(places.iter().filter(|(place, _)| place.starts_with(TEMPLATES)).map(|(_, path)| *path));
     if let Some(file) = lone_gguf(places) {
-        return vec![file];
+        taken = BTreeSet::from([file]);
+        taken.extend(places.iter().filter(|(place, _)| *place == CARD).map(|(_, path)| *path));
     }
     places.iter().map(|(_, path)| *path).filter(|path| taken.contains(path)).collect()
 }
@@ -110,6 +115,12 @@ fn of_stem<'a>(stem: &str, names: &[&'a str]) -> Vec<&'a str> {
         }
     }
     Vec::new()
+}
+
+/// Whether a copy with weights can be read as well without this file: other weights, the card, the licence.
+pub(crate) fn is_dispensable(path: &str) -> bool {
+    let name = name_of(path);
+    path.ends_with(".safetensors") || name.contains(".safetensors.index") || name == CARD || name.starts_with("LICENSE")
 }
 
 fn is_beside(name: &str) -> bool {
@@ -225,10 +236,10 @@ mod tests {
     #[test]
     fn one_quantised_file_is_a_model_and_several_are_a_choice() {
         let one = ["README.md", "config.json", "model-q4.gguf"];
-        assert_eq!(of(Kind::Model, "org/name", &one), ["model-q4.gguf"]);
-        let two = ["a-q4.gguf", "a-q8.gguf"];
-        assert!(of(Kind::Model, "org/name", &two).is_empty());
-        assert_eq!(of(Kind::Model, "org/name/a-q8.gguf", &two), ["a-q8.gguf"]);
+        assert_eq!(of(Kind::Model, "org/name", &one), ["README.md", "model-q4.gguf"]);
+        let two = ["README.md", "a-q4.gguf", "a-q8.gguf"];
+        assert_eq!(of(Kind::Model, "org/name", &two), ["README.md"]);
+        assert_eq!(of(Kind::Model, "org/name/a-q8.gguf", &two), ["README.md", "a-q8.gguf"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::needed::{needed, weights};
+use crate::needed::{is_dispensable, needed, weights};
 use crate::{Cache, Kind, Name, Snapshot};
 
 /// How much of a copy is there.
@@ -12,7 +12,7 @@ use crate::{Cache, Kind, Name, Snapshot};
 pub(crate) enum State {
     /// All that is needed.
     Whole,
-    /// A model that can be read; the hub may have a tokenizer for it.
+    /// It can be read; the hub may have more that belongs to it: a tokenizer, other records.
     Readable,
     /// Something that is needed is not there.
     Lacks(String),
@@ -26,19 +26,36 @@ pub(crate) fn state(cache: &Cache, copy: &Snapshot) -> State {
     if copy.path().is_file() {
         return State::Whole;
     }
-    if let Some(listed) = listed(&repository.join("trees").join(format!("{}.json", copy.commit))) {
-        let paths: Vec<&str> = listed.iter().map(String::as_str).collect();
-        let lacking = needed(name, &paths).into_iter().find(|path| !copy.folder.join(path).exists());
-        return lacking.map_or(State::Whole, |path| State::Lacks(path.to_owned()));
-    }
     let root = name.inside.as_ref().map_or_else(|| copy.folder.clone(), |inside| copy.folder.join(inside));
-    match name.kind {
-        Kind::Dataset if has_data(name, &copy.folder) => State::Whole,
+    let by_itself = match name.kind {
+        // `datasets` loads the files of one configuration, and what others there are is not told by them.
+        Kind::Dataset if has_data(name, &copy.folder) => State::Readable,
         Kind::Dataset => State::Lacks("records".to_owned()),
         Kind::Model => {
             let is_known_without = repository.join(".no_exist").join(&copy.commit).join("tokenizer.json").exists();
             of_model(&root, is_known_without)
         }
+    };
+    match listed(&repository.join("trees").join(format!("{}.json", copy.commit))) {
+        Some(listed) => by_list(copy, &listed, by_itself),
+        None => by_itself,
+    }
+}
+
+/// How much of the files in a list is there, of a copy that is so by itself.
+fn by_list(copy: &Snapshot, listed: &[String], by_itself: State) -> State {
+    let paths: Vec<&str> = listed.iter().map(String::as_str).collect();
+    let is_missing = |path: &&str| !copy.folder.join(path).exists();
+    let missing: Vec<&str> = needed(&copy.name, &paths).into_iter().filter(is_missing).collect();
+    match (copy.name.kind, by_itself) {
+        (Kind::Dataset, _) => missing.first().map_or(State::Whole, |path| State::Lacks((*path).to_owned())),
+        (Kind::Model, State::Lacks(_)) if missing.is_empty() => State::Whole,
+        (Kind::Model, State::Lacks(what)) => State::Lacks(what),
+        // Weights of another precision serve, and so does a model without its card.
+        (Kind::Model, State::Whole | State::Readable) if missing.iter().all(|path| is_dispensable(path)) => {
+            State::Whole
+        }
+        (Kind::Model, State::Whole | State::Readable) => State::Readable,
     }
 }
 
@@ -180,7 +197,22 @@ mod tests {
         let data = |files: &[(&str, &str)]| of(Kind::Dataset, files);
         assert_eq!(data(&[(&tree, listed), ("a.jsonl", "")]), State::Lacks("b.jsonl".to_owned()));
         assert_eq!(data(&[(&tree, listed), ("a.jsonl", ""), ("b.jsonl", "")]), State::Whole);
-        assert_eq!(data(&[("a.jsonl", "")]), State::Whole);
+        assert_eq!(data(&[("a.jsonl", "")]), State::Readable);
         assert_eq!(data(&[("README.md", "")]), State::Lacks("records".to_owned()));
+    }
+
+    #[test]
+    fn a_model_that_was_loaded_in_part_is_read_where_that_part_suffices() {
+        let tree = format!("^trees/{COMMIT}.json");
+        let names = ["README.md", "config.json", "model.safetensors", "model.fp16.safetensors", "tokenizer.json"];
+        let files = names.map(|name| format!("\"{name}\": {{}}")).join(", ");
+        let listed = format!("{{\"format_version\": 1, \"files\": {{{files}}}}}");
+        let model =
+            |more: &[(&str, &str)]| of(Kind::Model, &[&[(&*tree, &*listed), ("config.json", "{}")], more].concat());
+        let (weights, tokenizer) = (("model.safetensors", ""), ("tokenizer.json", "{}"));
+        assert_eq!(model(&[weights, tokenizer]), State::Whole);
+        assert_eq!(model(&[("model.fp16.safetensors", ""), tokenizer]), State::Whole);
+        assert_eq!(model(&[weights]), State::Readable);
+        assert_eq!(model(&[tokenizer]), State::Lacks("weights (safetensors)".to_owned()));
     }
 }

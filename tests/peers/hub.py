@@ -40,6 +40,8 @@ class Site:
     def __init__(self):
         self.repositories, self.asked, self.private, self.gated = {}, [], set(), set()
         self.cut_after = self.stall_after = None
+        self.gate = threading.Event()
+        self.gate.set()
         handlers = [type("Handler", (Handler,), {"site": self, "is_hub": is_hub}) for is_hub in (True, False)]
         self.servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for handler in handlers]
         for server in self.servers:
@@ -132,6 +134,11 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[:cut])
             self.close_connection = True
             self.connection.close()
+        elif not self.is_hub and not self.site.gate.is_set():
+            self.wfile.write(body[:1000])
+            self.wfile.flush()
+            self.site.gate.wait(60)
+            self.wfile.write(body[1000:])
         elif not self.is_hub and stall is not None:
             self.wfile.write(body[:stall])
             self.wfile.flush()
@@ -163,13 +170,15 @@ class Program:
 
 
 def tree(cache):
-    """What a cache has: paths with the content of files and the targets of links; locks and lists of files are each one's own."""
+    """What a cache has: paths with the content of files and the targets of links; locks are each one's own."""
     found = {}
     for path in sorted(Path(cache).rglob("*")):
         place = str(path.relative_to(cache))
-        if place.startswith(".locks") or "/trees" in place or "/.no_exist" in place or place == "CACHEDIR.TAG":
+        if place.startswith(".locks") or "/.no_exist" in place or place == "CACHEDIR.TAG":
             continue
-        if path.is_symlink():
+        if "/trees/" in place:
+            found[place] = json.loads(path.read_text())
+        elif path.is_symlink():
             found[place] = os.readlink(path)
         elif path.is_file():
             found[place] = path.read_bytes()
@@ -210,7 +219,9 @@ def check(binary, folder):
     expected = program.run("score --model base --data data/train.jsonl", folder / "none")[0]
 
     both_ways(checks, says, program, site, huggingface_hub, (ours, theirs), expected)
+    in_part(says, program, site, huggingface_hub, folder, expected)
     interrupted(says, program, site, huggingface_hub, folder, expected)
+    at_once(says, program, site, folder, expected)
     refusals(says, program, site, folder)
     adapters(says, program, site, folder, ours)
     full_disk(says, program, site, folder, expected)
@@ -239,7 +250,7 @@ def both_ways(checks, says, program, site, huggingface_hub, caches, expected):
     huggingface_hub.snapshot_download("org/base", ignore_patterns=ignored)
     huggingface_hub.snapshot_download("org/pairs", repo_type="dataset")
     one, other = tree(ours / "hub"), tree(theirs / "hub")
-    says("both caches have the same files, links and revisions", one == other)
+    says("both caches have the same files, links, lists and revisions", one == other)
     if one != other:
         print({place for place in one.keys() ^ other.keys()}, {place for place in one.keys() & other.keys() if one[place] != other[place]})
     asked = len(site.asked)
@@ -247,6 +258,53 @@ def both_ways(checks, says, program, site, huggingface_hub, caches, expected):
     says("their copy is read with a network, and nothing is asked for", program.run(score, theirs)[0] == expected)
     says("a commit is a revision", program.run(score.replace("base", f"base@{COMMIT}"), theirs)[0] == expected)
     says("no request was sent", len(site.asked) == asked)
+
+
+def in_part(says, program, site, huggingface_hub, folder, expected):
+    """Copies that other programs have made of what they needed."""
+    import transformers
+
+    home, score = folder / "loaded", "score --model org/base --data data/train.jsonl"
+    place = {"cache_dir": str(home / "hub")}
+    transformers.AutoModelForCausalLM.from_pretrained("org/base", **place)
+    transformers.AutoTokenizer.from_pretrained("org/base", **place)
+    says("what transformers has loaded is read offline", program.run(score, home, HF_HUB_OFFLINE="1")[0] == expected)
+    says("and with a network", program.run(score, home)[0] == expected)
+
+    parts = folder / "parts"
+    for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"):
+        (parts / "data").mkdir(parents=True, exist_ok=True)
+        rows = PAIRS[:4] if name.startswith("train-00000") else PAIRS[4:]
+        (parts / f"data/{name}.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in rows))
+    site.add("datasets", "org/parts", parts)
+    first = huggingface_hub.hf_hub_download("org/parts", "data/train-00000-of-00002.jsonl", repo_type="dataset", **place)
+    score = "score --model base --split train --data"
+    of_file, of_all = (program.run(f"{score} {what}", home)[0] for what in (first, "parts"))
+    says("offline, a part of a data set is read", program.run(f"{score} org/parts", home, HF_HUB_OFFLINE="1")[0] == of_file)
+    says("with a network it is completed, and read by split", program.run(f"{score} org/parts", home)[0] == of_all == expected)
+    asked = len(site.asked)
+    says("once", program.run(f"{score} org/parts", home)[0] == of_all and len(site.asked) == asked)
+
+
+def at_once(says, program, site, folder, expected):
+    home, score = folder / "both", "score --model org/base --data data/train.jsonl"
+    site.asked.clear()
+    site.gate.clear()
+    one = program.start(score, home)
+    for _ in range(400):
+        if any(where == "elsewhere" for where, *_ in site.asked):
+            break
+        time.sleep(0.05)
+    other = program.start(score, home)
+    waits = False
+    for line in iter(other.stderr.readline, ""):
+        waits = "another program is downloading model.safetensors; waiting for it" in line
+        if waits:
+            break
+    site.gate.set()
+    outs = [process.communicate(timeout=60)[0] for process in (one, other)]
+    says("two programs load a file once", waits and sum(where == "elsewhere" for where, *_ in site.asked) == 1)
+    says("and both read it", outs == [expected, expected])
 
 
 def interrupted(says, program, site, huggingface_hub, folder, expected):
@@ -322,6 +380,12 @@ def adapters(says, program, site, folder, ours):
     site.add("models", "org/adapter", folder / "run/model")
     says("an adapter by its name brings its base", program.run(f"{score} org/adapter", folder / "fresh")[0] == expected)
     says("so do both by their names", program.run(f"{score} org/base+org/adapter", folder / "fresh")[0] == expected)
+    import peft
+    theirs = peft.AutoPeftModelForCausalLM.from_pretrained("org/adapter", cache_dir=str(folder / "peft"))
+    says("peft loads it by its name with its base", theirs.peft_config["default"].revision == COMMIT)
+    program.run("merge --model org/base+org/adapter --out merged", folder / "fresh", HF_HUB_OFFLINE="1")
+    card = (folder / "merged/README.md").read_text()
+    says("the card of what is merged names its base", 'base_model: "org/base"' in card and f"`org/base@{COMMIT}" in card)
 
 
 def full_disk(says, program, site, folder, expected):

@@ -3,6 +3,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::file::Place;
 use super::listing::Entry;
 use crate::HubError;
@@ -62,11 +64,9 @@ fn join(_: &Path, content: &Path, path: &Path) -> io::Result<()> {
     fs::hard_link(content, path).or_else(|_| fs::copy(content, path).map(|_| ()))
 }
 
-/// Notes that a commit has no such file, as huggingface_hub does.
-pub(super) fn note_absence(place: &Place, file: &str) -> Result<(), HubError> {
-    let folder = place.repository.join(".no_exist").join(&place.commit);
-    let path = folder.join(file);
-    fs::create_dir_all(&folder).and_then(|()| fs::write(&path, "")).map_err(|error| HubError::of(&path, error))
+/// Keeps the list of a commit's files, which never changes.
+pub(super) fn write_list(place: &Place, list: &Value) -> Result<(), HubError> {
+    write(place, &place.repository.join("trees").join(format!("{}.json", place.commit)), &format!("{list:#}"))
 }
 
 /// Notes the commit of a branch or a tag.
@@ -74,14 +74,18 @@ pub(super) fn write_revision(place: &Place, revision: &str) -> Result<(), HubErr
     if is_commit(revision) {
         return Ok(());
     }
-    let path = place.repository.join("refs").join(revision);
-    let staging = place.repository.join(format!(".revision-{}", std::process::id()));
+    write(place, &place.repository.join("refs").join(revision), &place.commit)
+}
+
+/// Writes a file of the repository's folder, whole or not at all.
+fn write(place: &Place, path: &Path, text: &str) -> Result<(), HubError> {
+    let staging = place.repository.join(format!(".written-{}", std::process::id()));
     let written = || -> io::Result<()> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        fs::write(&staging, &place.commit)?;
-        fs::rename(&staging, &path)
+        fs::write(&staging, text)?;
+        fs::rename(&staging, path)
     };
-    written().map_err(|error| HubError::of(&path, error))
+    written().map_err(|error| HubError::of(path, error))
 }

@@ -15,7 +15,7 @@ use std::fs;
 
 use self::client::Client;
 use self::file::{Meter, Place, fetch};
-use self::listing::{Entry, commit_of, files_of};
+use self::listing::{Entry, commit_of, files_of, kept};
 use crate::needed::needed;
 use crate::{Hub, HubError, Kind, Name, Progress, Snapshot};
 
@@ -42,9 +42,7 @@ pub(crate) fn download(hub: &Hub, name: &Name, progress: &mut dyn Progress) -> R
         ended?;
     }
     links::publish(&place, &chosen)?;
-    if name.kind == Kind::Model && !all.iter().any(|entry| entry.path == "tokenizer.json") {
-        links::note_absence(&place, "tokenizer.json")?;
-    }
+    links::write_list(&place, &kept(&all))?;
     links::write_revision(&place, name.revision_or_main())?;
     Ok(Snapshot { name: name.clone(), commit, folder: place.snapshot })
 }
@@ -65,9 +63,19 @@ fn chosen(client: &Client<'_>, all: &[Entry]) -> Result<Vec<Entry>, HubError> {
     let n_of = |ending: &str| paths.iter().filter(|path| path.ends_with(ending)).count();
     let wanted = match (&name.inside, name.kind) {
         (Some(inside), _) => format!("{inside} that could be read"),
-        (None, Kind::Dataset) => "file of records (.jsonl, .json, .csv, .parquet and the like)".to_owned(),
+        (None, Kind::Dataset) => format!(
+            "file of records (.jsonl, .json, .csv, .parquet and the like); the hub may have made some, as in \
+             {}@refs/convert/parquet",
+            name.repository
+        ),
         (None, Kind::Model) if n_of(".gguf") > 1 => {
             format!("safetensors, and several GGUF files: name one, as in {}/FILE.gguf", name.repository)
+        }
+        (None, Kind::Model) if n_of(".safetensors") > 0 => {
+            format!(
+                "weights of a usual name (model.safetensors and the like): name a file, as in {}/FILE",
+                name.repository
+            )
         }
         (None, Kind::Model) => "weights as safetensors or GGUF, which alone are read".to_owned(),
     };

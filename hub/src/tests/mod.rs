@@ -201,9 +201,9 @@ fn a_model_without_tokenizer_is_asked_about_once() {
     let elsewhere = Server::of_files(vec![("/model.safetensors".to_owned(), b"1234".to_vec())]);
     let hub = Server::hub("org/name", &files, &elsewhere.address);
     let scene = Scene { hub, elsewhere, folder: tempfile::tempdir().unwrap() };
-    // A copy that another program has made, without noting what the repository has not.
+    // A copy that another program has made, without keeping the list of files.
     let found = scene.get("org/name").unwrap();
-    fs::remove_dir_all(scene.folder.path().join("models--org--name/.no_exist")).unwrap();
+    fs::remove_dir_all(scene.folder.path().join("models--org--name/trees")).unwrap();
     let asked = scene.hub.asked().len();
     assert_eq!(scene.get("org/name").unwrap(), found);
     assert_eq!(scene.hub.asked().len(), asked + 1);
@@ -240,4 +240,87 @@ fn a_data_set_is_its_records_and_progress_counts_bytes() {
     let link = fs::read_link(found.path().join("data/train.jsonl")).unwrap();
     assert!(link.starts_with("../../../blobs") && found.path().ends_with(COMMIT), "{}", link.display());
     assert!(folder.path().join("datasets--org--data/refs/main").exists());
+}
+
+#[test]
+fn a_data_set_of_which_some_was_loaded_is_completed_where_that_is_possible() {
+    let files: [(&str, &[u8]); 2] = [("a/train.jsonl", b"{}\n"), ("b/train.jsonl", b"{}\n{}\n")];
+    let hub = Server::hub("org/data", &files, "http://127.0.0.1:1");
+    let folder = tempfile::tempdir().unwrap();
+    let client = Hub { endpoint: hub.address.clone(), pause: Duration::ZERO, ..Hub::new(Cache::new(folder.path())) };
+    let (all, part) = ("org/data", "org/data/a");
+    let get = |hub: &Hub, text: &str| hub.get(&Name::parse(Kind::Dataset, text).unwrap(), &mut Unseen);
+    let found = get(&client, part).unwrap();
+    assert!(found.path().ends_with("a") && !found.folder.join("b").exists());
+    // The list of files says that this is not all of it.
+    let offline = Hub { is_offline: true, ..client.clone() };
+    assert!(get(&offline, all).unwrap_err().to_string().contains("lacks b/train.jsonl"));
+    get(&client, all).unwrap();
+    assert_eq!(fs::read(found.folder.join("b/train.jsonl")).unwrap(), b"{}\n{}\n");
+    let asked = hub.asked().len();
+    get(&client, all).unwrap();
+    assert_eq!(hub.asked().len(), asked);
+    // Without a list only the hub knows, and where it can't be asked, what is there is read.
+    fs::remove_dir_all(folder.path().join("datasets--org--data/trees")).unwrap();
+    get(&offline, all).unwrap();
+    let away = Hub { endpoint: "http://127.0.0.1:1".to_owned(), ..client.clone() };
+    assert_eq!(get(&away, all).unwrap().folder, found.folder);
+    fs::remove_file(found.folder.join("b/train.jsonl")).unwrap();
+    get(&client, all).unwrap();
+    assert!(found.folder.join("b/train.jsonl").exists());
+}
+
+#[test]
+fn a_renamed_repository_is_followed_with_the_token() {
+    let scene = Scene::new();
+    let found = scene.get("org/old").unwrap();
+    assert_eq!(fs::read(found.path().join("model.safetensors")).unwrap(), weights());
+    assert!(found.folder.starts_with(scene.folder.path().join("models--org--old")));
+    assert!(scene.hub.asked().iter().any(|asked| asked.path.contains("org/name")));
+    assert!(scene.hub.asked().iter().all(|asked| asked.authorization.is_some()));
+}
+
+#[test]
+fn two_programs_load_a_file_once() {
+    /// Ends the other program's download as soon as this one waits for it.
+    struct Other(Option<fs::File>, std::path::PathBuf, Vec<String>);
+    impl Progress for Other {
+        fn begins(&mut self, _: &Name, _: &str, _: usize, _: (u64, u64)) {}
+        fn arrived(&mut self, bytes: u64) {
+            self.2.push(bytes.to_string());
+        }
+        fn ends(&mut self) {}
+        fn notice(&mut self, line: &str) {
+            self.2.push(line.to_owned());
+            fs::write(&self.1, weights()).unwrap();
+            self.0 = None;
+        }
+    }
+    let scene = Scene::new();
+    let blob = scene.blob(SHA256, &weights(), "");
+    let locks = scene.folder.path().join(".locks/models--org--name");
+    fs::create_dir_all(&locks).unwrap();
+    fs::create_dir_all(blob.parent().unwrap()).unwrap();
+    let lock = fs::File::create(locks.join(format!("{}.lock", checksum(SHA256, &weights())))).unwrap();
+    lock.lock().unwrap();
+    let mut other = Other(Some(lock), blob, Vec::new());
+    let found = scene.client().get(&Name::parse(Kind::Model, "org/name").unwrap(), &mut other).unwrap();
+    assert!(other.2.iter().any(|line| line == "another program is downloading model.safetensors; waiting for it"));
+    assert!(scene.elsewhere.asked().is_empty());
+    assert_eq!(fs::read(found.path().join("model.safetensors")).unwrap(), weights());
+}
+
+#[test]
+fn the_only_quantised_file_comes_with_the_card() {
+    let files: [(&str, &[u8]); 4] =
+        [("README.md", b"---\nlicense: mit\n---\n"), ("a.gguf", b"GGUF"), ("config.json", b"{}"), ("x.bin", b"")];
+    let hub = Server::hub("org/name", &files, "http://127.0.0.1:1");
+    let elsewhere = Server::of_files(Vec::new());
+    let scene = Scene { hub, elsewhere, folder: tempfile::tempdir().unwrap() };
+    let found = scene.get("org/name").unwrap();
+    assert!(found.path().ends_with("a.gguf") && found.folder.join("README.md").exists());
+    assert!(!found.folder.join("config.json").exists());
+    let asked = scene.hub.asked().len();
+    scene.get("org/name").unwrap();
+    assert_eq!(scene.hub.asked().len(), asked);
 }

@@ -74,12 +74,16 @@ impl Server {
         })
     }
 
-    /// A hub with one repository, whose large files (`.safetensors`) lie at another server.
+    /// A hub with one repository, which was `org/old` before, whose large files (`.safetensors`) lie at another server.
     pub(super) fn hub(repository: &'static str, files: &[(&str, &[u8])], elsewhere: &str) -> Self {
         let files: Vec<(String, Vec<u8>)> =
             files.iter().map(|(path, bytes)| ((*path).to_owned(), bytes.to_vec())).collect();
         let elsewhere = elsewhere.to_owned();
         Self::start(move |asked| {
+            if asked.path.contains("/org/old/") {
+                let to = asked.path.replace("/org/old/", &format!("/{repository}/"));
+                return (307, vec![("location".to_owned(), to)], Vec::new());
+            }
             let path = asked.path.replace("/datasets/", "/").replace("/api/models/", "/api/");
             if path == format!("/api/{repository}/revision/main") {
                 return (200, Headers::new(), format!("{{\"sha\": \"{COMMIT}\"}}").into_bytes());

@@ -108,7 +108,7 @@ fn source(name: &str, parts: &[Part]) -> String {
 fn made(name: &str, parts: &[ExportedPart]) -> String {
     let types: Vec<&str> = parts.iter().map(|part| part.dtype).collect();
     let how = if parts.iter().any(|part| part.is_merged) { "its adapter merged into the base, " } else { "" };
-    let name = name.replace('`', "'");
+    let name = card::shown(name).replace('`', "'");
     format!("Written by hybrid-dpo from `{name}`, {how}weights in {}.", types.join(" and "))
 }
 

@@ -1,4 +1,6 @@
 //! The model card (README.md) beside an exported model.
+mod licence;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -6,6 +8,7 @@ use hub::Name;
 use serde_json::Value;
 use train::{is_all_tied, write_whole};
 
+use self::licence::licence_of;
 use crate::origin::run_of;
 use crate::settings::{Loss, Modality, Values};
 use crate::sources::names;
@@ -186,7 +189,7 @@ fn in_cache(text: &str, change: impl Fn(Name) -> String) -> String {
 }
 
 /// The name of a path in the cache with its commit; other texts as they are.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     in_cache(text, |name| name.to_string())
 }
 
@@ -215,16 +218,6 @@ fn base_of_run(run: &Values) -> String {
         }
         Modality::Token | Modality::Diffusion => run.model.model().unwrap_or_default().to_owned(),
     }
-}
-
-/// The licence in the front matter of the base model's own card.
-fn licence_of(base: &str) -> Option<String> {
-    let text = std::fs::read_to_string(Path::new(base).join(NAME)).ok()?;
-    let matter = text.strip_prefix(FENCE)?.split(FENCE).next()?;
-    let licence = matter.lines().find_map(|line| line.strip_prefix("license:"))?;
-    let licence = licence.trim().trim_matches(['"', '\'']);
-    let is_known = !matches!(licence, "" | "unknown") && licence.len() < 80;
-    is_known.then(|| licence.to_owned())
 }
 
 /// What a run's settings say.
