@@ -116,7 +116,7 @@ impl Name {
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.repository)?;
-        for revision in &self.revision {
+        if let Some(revision) = &self.revision {
             let has_slashes = SLASHED.iter().any(|start| revision.starts_with(start));
             let written = if has_slashes { revision.clone() } else { revision.replace('/', SLASH) };
             write!(f, "@{written}")?;

@@ -100,6 +100,10 @@ fn start(
     (resume, extension): (Option<&Path>, Option<Extension>),
     prompts: u64,
 ) -> Result<Trained, Failure> {
+    // Before anything is downloaded.
+    if let (Purpose::Train, None, Some(out)) = (purpose, resume, call.values.run.out()) {
+        RunFolder::check_free(Path::new(out))?;
+    }
     named::find(&mut call.values, if purpose == Purpose::Precompute { PRECOMPUTE } else { TRAIN }, call.reporter)?;
     preset(&mut call.values)?;
     keys::idle::refuse(&call.values, TRAIN)?;
@@ -107,9 +111,6 @@ fn start(
         best::check(&call.values)?;
     }
     own_part::take(&mut call.values, call.reporter);
-    if let (Purpose::Train, None, Some(out)) = (purpose, resume, call.values.run.out()) {
-        RunFolder::check_free(Path::new(out))?;
-    }
     if call.values.rounds.rounds().is_some() && purpose != Purpose::Train {
         return Err(Failure::usage(
             "`rounds.rounds` make their pairs as they go, so nothing can be said or computed before",
