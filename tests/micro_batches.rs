@@ -17,8 +17,8 @@ use serde_json::json;
 use train::diffusion::{
     DrawPlan, ErrorReduction, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Scheme, Timesteps, Units,
 };
-use train::step::{Loss, Reference, Slice, StepAt, learn};
-use train::{ReferenceCache, Source as _};
+use train::step::{Loss, Reference, Slice, StepAt};
+use train::{Alone, Ranks, ReferenceCache, Source as _, Threads, learn_together};
 
 const SHAPE: LatentShape = LatentShape { height: 4, width: 4, channels: 2 };
 /// Pairs in the batch; each is two images, and each image two draws.
@@ -61,6 +61,11 @@ type Shown = Vec<[f64; 3]>;
 
 /// A few steps on one batch, `at_once` pairs at a time, and the weights they end with.
 fn train(dtype: DType, at_once: usize, recompute: Recompute) -> (Shown, Vec<f64>) {
+    train_with(&Alone, dtype, at_once, recompute)
+}
+
+/// The same for one of several ranks.
+fn train_with(ranks: &dyn Ranks, dtype: DType, at_once: usize, recompute: Recompute) -> (Shown, Vec<f64>) {
     let acting = SamplerConfig::plain(Sampler::Ddim { eta: 0.0 });
     let (config, tensors) = network(dtype);
     let reference =
@@ -88,7 +93,7 @@ fn train(dtype: DType, at_once: usize, recompute: Recompute) -> (Shown, Vec<f64>
     let mut reference = Reference { policy: Some(&reference), cache: ReferenceCache::default() };
     let step = |step| {
         let at = StepAt { step, rate: 1e-6, ..StepAt::default() };
-        let learned = learn(&mdp, &mut learner, &mut reference, loss, &slices, at).unwrap();
+        let learned = learn_together(&mdp, &mut learner, &mut reference, loss, &slices, (at, ranks)).unwrap();
         [learned.loss, learned.metrics["rewards/margins"], learned.gradient_norm]
     };
     let shown = (0..STEPS).map(step).collect();
@@ -148,4 +153,22 @@ fn single_precision_rounds_and_starts_at_ln_2_all_the_same() {
         assert!(difference < 1e-6, "{at_once} at once, {recompute:?}: weights {difference} apart");
     }
     assert!((shown[0][0] - LN_2).abs() < 1e-15 && shown[0][1] == 0.0, "{shown:?}");
+}
+
+/// Ranks that share the batch take the same step, each with a network of its own.
+#[test]
+fn ranks_are_micro_batches() {
+    let (shown, weights) = train(DType::F64, N, Recompute::Nothing);
+    for (size, at_once) in [(2, 5), (3, 2), (4, 1)] {
+        let all: Vec<(Shown, Vec<f64>)> = std::thread::scope(|scope| {
+            let of = |ranks: Threads| scope.spawn(move || train_with(&ranks, DType::F64, at_once, Recompute::Nothing));
+            let running: Vec<_> = Threads::new(size).into_iter().map(of).collect();
+            running.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(all.iter().all(|one| *one == all[0]), "{size} ranks have the same bits");
+        let difference = apart(shown.as_flattened(), all[0].0.as_flattened());
+        assert!(difference < 1e-9, "{size} ranks: {difference}\n{shown:?}\n{:?}", all[0].0);
+        let difference = apart(&weights, &all[0].1);
+        assert!(difference < 1e-12, "{size} ranks: weights {difference} apart");
+    }
 }

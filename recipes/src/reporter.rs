@@ -1,7 +1,7 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ::train::{Monitor, Silent};
+use ::train::{Alone, Monitor, Ranks, Silent};
 use datasets::TokenCache;
 use eval::ApiKey;
 use hub::Hub;
@@ -34,6 +34,11 @@ pub trait Reporter {
     /// Where settings that are no path here are sought by their names; nowhere by default.
     fn hub(&self) -> Option<&Hub> {
         None
+    }
+
+    /// The processes that train together, this one among them; by default it is alone.
+    fn ranks(&self) -> &dyn Ranks {
+        &Alone
     }
 
     /// Work of `total` parts begins; 0 where the total is unknown.
@@ -84,6 +89,10 @@ impl Reporter for WithoutInfo<'_> {
 
     fn hub(&self) -> Option<&Hub> {
         self.0.hub()
+    }
+
+    fn ranks(&self) -> &dyn Ranks {
+        self.0.ranks()
     }
 
     fn bar(&self, what: &'static str, total: usize) -> Box<dyn Bar> {

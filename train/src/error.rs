@@ -65,6 +65,12 @@ pub enum TrainError {
         /// The metrics that there are.
         known: String,
     },
+    /// Another of the processes that train together has failed.
+    #[error("rank {rank} has failed, and says why")]
+    OtherRank {
+        /// Its number.
+        rank: usize,
+    },
     /// The data are empty.
     #[error("the {0} data has no examples")]
     Empty(&'static str),

@@ -180,6 +180,14 @@ impl RunFolder {
         for parent in [self.path.clone(), self.join("checkpoints"), self.join("samples"), self.report()?] {
             remove_leftovers(&parent)?;
         }
+        self.restored(learner)
+    }
+
+    /// Restores the newest checkpoint and changes nothing in the folder.
+    ///
+    /// # Errors
+    /// The checkpoint is damaged or of another kind of learner.
+    pub(crate) fn restored(&self, learner: &mut impl Persist) -> Result<Position, TrainError> {
         let Some(step) = self.checkpoints()?.pop() else { return Ok(Position::default()) };
         let folder = self.join("checkpoints").join(format!("step-{step}"));
         let path = folder.join("position.json");

@@ -47,7 +47,7 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
         self.prepare(policy)?;
         let failed = |source| TrainError::of_policy(0, source);
         let begun = Instant::now();
-        let slices = batch(self.data, &self.settings, 0)?;
+        let slices = batch(self.data, &self.settings, (0, self.ranks.size()))?;
         let reading = begun.elapsed().as_secs_f64();
         let examples: usize = slices.iter().map(|slice| slice.examples.len()).sum();
         let Some(slice) = slices.first() else { return Err(TrainError::Empty("training")) };
@@ -117,6 +117,6 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
     /// The examples of a run of these settings, slice by slice in the order of its steps.
     fn walk(&self) -> Vec<Vec<usize>> {
         let steps = self.settings.total_steps(self.data.len());
-        (0..steps).flat_map(|step| slices(self.data, &self.settings, step)).collect()
+        (0..steps).flat_map(|step| slices(self.data, &self.settings, (step, self.ranks.size()))).collect()
     }
 }

@@ -1,4 +1,5 @@
 mod evaluations;
+mod follow;
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -9,13 +10,14 @@ use policies::{Learner, Persist};
 
 use crate::best::Best;
 use crate::decline::Decline;
+use crate::ranks::{Leader, Order, receive};
 use crate::saving::Saving;
-use crate::step::{Learned, Loss, Reference, StepAt, learn};
+use crate::step::{Learned, Loss, Reference, StepAt};
 use crate::tensorboard::EventFile;
 use crate::training::batch;
 use crate::{
     Course, Ending, Evaluated, Hooks, MetricsFile, Monitor, Observers, Position, Record, ReferenceCache, RunFolder,
-    RunSummary, Schedule, Settings, Silent, Source, TrainError, Training,
+    RunSummary, Schedule, Settings, Silent, Source, TrainError, Training, learn_together,
 };
 
 impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
@@ -41,12 +43,21 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
         folder: impl AsRef<Path>,
         observers: Observers<'_, M, L>,
     ) -> Result<RunSummary, TrainError> {
+        if !self.ranks.is_leader() {
+            return match receive(self.ranks) {
+                Order::End(_) => self.run_in(policy, &RunFolder::open(folder.as_ref())?, observers),
+                Order::Step | Order::Fail => Err(TrainError::OtherRank { rank: 0 }),
+            };
+        }
+        let mut leader = Leader::new(self.ranks);
         let folder = RunFolder::at(folder.as_ref())?;
         let _lock = folder.lock()?;
+        leader.end(Ending::Done);
         self.run_in(policy, &folder, observers)
     }
 
-    /// As [`watched`](Self::watched), in an open folder; its lock is the caller's.
+    /// As [`watched`](Self::watched), in an open folder; its lock is the caller's. Of several ranks each opens the leader's folder,
+    /// and the leader alone has the lock, observers and anything to say of the result.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -82,7 +93,11 @@ where
         return Err(TrainError::Empty("training"));
     }
     let saving = Saving::new(settings, clock);
-    let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), (monitor, saving))?;
+    if !problem.ranks.is_leader() {
+        return follow::follow(problem, learner, folder);
+    }
+    let leader = Leader::new(problem.ranks);
+    let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), (monitor, saving), leader)?;
     let total = settings.total_steps(problem.data.len());
     let schedule = settings.schedule(problem.data.len());
     if run.position.step < total && schedule.ends_in_warmup() {
@@ -118,9 +133,37 @@ where
     Ok(run.outcome(ending, first, last))
 }
 
+/// Takes one step, with all ranks, each of which gets the same result.
+fn take_step<M: Mdp, L: Learner<M>, S: Source<Mdp = M>>(
+    problem: &Training<'_, M, S>,
+    learner: &mut L,
+    reference: &mut Reference<'_, M>,
+    at: StepAt,
+) -> Result<Learned, TrainError> {
+    let slices = batch(problem.data, &problem.settings, (at.step, problem.ranks.size()))?;
+    let measure = |slice: &_, scores: objectives::Scores<'_>| problem.data.measure(slice, scores);
+    let loss = Loss { objective: problem.objective, measure: &measure };
+    let mut learned = learn_together(problem.mdp, learner, reference, loss, &slices, (at, problem.ranks))?;
+    learned.tokens = slices.iter().map(|slice| problem.data.n_tokens(slice)).sum();
+    learned.checked(at.step)
+}
+
 /// Whether the last evaluations have been no better than an earlier one, as many as the settings allow.
 fn is_exhausted(settings: &Settings, best: &Best) -> bool {
     settings.patience.is_some_and(|patience| best.since() >= patience)
+}
+
+/// Loads the user's cache if given, else the run's own, so that a resumed run uses identical numbers.
+fn load_cache<M: Mdp, S: Source<Mdp = M>>(
+    problem: &Training<'_, M, S>,
+    folder: &RunFolder,
+    position: &Position,
+) -> Result<ReferenceCache, TrainError> {
+    let own = folder.join("checkpoints").join("reference.cache");
+    if position.step > 0 && own.exists() {
+        return ReferenceCache::load(&own, &position.key);
+    }
+    problem.load_cache(&position.key)
 }
 
 /// A run in progress.
@@ -139,6 +182,7 @@ struct Run<'r, 'a, M: Mdp, L, S: Source<Mdp = M>> {
     best: Best,
     decline: Option<Decline>,
     saving: Saving<'r>,
+    leader: Leader<'r>,
     /// The step whose evaluation an earlier process has recorded, if the run is over.
     recorded: Option<usize>,
     seconds: f64,
@@ -158,6 +202,7 @@ where
         folder: &'r RunFolder,
         hooks: &'r Hooks<'r, M, L>,
         (monitor, saving): (&'r mut dyn Monitor, Saving<'r>),
+        leader: Leader<'r>,
     ) -> Result<Self, TrainError> {
         let settings = &problem.settings;
         problem.prepare(learner)?;
@@ -167,7 +212,7 @@ where
             restored.key.check(&key, &folder.join("checkpoints"), "run")?;
         }
         let position = Position { seed: settings.seed, key, ..restored };
-        let reference = Reference { policy: problem.reference, cache: Self::load_cache(problem, folder, &position)? };
+        let reference = Reference { policy: problem.reference, cache: load_cache(problem, folder, &position)? };
         if !reference.cache.is_empty() {
             monitor.note(&format!("reference numbers of {} examples read from the cache", reference.cache.len()));
         }
@@ -193,6 +238,7 @@ where
             best,
             decline,
             saving,
+            leader,
             recorded: (position.step > 0 && is_over).then_some(position.step),
             position,
             seconds: 0.0,
@@ -209,29 +255,16 @@ where
         Record::of_start(&self.folder.join("metrics.jsonl"))
     }
 
-    /// Loads the user's cache if given, else the run's own, so that a resumed run uses identical numbers.
-    fn load_cache(
-        problem: &Training<'_, M, S>,
-        folder: &RunFolder,
-        position: &Position,
-    ) -> Result<ReferenceCache, TrainError> {
-        let own = folder.join("checkpoints").join("reference.cache");
-        if position.step > 0 && own.exists() {
-            return ReferenceCache::load(&own, &position.key);
-        }
-        problem.load_cache(&position.key)
-    }
-
     /// One training step and its record.
     fn take_step(&mut self, learner: &mut L, schedule: Schedule) -> Result<(), TrainError> {
-        let (problem, step, begun) = (self.problem, self.position.step, Instant::now());
-        let slices = batch(problem.data, self.settings, step)?;
-        let at = StepAt::of(self.settings, step, schedule);
-        let measure = |slice: &_, scores: objectives::Scores<'_>| problem.data.measure(slice, scores);
-        let loss = Loss { objective: problem.objective, measure: &measure };
-        let mut learned = learn(problem.mdp, learner, &mut self.reference, loss, &slices, at)?;
-        learned.tokens = slices.iter().map(|slice| problem.data.n_tokens(slice)).sum();
-        self.record(&learned.checked(step)?, at, begun)
+        let begun = Instant::now();
+        let at = StepAt::of(self.settings, self.position.step, schedule);
+        self.leader.step();
+        let learned = take_step(self.problem, learner, &mut self.reference, at);
+        if learned.is_err() {
+            self.leader.has_failed_together();
+        }
+        self.record(&learned?, at, begun)
     }
 
     fn record(&mut self, learned: &Learned, at: StepAt, begun: Instant) -> Result<(), TrainError> {
@@ -301,7 +334,8 @@ where
         self.events.flush()
     }
 
-    fn outcome(&self, ending: Ending, first: Option<Record>, last: Option<Evaluated>) -> RunSummary {
+    fn outcome(&mut self, ending: Ending, first: Option<Record>, last: Option<Evaluated>) -> RunSummary {
+        self.leader.end(ending);
         let seconds = self.seconds.max(f64::MIN_POSITIVE);
         RunSummary {
             ending,

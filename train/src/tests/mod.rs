@@ -1,5 +1,6 @@
 //! The loop on a table of logits: small enough to follow, with everything a real run has.
 mod losses;
+mod ranks;
 
 use std::path::Path;
 use std::sync::Arc;

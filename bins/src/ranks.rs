@@ -1,0 +1,210 @@
+//! The processes of a launcher such as `mpirun`, which train together.
+use std::sync::OnceLock;
+
+use recipes::{Failure, Ranks};
+
+/// The processes that train together; `None` where this one is alone.
+static RANKS: OnceLock<&'static (dyn Ranks + Sync)> = OnceLock::new();
+
+/// The processes that train together; `None` where this one is alone.
+pub(crate) fn of_job() -> Option<&'static (dyn Ranks + Sync)> {
+    RANKS.get().copied()
+}
+
+/// What launchers call the number of processes that they have started: Open MPI; MPICH, and others by PMI.
+const SIZES: [&str; 2] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
+/// Those of them on this host.
+const LOCAL_SIZES: [&str; 2] = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"];
+
+#[expect(clippy::disallowed_methods, reason = "only the command line reads the environment")]
+fn number(names: &[&str]) -> Option<usize> {
+    names.iter().find_map(|name| std::env::var(name).ok()?.trim().parse().ok())
+}
+
+/// The threads of this process where several share a host and nobody says how many each has.
+pub(crate) fn threads() -> Option<usize> {
+    let local = number(&LOCAL_SIZES).filter(|local| *local > 1 && of_job().is_some())?;
+    Some((std::thread::available_parallelism().ok()?.get() / local).max(1))
+}
+
+/// Joins the processes that a launcher has started for a verb, if there are several.
+///
+/// # Errors
+/// The verb is for one process, or this build trains in one.
+pub(crate) fn join(verb: Option<&str>) -> Result<Job, Failure> {
+    let Some(size) = number(&SIZES).filter(|size| *size > 1) else { return Ok(Job::alone()) };
+    if verb != Some("train") {
+        return Err(Failure::usage(format!("{size} processes were started, and only `train` works in several")));
+    }
+    Job::start(size)
+}
+
+#[cfg(not(feature = "mpi"))]
+mod job {
+    use recipes::Failure;
+
+    /// What this process is part of: nothing.
+    pub(crate) struct Job;
+
+    impl Job {
+        pub(crate) fn alone() -> Self {
+            Self
+        }
+
+        pub(super) fn start(size: usize) -> Result<Self, Failure> {
+            Err(Failure::usage(format!(
+                "{size} processes were started, and this build trains in one: build it with `--features mpi`"
+            )))
+        }
+
+        /// Ends the other processes with this one, which has failed.
+        #[expect(clippy::unused_self, reason = "a build with several processes needs it")]
+        pub(crate) fn fail(self, _: &Failure, say: impl FnOnce()) {
+            say();
+        }
+    }
+}
+
+#[cfg(feature = "mpi")]
+mod job {
+    use std::time::Duration;
+
+    use mpi::collective::{CommunicatorCollectives as _, Root as _};
+    use mpi::datatype::PartitionMut;
+    use mpi::environment::Universe;
+    use mpi::topology::{Communicator as _, SimpleCommunicator};
+    use mpi::{Count, Threading};
+    use recipes::{Failure, Ranks};
+
+    use super::RANKS;
+
+    /// The values that are summed at once: far below the largest count of a message, and enough to fill a network.
+    const AT_ONCE: usize = 1 << 20;
+
+    /// The time in which a process that knows the cause of a failure says it, before one that does not ends them all.
+    const PATIENCE: Duration = Duration::from_secs(3);
+
+    /// All processes of the job.
+    #[derive(Debug)]
+    struct Mpi {
+        rank: usize,
+        size: usize,
+    }
+
+    fn world() -> SimpleCommunicator {
+        SimpleCommunicator::world()
+    }
+
+    impl Ranks for Mpi {
+        fn rank(&self) -> usize {
+            self.rank
+        }
+
+        fn size(&self) -> usize {
+            self.size
+        }
+
+        /// Each process sums a part of the values, in the order of ranks, and all get all parts: each value travels twice, whatever
+        /// the number of processes is, and has the same bits everywhere.
+        fn sum(&self, values: &mut [f64]) {
+            for values in values.chunks_mut(AT_ONCE) {
+                let part = values.len().div_ceil(self.size);
+                let mut padded = vec![0.0; part * self.size];
+                padded[..values.len()].copy_from_slice(values);
+                let mut parts = vec![0.0; part * self.size];
+                world().all_to_all_into(&padded[..], &mut parts[..]);
+                let sum = |i: usize| parts.iter().skip(i).step_by(part).sum();
+                let own: Vec<f64> = (0..part).map(sum).collect();
+                world().all_gather_into(&own[..], &mut padded[..]);
+                values.copy_from_slice(&padded[..values.len()]);
+            }
+        }
+
+        fn gather(&self, values: &[f64]) -> Vec<Vec<f64>> {
+            let mut lens = vec![0_u64; self.size];
+            world().all_gather_into(&[values.len() as u64][..], &mut lens[..]);
+            let mut all = vec![Vec::new(); self.size];
+            // The longest decides how often all send.
+            let longest = lens.iter().max().map_or(0, |len| *len as usize);
+            for begin in (0..longest).step_by(AT_ONCE) {
+                let within = |len: usize| len.clamp(begin, begin + AT_ONCE) - begin;
+                let counts: Vec<Count> = lens.iter().map(|len| within(*len as usize) as Count).collect();
+                let places: Vec<Count> = counts
+                    .iter()
+                    .scan(0, |place, count| {
+                        *place += count;
+                        Some(*place - count)
+                    })
+                    .collect();
+                let mut received = vec![0.0; counts.iter().sum::<Count>() as usize];
+                let own = begin.min(values.len());
+                let own = &values[own..own + within(values.len())];
+                let mut partition = PartitionMut::new(&mut received[..], &counts[..], &places[..]);
+                world().all_gather_varcount_into(own, &mut partition);
+                for ((all, place), count) in all.iter_mut().zip(&places).zip(&counts) {
+                    all.extend_from_slice(&received[*place as usize..(*place + *count) as usize]);
+                }
+            }
+            all
+        }
+
+        fn broadcast(&self, bytes: &mut Vec<u8>) {
+            let (world, mut len) = (world(), [bytes.len() as u64]);
+            let leader = world.process_at_rank(0);
+            leader.broadcast_into(&mut len[..]);
+            bytes.resize(len[0] as usize, 0);
+            for piece in bytes.chunks_mut(AT_ONCE) {
+                leader.broadcast_into(piece);
+            }
+        }
+
+        fn barrier(&self) {
+            world().barrier();
+        }
+    }
+
+    /// What this process is part of, until it ends well or fails.
+    pub(crate) struct Job {
+        universe: Option<Universe>,
+    }
+
+    impl Job {
+        pub(crate) fn alone() -> Self {
+            Self { universe: None }
+        }
+
+        pub(super) fn start(size: usize) -> Result<Self, Failure> {
+            let started = mpi::initialize_with_threading(Threading::Serialized);
+            let (universe, _) = started.ok_or_else(|| Failure::failed("MPI was started twice"))?;
+            let known = universe.world().size() as usize;
+            if known != size {
+                return Err(Failure::failed(format!(
+                    "the launcher has started {size} processes, and MPI knows {known}: it belongs to another MPI than \
+                     this build"
+                )));
+            }
+            let ranks = Mpi { rank: universe.world().rank() as usize, size };
+            if !ranks.is_leader() {
+                crate::output::silence();
+            }
+            let _ = RANKS.set(Box::leak(Box::new(ranks)));
+            Ok(Self { universe: Some(universe) })
+        }
+
+        /// Ends the other processes with this one, which has failed. Of what fails everywhere the leader alone says the cause.
+        pub(crate) fn fail(self, failure: &Failure, say: impl FnOnce()) {
+            let (Some(universe), Some(ranks)) = (self.universe, super::of_job()) else { return say() };
+            let is_of_another = failure.is_of_other_rank();
+            if is_of_another || !ranks.is_leader() {
+                std::thread::sleep(PATIENCE);
+            }
+            if !is_of_another {
+                crate::output::speak();
+                say();
+            }
+            universe.world().abort(if failure.is_usage() { 2 } else { 1 });
+        }
+    }
+}
+
+pub(crate) use job::Job;

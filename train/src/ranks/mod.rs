@@ -1,0 +1,64 @@
+//! Processes that train one policy together.
+mod exchange;
+mod orders;
+mod threads;
+
+use std::fmt;
+
+pub(crate) use exchange::{Numbers, exchange, join_measures};
+pub(crate) use orders::{Leader, Order, receive};
+pub use threads::Threads;
+
+/// The processes that take every step together, each with its own copy of the policy, as one of them sees them.
+///
+/// All call the same functions in the same order. What they return is the same everywhere, to the bit, so that copies that were
+/// equal before a step are equal after it. A process that ends takes the others with it: that is the business of what started
+/// them, and no function here fails.
+pub trait Ranks: fmt::Debug {
+    /// The number of this process, from 0. Rank 0 leads: it evaluates, decides and writes files.
+    fn rank(&self) -> usize;
+
+    /// The number of processes.
+    fn size(&self) -> usize;
+
+    /// Replaces each value by its sum over all processes, which is taken in the order of their ranks.
+    fn sum(&self, values: &mut [f64]);
+
+    /// The values of every process by its rank; their numbers may differ.
+    fn gather(&self, values: &[f64]) -> Vec<Vec<f64>>;
+
+    /// Replaces the bytes by those of rank 0.
+    fn broadcast(&self, bytes: &mut Vec<u8>);
+
+    /// Returns when all processes have called it.
+    fn barrier(&self);
+
+    /// Whether this process leads.
+    fn is_leader(&self) -> bool {
+        self.rank() == 0
+    }
+}
+
+/// One process by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Alone;
+
+impl Ranks for Alone {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn size(&self) -> usize {
+        1
+    }
+
+    fn sum(&self, _: &mut [f64]) {}
+
+    fn gather(&self, values: &[f64]) -> Vec<Vec<f64>> {
+        vec![values.to_vec()]
+    }
+
+    fn broadcast(&self, _: &mut Vec<u8>) {}
+
+    fn barrier(&self) {}
+}

@@ -1,0 +1,43 @@
+//! The ranks that do not lead.
+use mdp::Mdp;
+use policies::{Learner, Persist};
+
+use super::{load_cache, take_step};
+use crate::ranks::{Order, receive};
+use crate::step::{Reference, StepAt};
+use crate::{Position, RunFolder, RunSummary, Source, TrainError, Training};
+
+/// Takes the steps that the leader orders, from the newest checkpoint of its folder on. Nothing is written, evaluated or said.
+///
+/// # Errors
+/// As a run; the leader has failed.
+pub(super) fn follow<M, L, S>(
+    problem: &Training<'_, M, S>,
+    learner: &mut L,
+    folder: &RunFolder,
+) -> Result<RunSummary, TrainError>
+where
+    M: Mdp,
+    L: Learner<M> + Persist,
+    S: Source<Mdp = M>,
+{
+    problem.prepare(learner)?;
+    let position = Position { key: problem.cache_key()?, ..folder.restored(learner)? };
+    let mut reference = Reference { policy: problem.reference, cache: load_cache(problem, folder, &position)? };
+    problem.objective.restore(&position.objective);
+    let (schedule, mut steps) = (problem.settings.schedule(problem.data.len()), position.step);
+    loop {
+        match receive(problem.ranks) {
+            Order::Step => {
+                take_step(problem, learner, &mut reference, StepAt::of(&problem.settings, steps, schedule))?;
+                steps += 1;
+            }
+            Order::Fail => return Err(TrainError::OtherRank { rank: 0 }),
+            Order::End(ending) => {
+                let (best, first, last) = (None, None, None);
+                let (examples_per_second, size_per_second) = (0.0, 0.0);
+                return Ok(RunSummary { ending, steps, best, first, last, examples_per_second, size_per_second });
+            }
+        }
+    }
+}
