@@ -7,6 +7,9 @@ use serde_json::Value;
 use crate::needed::{is_dispensable, needed, weights};
 use crate::{Cache, Kind, Name, Snapshot};
 
+/// The folder of a repository in which we keep the lists of its files.
+pub(crate) const LISTS: &str = ".hybrid-dpo";
+
 /// How much of a copy is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -18,8 +21,8 @@ pub(crate) enum State {
     Lacks(String),
 }
 
-/// Says how much of a copy is there: by the list of files that huggingface_hub keeps of a repository where there is one, else by
-/// what the files name.
+/// Says how much of a copy is there: by the list of files that huggingface_hub or we have kept where there is one, else by what the
+/// files name.
 pub(crate) fn state(cache: &Cache, copy: &Snapshot) -> State {
     let name = &copy.name;
     let repository = cache.folder().join(name.folder());
@@ -36,7 +39,8 @@ pub(crate) fn state(cache: &Cache, copy: &Snapshot) -> State {
             of_model(&root, is_known_without)
         }
     };
-    match listed(&repository.join("trees").join(format!("{}.json", copy.commit))) {
+    let lists = ["trees", LISTS].map(|folder| repository.join(folder).join(format!("{}.json", copy.commit)));
+    match lists.iter().find_map(|path| listed(path)) {
         Some(listed) => by_list(copy, &listed, by_itself),
         None => by_itself,
     }
@@ -59,10 +63,13 @@ fn by_list(copy: &Snapshot, listed: &[String], by_itself: State) -> State {
     }
 }
 
-/// The paths in a list of files that huggingface_hub wrote.
+/// The paths in a list of files: huggingface_hub's has facts of each, ours has none.
 fn listed(path: &Path) -> Option<Vec<String>> {
     let value: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    Some(value["files"].as_object()?.keys().cloned().collect())
+    match &value["files"] {
+        Value::Object(files) => Some(files.keys().cloned().collect()),
+        files => files.as_array()?.iter().map(|path| Some(path.as_str()?.to_owned())).collect(),
+    }
 }
 
 fn has_data(name: &Name, folder: &Path) -> bool {

@@ -24,6 +24,9 @@ from pathlib import Path
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_this_is_a_secret"
 
+# Folders of a repository in which each program notes what it knows.
+OWN = ("trees", ".no_exist", ".hybrid-dpo")
+
 PAIRS = [
     {"prompt": f"POST: my dog is {age}\n\nTL;DR:", "chosen": f" dog is {age}", "rejected": f" dog is {age + 1}"}
     for age in range(3, 11)
@@ -77,7 +80,8 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         kind, rest = ("datasets", path.replace("/datasets/", "/", 1)) if "/datasets/" in path else ("models", path)
         rest = rest.replace("/api/models/", "/api/").replace("/api/", "/")
-        owner, name, verb, *more = rest.strip("/").split("/")
+        owner, name, *more = rest.strip("/").split("/")
+        verb, *more = more or ["revision", "main"]
         repository = f"{owner}/{name}"
         files = self.site.repositories.get((kind, repository))
         is_known = given == f"Bearer {TOKEN}"
@@ -170,15 +174,13 @@ class Program:
 
 
 def tree(cache):
-    """What a cache has: paths with the content of files and the targets of links; locks are each one's own."""
+    """What a cache has: paths with the content of files and the targets of links; locks and notes are each one's own."""
     found = {}
     for path in sorted(Path(cache).rglob("*")):
         place = str(path.relative_to(cache))
-        if place.startswith(".locks") or "/.no_exist" in place or place == "CACHEDIR.TAG":
+        if place.startswith(".locks") or any(f"/{own}" in place for own in OWN) or place == "CACHEDIR.TAG":
             continue
-        if "/trees/" in place:
-            found[place] = json.loads(path.read_text())
-        elif path.is_symlink():
+        if path.is_symlink():
             found[place] = os.readlink(path)
         elif path.is_file():
             found[place] = path.read_bytes()
@@ -250,7 +252,7 @@ def both_ways(checks, says, program, site, huggingface_hub, caches, expected):
     huggingface_hub.snapshot_download("org/base", ignore_patterns=ignored)
     huggingface_hub.snapshot_download("org/pairs", repo_type="dataset")
     one, other = tree(ours / "hub"), tree(theirs / "hub")
-    says("both caches have the same files, links, lists and revisions", one == other)
+    says("both caches have the same files, links and revisions", one == other)
     if one != other:
         print({place for place in one.keys() ^ other.keys()}, {place for place in one.keys() & other.keys() if one[place] != other[place]})
     asked = len(site.asked)

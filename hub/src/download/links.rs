@@ -3,12 +3,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use super::file::Place;
 use super::listing::Entry;
 use crate::HubError;
 use crate::name::is_commit;
+use crate::whole::LISTS;
 
 /// Makes the files of a commit appear in its snapshot, all at once where there is none yet.
 pub(super) fn publish(place: &Place, files: &[Entry]) -> Result<(), HubError> {
@@ -64,9 +63,12 @@ fn join(_: &Path, content: &Path, path: &Path) -> io::Result<()> {
     fs::hard_link(content, path).or_else(|_| fs::copy(content, path).map(|_| ()))
 }
 
-/// Keeps the list of a commit's files, which never changes.
-pub(super) fn write_list(place: &Place, list: &Value) -> Result<(), HubError> {
-    write(place, &place.repository.join("trees").join(format!("{}.json", place.commit)), &format!("{list:#}"))
+/// Keeps the paths of a commit's files, which never change. They are in a folder of our own: huggingface_hub takes a copy for
+/// broken that has not all files of its list.
+pub(super) fn write_list(place: &Place, files: &[Entry]) -> Result<(), HubError> {
+    let files: Vec<&str> = files.iter().map(|entry| entry.path.as_str()).collect();
+    let path = place.repository.join(LISTS).join(format!("{}.json", place.commit));
+    write(place, &path, &serde_json::json!({ "files": files }).to_string())
 }
 
 /// Notes the commit of a branch or a tag.

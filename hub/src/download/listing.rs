@@ -1,5 +1,5 @@
 //! What the hub says of a repository.
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::address::encoded;
 use super::client::Client;
@@ -15,10 +15,6 @@ pub(super) struct Entry {
     pub(super) size: u64,
     /// Its checksum, which is its name in the cache: SHA-256 of large files, git's of others.
     pub(super) checksum: String,
-    /// Git's checksum of what it holds, or of what stands for a large file.
-    pub(super) git: String,
-    /// Its checksum in the store of large files, where it is in one.
-    pub(super) xet: Option<String>,
 }
 
 /// The commit of the revision that the name has.
@@ -58,36 +54,14 @@ fn read(entry: &Value) -> Option<Entry> {
         Some(large) => (large["oid"].as_str()?, large["size"].as_u64()?),
         None => (entry["oid"].as_str()?, entry["size"].as_u64()?),
     };
-    let is_of = |text: &str, len: usize| text.len() == len && text.chars().all(|c| c.is_ascii_hexdigit());
-    let xet = entry["xetHash"].as_str().filter(|xet| is_of(xet, 64)).map(str::to_owned);
-    (is_of(checksum, 40) || is_of(checksum, 64)).then(|| Entry {
-        path: path.to_owned(),
-        size,
-        checksum: checksum.to_owned(),
-        git: entry["oid"].as_str().unwrap_or_default().to_owned(),
-        xet,
-    })
-}
-
-/// The list of a commit's files as huggingface_hub keeps it, so that either program knows later what there is.
-pub(super) fn kept(files: &[Entry]) -> Value {
-    let entry = |file: &Entry| {
-        let mut entry = json!({"size": file.size, "blob_id": file.git});
-        if file.checksum.len() == 64 {
-            entry["lfs_sha256"] = Value::from(file.checksum.as_str());
-            entry["lfs_size"] = Value::from(file.size);
-        }
-        if let Some(xet) = &file.xet {
-            entry["xet_hash"] = Value::from(xet.as_str());
-        }
-        (file.path.clone(), entry)
-    };
-    json!({"format_version": 1, "files": Value::Object(files.iter().map(entry).collect())})
+    let is_checksum = matches!(checksum.len(), 40 | 64) && checksum.chars().all(|c| c.is_ascii_hexdigit());
+    is_checksum.then(|| Entry { path: path.to_owned(), size, checksum: checksum.to_owned() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn entries_that_lead_elsewhere_are_refused() {
@@ -95,23 +69,13 @@ mod tests {
         let entry = |path: &str| json!({"type": "file", "path": path, "size": 6, "oid": git});
         assert_eq!(
             read(&entry("a/b.json")),
-            Some(Entry {
-                path: "a/b.json".to_owned(),
-                size: 6,
-                checksum: git.to_owned(),
-                git: git.to_owned(),
-                xet: None
-            })
+            Some(Entry { path: "a/b.json".to_owned(), size: 6, checksum: git.to_owned() })
         );
         for path in ["../a", "/a", "a/../../b", "a\\b", "c:a", ""] {
             assert_eq!(read(&entry(path)), None, "{path}");
         }
         assert_eq!(read(&json!({"path": "a", "size": 6, "oid": "../../etc"})), None);
-        let lfs = json!({"oid": "ab".repeat(32), "size": 9});
-        let large = json!({"path": "a", "size": 9, "oid": git, "lfs": lfs, "xetHash": "cd".repeat(32)});
-        let large = read(&large).unwrap();
-        assert_eq!((large.size, large.xet.as_deref()), (9, Some(&*"cd".repeat(32))));
-        let listed = json!({"size": 9, "blob_id": git, "lfs_sha256": "ab".repeat(32), "lfs_size": 9, "xet_hash": "cd".repeat(32)});
-        assert_eq!(kept(&[large]), json!({"format_version": 1, "files": {"a": listed}}));
+        let large = json!({"path": "a", "size": 130, "oid": git, "lfs": {"oid": "ab".repeat(32), "size": 9}});
+        assert_eq!(read(&large).map(|entry| entry.size), Some(9));
     }
 }

@@ -15,7 +15,7 @@ use std::fs;
 
 use self::client::Client;
 use self::file::{Meter, Place, fetch};
-use self::listing::{Entry, commit_of, files_of, kept};
+use self::listing::{Entry, commit_of, files_of};
 use crate::needed::needed;
 use crate::{Hub, HubError, Kind, Name, Progress, Snapshot};
 
@@ -42,7 +42,7 @@ pub(crate) fn download(hub: &Hub, name: &Name, progress: &mut dyn Progress) -> R
         ended?;
     }
     links::publish(&place, &chosen)?;
-    links::write_list(&place, &kept(&all))?;
+    links::write_list(&place, &all)?;
     links::write_revision(&place, name.revision_or_main())?;
     Ok(Snapshot { name: name.clone(), commit, folder: place.snapshot })
 }

@@ -203,7 +203,7 @@ fn a_model_without_tokenizer_is_asked_about_once() {
     let scene = Scene { hub, elsewhere, folder: tempfile::tempdir().unwrap() };
     // A copy that another program has made, without keeping the list of files.
     let found = scene.get("org/name").unwrap();
-    fs::remove_dir_all(scene.folder.path().join("models--org--name/trees")).unwrap();
+    fs::remove_dir_all(scene.folder.path().join("models--org--name/.hybrid-dpo")).unwrap();
     let asked = scene.hub.asked().len();
     assert_eq!(scene.get("org/name").unwrap(), found);
     assert_eq!(scene.hub.asked().len(), asked + 1);
@@ -261,7 +261,7 @@ fn a_data_set_of_which_some_was_loaded_is_completed_where_that_is_possible() {
     get(&client, all).unwrap();
     assert_eq!(hub.asked().len(), asked);
     // Without a list only the hub knows, and where it can't be asked, what is there is read.
-    fs::remove_dir_all(folder.path().join("datasets--org--data/trees")).unwrap();
+    fs::remove_dir_all(folder.path().join("datasets--org--data/.hybrid-dpo")).unwrap();
     get(&offline, all).unwrap();
     let away = Hub { endpoint: "http://127.0.0.1:1".to_owned(), ..client.clone() };
     assert_eq!(get(&away, all).unwrap().folder, found.folder);
