@@ -68,6 +68,12 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
         observers: Observers<'_, M, L>,
     ) -> Result<RunSummary, TrainError> {
         self.settings.clone().checked()?;
+        if self.data.is_empty() {
+            return Err(TrainError::Empty("training"));
+        }
+        if !self.ranks.is_leader() {
+            return follow::follow(self, policy, folder);
+        }
         run(self, policy, folder, observers)
     }
 }
@@ -89,13 +95,7 @@ where
     S: Source<Mdp = M>,
 {
     let (settings, no_hooks) = (&problem.settings, Hooks::default());
-    if problem.data.is_empty() {
-        return Err(TrainError::Empty("training"));
-    }
     let saving = Saving::new(settings, clock);
-    if !problem.ranks.is_leader() {
-        return follow::follow(problem, learner, folder);
-    }
     let leader = Leader::new(problem.ranks);
     let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), (monitor, saving), leader)?;
     let total = settings.total_steps(problem.data.len());
