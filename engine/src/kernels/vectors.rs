@@ -24,6 +24,8 @@ pub(crate) trait Vectorised: Real {
     fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// `a - b`.
     fn minus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a * b`.
+    fn times<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// The larger of `a` and `b`; either if one is NaN.
     fn larger_of<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
 
@@ -50,7 +52,7 @@ pub(crate) trait Vectorised: Real {
 
 macro_rules! implement {
     ($real:ty, $vector:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $multiply_add:ident,
-     $partial_load:ident, $partial_store:ident, $add:ident, $subtract:ident, $larger_of:ident) => {
+     $partial_load:ident, $partial_store:ident, $add:ident, $subtract:ident, $times:ident, $larger_of:ident) => {
         impl Vectorised for $real {
             type Vector<S: Simd> = S::$vector;
 
@@ -95,6 +97,11 @@ macro_rules! implement {
             }
 
             #[inline(always)]
+            fn times<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$times(a, b)
+            }
+
+            #[inline(always)]
             fn larger_of<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
                 simd.$larger_of(a, b)
             }
@@ -113,6 +120,7 @@ implement!(
     partial_store_f32s,
     add_f32s,
     sub_f32s,
+    mul_f32s,
     max_f32s
 );
 implement!(
@@ -126,6 +134,7 @@ implement!(
     partial_store_f64s,
     add_f64s,
     sub_f64s,
+    mul_f64s,
     max_f64s
 );
 

@@ -122,11 +122,11 @@ impl<T: Vectorised, const W: usize> Running<T, W> {
             let mut factors = before;
             for query in 0..W {
                 factors[query] = (before[query] - level[query]).exponential();
-                self.sum[query] *= factors[query];
             }
-            for sums in sums.as_chunks_mut::<W>().0 {
-                for query in 0..W {
-                    sums[query] *= factors[query];
+            let factors = T::vectors(simd, &factors);
+            for sums in [&mut self.sum, sums] {
+                for row in T::vectors_mut(simd, sums).as_chunks_mut::<2>().0 {
+                    *row = [T::times(simd, row[0], factors[0]), T::times(simd, row[1], factors[1])];
                 }
             }
         }
