@@ -105,7 +105,7 @@ impl Small {
         }))?;
         let tensors = config.initial_tensors(&Noise::new(seed), &Device::Cpu)?;
         let (path, extras, tokenizer) = (PathBuf::from("small"), self.extras.clone(), Some(self.tokenizer.clone()));
-        Ok(ModelFiles { path, config, tensors, tokenizer, extras, stored: DType::F32 })
+        Ok(ModelFiles { extras, ..ModelFiles::plain(&path, config, tensors, tokenizer) })
     }
 }
 

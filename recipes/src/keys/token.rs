@@ -9,7 +9,7 @@ use crate::settings::{Modality, at};
 use super::requirements::Data::{Embedded, Files, Pairs};
 use super::requirements::Requirement::{AnyGiven, DataFrom, NoneOf, NotGiven, OneOf, Predicate, WordPredicate};
 use super::requirements::{ANY, Condition, HYBRID, OF_MARGINS, OF_RATIOS, TOKEN};
-use super::{ALL, CREDIT, DATA, EXPORTS, INSPECT, JUDGE, Key, SAMPLE, SEARCH, TRAIN, key};
+use super::{ALL, CREDIT, DATA, EXPORTS, INSPECT, JUDGE, Key, REFERS, SAMPLE, SCORES, SEARCH, TRAIN, key};
 
 /// `inspect` reads texts where there are some.
 const INSPECTS_DATA: Condition = Condition(INSPECT, ANY, DataFrom(&[Embedded, Files, Pairs]));
@@ -48,6 +48,7 @@ const DRAWS_BY_CHANCE: &[Condition] = &[
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
+    key(&at::model::base_precision, REFERS | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Token).in_hybrid(),
     key(&at::data::max_length, ALL | SEARCH | CREDIT).only(Modality::Token).in_hybrid().when(&[INSPECTS_DATA]),
     key(&at::data::max_prompt_length, DATA | CREDIT).only(Modality::Token).when(&[INSPECTS_DATA]),
     key(&at::data::show, INSPECT).only(Modality::Token).off("0").when(&[INSPECTS_DATA]),

@@ -14,6 +14,10 @@ const PEFT_PREFIX: &str = "base_model.model.";
 pub(super) enum TensorRole {
     A,
     B,
+    /// The bias beside B.
+    Bias,
+    /// DoRA's magnitudes.
+    Magnitude,
     Alpha,
     /// Not a factor: it replaces the base's tensor of this name.
     Replaced,
@@ -32,12 +36,11 @@ const ENDS: [(&str, TensorRole); 5] = [
 ];
 
 /// Name components of unsupported adapters, and what to do about them.
-const OTHERS: [(&str, &str); 9] = [
+const OTHERS: [(&str, &str); 8] = [
     ("text_encoder", "adapters of a text encoder are not supported; only the denoising network's are"),
     ("lora_te", "a file of kohya's scripts; load it with diffusers and save it again"),
     ("lora_unet_", "a file of kohya's scripts; load it with diffusers and save it again"),
-    ("lora_magnitude_vector", "DoRA is not supported"),
-    ("dora_scale", "DoRA is not supported"),
+    ("dora_scale", "DoRA of kohya's and other scripts (dora_scale) is not supported, nor read by diffusers; peft's is"),
     ("lora_embedding_", "adapters of embeddings are not supported"),
     ("lokr_", "LoKr is not supported; only LoRA is"),
     ("hada_", "LoHa is not supported; only LoRA is"),
@@ -93,12 +96,15 @@ pub(super) fn parse(
 
 /// The layer and role of a factor by its name, if it is one.
 fn factor(path: &str) -> Result<Option<(&str, TensorRole)>, String> {
+    if let Some((layer, "" | ".weight" | ".default" | ".default.weight")) = path.split_once(".lora_magnitude_vector") {
+        return Ok(Some((layer, TensorRole::Magnitude)));
+    }
     for (mark, part) in MARKS {
         let Some((layer, rest)) = path.split_once(mark) else { continue };
         // An in-memory state dict has the adapter's name there.
         match rest.split_once('.').map_or(rest, |(_, end)| end) {
             "weight" => return Ok(Some((layer, part))),
-            "bias" => return Err("a bias of its own in LoRA (lora_bias) is not supported".to_owned()),
+            "bias" if part == TensorRole::B => return Ok(Some((layer, TensorRole::Bias))),
             _ => return Err("not a tensor of a LoRA adapter".to_owned()),
         }
     }

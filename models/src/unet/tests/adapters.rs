@@ -117,8 +117,9 @@ fn what_else_a_file_may_hold_is_refused_by_name() {
         let message = load(place.0.path(), &config).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     };
-    refused(&[(&name(".lora_magnitude_vector"), &[12])], None, "DoRA is not supported");
-    refused(&[(&name(".lora_B.bias"), &[12])], None, "(lora_bias) is not supported");
+    refused(&[(&name(".lora_magnitude_vector"), &[11])], None, "its magnitude is [11]");
+    refused(&[(&name(".dora_scale"), &[12, 1])], None, "(dora_scale) is not supported");
+    refused(&[(&name(".lora_B.bias"), &[12])], Some(&json!({"r": 2})), "it has a bias beside lora_B");
     refused(&[(&name(".alpha"), &[])], Some(&json!({"r": 2})), "an alpha of its own beside the file's settings");
     refused(&[("conv_in.alpha", &[])], None, "has an alpha and no factors");
     refused(&[("conv_in.alpha", &[2])], None, "an alpha is one number, not 2");
