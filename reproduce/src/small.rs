@@ -1,7 +1,7 @@
 //! Small language models that a figure trains from nothing, on problems of its own.
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 use engine::Noise;
 use engine::optim::AdamW;
 use mdp::chance::fork;

@@ -32,7 +32,7 @@ from safetensors.torch import load_file, save_file
 
 import pipelines
 from checks import Checks
-from adapter_files import ADAPTERS, ATTENTION, NOT_BUILT, REPLACING, WRITERS, WRITERS_OF_FACTORS, alone, alphas, without_settings
+from adapter_files import ADAPTERS, ATTENTION, REPLACING, WRITERS, WRITERS_OF_FACTORS, alone, alphas, without_settings
 from diffusion import DDPM, LATENT, SD1, make_data, make_model, relative, squared_errors
 
 ALLOWED, SIDES = 1e-3, ("chosen", "rejected")
@@ -143,16 +143,6 @@ def check_peft(place):
 
 def check_refusals(place):
     folder = place.folder / "refused"
-    for name, (settings, word) in NOT_BUILT.items():
-        for writer, write in (("a UNet alone", alone), ("a pipeline", WRITERS["a pipeline"]), ("no settings", without_settings)):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            write(place.adapted(settings | {"target_modules": ATTENTION}), settings, folder)
-            place.refused(f"{writer}: {name}", place.score(f"{place.folder / 'base'}+{folder}"), word)
-        shutil.rmtree(folder)
-        place.adapted(settings | {"target_modules": ATTENTION}, peft=True).save_pretrained(folder)
-        place.refused(f"PEFT's folder: {name}", place.score(f"{place.folder / 'base'}+{folder}"), word)
-    shutil.rmtree(folder)
     folder.mkdir()
     without_settings(place.adapted(ADAPTERS["alpha is the rank"]), {}, folder)
     path = folder / "pytorch_lora_weights.safetensors"
