@@ -45,13 +45,14 @@ def main():
     writer.add_head_count_kv(options.heads)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(130000.0)
-    words = ["<|end|>", *LETTERS]
+    words = ["<|end|>", *LETTERS, "X", "Y", "XY"]
+    # What is merged is in no text.
     words += [f"word{i}" for i in range(options.vocabulary - len(words))]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(words)
     writer.add_token_types([3] + [1] * (len(words) - 1))
-    writer.add_token_merges([])
+    writer.add_token_merges(["X Y"])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)
     writer.add_tensor("token_embd.weight", blocks(rng, (options.vocabulary, width), Q6), raw_dtype=Q6)

@@ -87,12 +87,12 @@ def write_gguf(path, kinds, rng):
     writer.add_layer_norm_rms_eps(CONFIG.rms_norm_eps)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("default")
-    # A token a letter: the data has digits, a letter and spaces.
-    letters = ["<|end|>", "\u0120", "w", *"0123456789"]
+    # A token a letter: the data has digits, a letter and spaces. What is merged is not in it.
+    letters = ["<|end|>", "\u0120", "w", *"0123456789", "X", "Y", "XY"]
     words = letters + [f"a{i}" for i in range(WORDS - len(letters))]
     writer.add_token_list(words)
     writer.add_token_types([3] + [1] * (WORDS - 1))
-    writer.add_token_merges([])
+    writer.add_token_merges(["X Y"])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)
     places = [("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")]
