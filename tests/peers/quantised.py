@@ -29,7 +29,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaC
 from checks import Checks
 from run import LLAMA, NEOX, SIZES, TOLERANCE, WORDS, largest_difference, make_data, make_model
 
-STEPS, RATE, BETA = 10, 1e-2, 0.1
+STEPS, RATE, BETA = 10, 4e-2, 0.1
 Type = gguf.GGMLQuantizationType
 # Formats by what their scales are; each of these is dequantised by both.
 FORMATS = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "TQ1_0",
@@ -185,7 +185,7 @@ def goes_on(place, name, base, load, settings, more=()):
     place.score(f"{name}: peft's adapter", model, peer, *more)
     with open(place.scores(model, *more)) as file:
         lines = [json.loads(line) for line in file]
-    expected = learn(peer.train(), lines)
+    expected = learn(peer.eval(), lines)
     place.call("train", "--model", model, *place.data, "--lora-rank", "4", "--eval-share", "0", "--batch-size", str(len(lines)),
                "--micro-batch-size", "3", "--epochs", str(STEPS), "--lr", str(RATE), "--schedule", "constant",
                "--optimizer", "sgd", "--momentum", "0", "--max-grad-norm", "1e9", "--warmup-steps", "0", "--beta", str(BETA),
@@ -194,7 +194,7 @@ def goes_on(place, name, base, load, settings, more=()):
         found = [line["loss"] for line in map(json.loads, file) if line["split"] == "train"]
     moved = abs(expected[0] - expected[-1])
     place.checks(f"{name}: {len(found)} losses, which move by {moved:.3f}",
-                 max(abs(a - b) for a, b in zip(expected, found, strict=True)) if moved > 0.01 else 9.0, 1e-3)
+                 max(abs(a - b) for a, b in zip(expected, found, strict=True)) if moved > 5e-3 else 9.0, 1e-3)
     again = PeftModel.from_pretrained(load(), os.path.join(run, "model")).eval()
     place.score(f"{name}: what learned, in peft", f"{base}+{run}/model", again, *more)
     ours, theirs = again.state_dict(), peer.state_dict()
