@@ -84,7 +84,8 @@ fn adapters_learn_the_same_on_blocks_and_on_their_numbers() {
             // GPT-2's products are those of the transposed matrix, and norms are summed in another order.
             let pairs = a.iter().flatten().zip(b.iter().flatten());
             assert!(pairs.clone().count() > 100 && pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-4), "{name}");
-            assert!(a[9].iter().sum::<f64>() > a[0].iter().sum::<f64>() + 0.02, "{name} learns");
+            let moved = a[0].iter().zip(&a[9]).map(|(first, last)| (first - last).abs()).fold(0., f64::max);
+            assert!(moved > 0.02, "{name}: {moved}");
             let fingerprints = [&ours, &theirs].map(|model| model.base().unwrap().decoder.fingerprint("").unwrap());
             assert_eq!(fingerprints[0], fingerprints[1], "{name}");
             let starts = [TokenState::new([1u32, 2, 3, 4].as_slice())];
