@@ -1,28 +1,14 @@
-//! Weight matrices, plain or in blocks.
+//! Layers with a weight that is plain or in blocks.
 
 use super::composed;
 use super::fused::{Backward, Fused, Gradient, Input, binary, unary};
 use super::slices::fused_or;
 use super::{WeightLayout, embedding, linear};
+pub use crate::kernels::quantised::Matrix;
 use crate::kernels::quantised::{QuantisedMatrix, product, to_input};
 use crate::kernels::{Vectorised, rows};
 use candle_core::{Result, Shape, Tensor, bail};
 use std::sync::Arc;
-
-/// A matrix that linear layers, embeddings and vocabularies are computed with.
-#[derive(Debug, Clone)]
-pub enum Matrix {
-    /// Plain numbers.
-    Dense(Tensor),
-    /// Blocks, `[out, in]` whatever the layout of a model's other matrices; frozen.
-    Quantised(Arc<QuantisedMatrix>),
-}
-
-impl From<&Tensor> for Matrix {
-    fn from(tensor: &Tensor) -> Self {
-        Self::Dense(tensor.clone())
-    }
-}
 
 impl Matrix {
     /// A linear layer with this weight: see [`linear`]; `layout` is that of plain numbers.
@@ -56,18 +42,6 @@ impl Matrix {
             bail!("token {id} of a table of {n_rows}");
         }
         Tensor::from_vec(matrix.gather::<f32>(ids), (ids.len(), width), &candle_core::Device::Cpu)
-    }
-
-    /// Its rows and columns.
-    ///
-    /// # Errors
-    ///
-    /// A tensor that is no matrix.
-    pub fn dims2(&self) -> Result<(usize, usize)> {
-        match self {
-            Self::Dense(tensor) => tensor.dims2(),
-            Self::Quantised(matrix) => Ok(matrix.dims().into()),
-        }
     }
 
     /// The squared norm of each row of the `[out, in]` matrix, `[out]`; a convolution's rows are its kernels.

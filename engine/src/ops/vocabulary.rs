@@ -2,8 +2,8 @@
 
 use super::fused::{Backward, Fused, Gradient, Input, Saved, binary, unary};
 use super::slices::{fused_or, read};
-use super::{LogitForm, Matrix, composed};
-use crate::kernels::quantised::{MatrixRows, QuantisedMatrix};
+use super::{LogitForm, composed};
+use crate::kernels::quantised::{Matrix, MatrixRows, QuantisedMatrix};
 use crate::kernels::vocabulary::{COLUMNS, LogitOperands, Normalisers, Scoring};
 use crate::kernels::{Real, rows};
 use candle_core::{Result, Shape, Tensor, bail};
@@ -82,16 +82,8 @@ pub fn vocabulary_log_prob(hidden: &Tensor, matrix: &Matrix, query: VocabularyQu
     let tensors: Vec<&Tensor> =
         [Some(hidden), query.reference.map(|(hidden, _)| hidden)].into_iter().flatten().chain(plain).collect();
     fused_or!(&tensors, T => apply::<T>(hidden, matrix, query), {
-        composed::vocabulary_log_prob(hidden, &dense(matrix, hidden)?, query)
+        composed::vocabulary_log_prob(hidden, &matrix.dense(hidden)?, query)
     })
-}
-
-/// A matrix as plain numbers beside a tensor, for the composed form.
-pub(super) fn dense(matrix: &Matrix, like: &Tensor) -> Result<Tensor> {
-    match matrix {
-        Matrix::Dense(tensor) => Ok(tensor.clone()),
-        Matrix::Quantised(matrix) => matrix.to_tensor(like.device())?.to_dtype(like.dtype()),
-    }
 }
 
 fn apply<T: Real>(hidden: &Tensor, matrix: &Matrix, query: VocabularyQuery<'_>) -> Result<Tensor> {

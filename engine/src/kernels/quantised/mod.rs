@@ -3,12 +3,14 @@
 //! Every number is a small integer times a scale, in some formats plus an offset, computed in `f32` in the order of the
 //! `gguf` package.
 
+mod either;
 mod k_quants;
 mod matrix;
 mod plain;
 mod product;
 mod tables;
 
+pub use either::Matrix;
 pub use matrix::QuantisedMatrix;
 pub(crate) use product::{MatrixRows, product, to_input};
 

@@ -1,8 +1,8 @@
 //! Token log-probabilities in plain candle ops.
 
 use super::attention::soft_cap;
-use crate::ops::vocabulary::dense;
-use crate::ops::{LogitForm, Matrix, VocabularyQuery};
+use crate::kernels::quantised::Matrix;
+use crate::ops::{LogitForm, VocabularyQuery};
 use candle_core::{D, Result, Tensor};
 
 /// See [`crate::ops::vocabulary_log_prob`].
@@ -19,7 +19,7 @@ pub fn vocabulary_log_prob(hidden: &Tensor, matrix: &Tensor, query: VocabularyQu
     let zeros = Tensor::zeros((n, 1), hidden.dtype(), device)?;
     let divergence = match query.reference {
         Some((hidden, matrix)) => {
-            let matrix = dense(matrix, hidden)?.detach();
+            let matrix = matrix.dense(hidden)?.detach();
             let reference = log_softmax(&logits_of(&hidden.detach(), &matrix, query.forms[1])?)?;
             (reference.exp()? * (reference - &log_probs)?)?.sum_keepdim(1)?
         }
