@@ -24,6 +24,7 @@ mod llama2c;
 mod lora_fields;
 mod lora_settings;
 mod lora_targets;
+mod made;
 mod peft;
 mod peft_merge;
 mod rows;

@@ -27,9 +27,10 @@ pub(super) enum TensorRole {
 const MARKS: [(&str, TensorRole); 2] = [(".lora_A.", TensorRole::A), (".lora_B.", TensorRole::B)];
 
 /// Suffixes of other spellings: diffusers', those of attention processors, and an alpha.
-const ENDS: [(&str, TensorRole); 5] = [
+const ENDS: [(&str, TensorRole); 6] = [
     (".lora.down.weight", TensorRole::A),
     (".lora.up.weight", TensorRole::B),
+    (".lora.up.bias", TensorRole::Bias),
     ("_lora.down.weight", TensorRole::A),
     ("_lora.up.weight", TensorRole::B),
     (".alpha", TensorRole::Alpha),
