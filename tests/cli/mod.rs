@@ -11,6 +11,7 @@ mod credit;
 mod credit_images;
 mod eval;
 mod export;
+mod flux;
 mod hybrid;
 mod idle;
 mod image_contracts;
@@ -36,6 +37,7 @@ mod sample_search;
 mod search;
 mod training;
 mod transformers;
+mod zimage;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

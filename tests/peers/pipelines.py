@@ -23,10 +23,12 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUS
 
 import diffusers
 import numpy
+import torch
 import transformers
 from diffusers import (
     DDIMPipeline, DDIMScheduler, DDPMPipeline, DPMSolverMultistepScheduler, EulerDiscreteScheduler,
-    FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline, StableDiffusionPipeline, StableDiffusionXLPipeline,
+    FlowMatchEulerDiscreteScheduler, FluxPipeline, StableDiffusion3Pipeline, StableDiffusionPipeline,
+    StableDiffusionXLPipeline, ZImagePipeline,
 )
 from diffusers.pipelines.ddim import pipeline_ddim
 from PIL import Image
@@ -39,12 +41,15 @@ transformers.utils.logging.disable_progress_bar()
 FOLDERS = pathlib.Path(__file__).parent.parent / "golden" / "companions"
 PIPELINES = {
     "sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "sd3": StableDiffusion3Pipeline, "ddpm": DDPMPipeline,
+    "flux": FluxPipeline, "schnell": FluxPipeline, "zimage": ZImagePipeline,
 }
 PROMPTS = ["a red circle", "hello, it's a DOG!", "the quick brown fox jumps over the lazy dog and then the very lazy dog"]
 # Steps that do not divide the scheduler's 1000.
 STEPS, GUIDANCE, SIZE = 7, 4.0, 16
 # Of 0 to 255: one picture's standard deviation and the difference of two are far above what is allowed between ours and theirs.
 ALLOWED, VARIED = 1, 8
+# Of latents, as a share of the largest.
+WAY = 1e-4
 SCHEDULER = {
     "_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
     "num_train_timesteps": 1000, "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1,
@@ -53,6 +58,7 @@ SCHEDULER = {
 SPACINGS = ["leading", "linspace", "trailing"]
 # Of flow matching, which has no spacings: the shift.
 SHIFTS = {"shift 3": {"shift": 3.0}, "shift by size": {"use_dynamic_shifting": True, "base_image_seq_len": 4}}
+FLOWS = ("sd3", "flux", "schnell", "zimage")
 SAMPLERS = {"ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpm++2m": DPMSolverMultistepScheduler}
 
 
@@ -64,6 +70,42 @@ def with_t5(folder):
     index = json.loads((folder / "model_index.json").read_text())
     index |= {"text_encoder_3": ["transformers", "T5EncoderModel"], "tokenizer_3": ["transformers", "T5Tokenizer"]}
     (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def flux(folder, is_guided):
+    """FLUX.1 of parts of others; a guided transformer is that of tests/golden/flux."""
+    parts = {"text_encoder": "sd/text_encoder", "tokenizer": "sd/tokenizer", "vae": "sd3/vae", "scheduler": "sd3/scheduler",
+             "text_encoder_2": "t5/text_encoder_3", "tokenizer_2": "t5/tokenizer_3"}
+    for part, source in parts.items():
+        shutil.copytree(FOLDERS / source, folder / part)
+    classes = {
+        "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
+        "text_encoder_2": ["transformers", "T5EncoderModel"], "tokenizer_2": ["transformers", "T5Tokenizer"],
+        "vae": ["diffusers", "AutoencoderKL"], "transformer": ["diffusers", "FluxTransformer2DModel"],
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"], "_class_name": "FluxPipeline",
+    }
+    (folder / "model_index.json").write_text(json.dumps(classes))
+    golden = FOLDERS.parent / "flux" / "dev"
+    config = json.loads((golden / "config.json").read_text()) | {"guidance_embeds": is_guided}
+    model = diffusers.FluxTransformer2DModel.from_config(config)
+    state = {name: tensor for name, tensor in load_file(golden / "diffusion_pytorch_model.safetensors").items()
+             if is_guided or "guidance_embedder" not in name}
+    model.load_state_dict(state)
+    model.save_pretrained(folder / "transformer")
+    return folder
+
+
+def with_transformer(folder):
+    """Z-Image, whose transformer is kept beside the rest of its pipeline."""
+    golden = FOLDERS.parent / "zimage"
+    shutil.copytree(golden / "pipeline", folder, ignore=shutil.ignore_patterns("expected.json"))
+    shutil.copytree(golden / "zimage", folder / "transformer", ignore=shutil.ignore_patterns("expected.json", "pytorch_lora*"))
+    # In single precision, in which both compute.
+    model = diffusers.ZImageTransformer2DModel.from_pretrained(folder / "transformer")
+    # diffusers rounds times to single precision, of which large weights make a difference.
+    model.t_embedder.mlp[0].weight.data *= 0.2
+    model.float().save_pretrained(folder / "transformer")
     return folder
 
 
@@ -82,6 +124,8 @@ def ours(binary, model, sampler, out):
     """
     arguments = ["sample", "--mdp", "diffusion", "--model", model, "--prompts", out / "prompts.txt", "--sample-steps",
                  STEPS, "--scheduler", out / "scheduler_config.json", "--seed", 5]
+    # Z-Image names no size of its own, and that of FLUX.1 is of 128 latents.
+    arguments += ["--image-size", SIZE] if (pathlib.Path(model) / "vae").exists() else []
     arguments += ["--guidance", GUIDANCE] if (pathlib.Path(model) / "text_encoder").exists() else []
     call(binary, *arguments, "--sampler", sampler, "--out", out / f"{sampler}.jsonl")
     call(binary, *arguments, "--eta", 1, "--out", out / "way.jsonl", "--save-trajectories", out / "way.safetensors")
@@ -94,7 +138,7 @@ def theirs(model, name, sampler, spacing, noise):
     # Parts that may be absent must be said to be so.
     absent = ["text_encoder_3", "tokenizer_3"] if name == "sd3" and not (model / "text_encoder_3").exists() else []
     pipe = PIPELINES[name].from_pretrained(model, **dict.fromkeys(absent))
-    if name == "sd3":
+    if name in FLOWS:
         scheduler = FlowMatchEulerDiscreteScheduler(**SHIFTS[spacing])
     else:
         scheduler = SAMPLERS[sampler].from_config(SCHEDULER | {"timestep_spacing": spacing})
@@ -105,21 +149,24 @@ def theirs(model, name, sampler, spacing, noise):
         return pipe(batch_size=len(noise), num_inference_steps=STEPS, eta=0.0, output_type="pil").images
     pipe.scheduler = scheduler
     pipe.set_progress_bar_config(disable=True)
-    draw = lambda prompt, start: pipe(
-        prompt, latents=start[None].clone(), num_inference_steps=STEPS, guidance_scale=GUIDANCE, height=SIZE, width=SIZE,
-        output_type="pil",
-    ).images[0]
+    how = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE, "height": SIZE, "width": SIZE, "output_type": "pil"}
+    if name == "schnell":  # which is told of no guidance
+        how |= {"true_cfg_scale": GUIDANCE, "negative_prompt": ""}
+    packed = lambda start: start[None].clone()
+    if name in ("flux", "schnell"):
+        packed = lambda start: FluxPipeline._pack_latents(start[None].clone(), 1, *start.shape)
+    draw = lambda prompt, start: pipe(prompt, latents=packed(start), **how).images[0]
     return [draw(prompt, start) for prompt, start in zip(PROMPTS, noise, strict=True)]
 
 
 def check_pictures(check, what, binary, model, name, out, spacings=("leading",)):
     out.mkdir()
     (out / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
-    samplers = {"ddpm": ["ddim"], "sd3": ["euler"]}.get(name, SAMPLERS)
-    ways = [(sampler, spacing) for sampler in samplers for spacing in (SHIFTS if name == "sd3" else spacings)]
+    samplers = ["ddim"] if name == "ddpm" else ["euler"] if name in FLOWS else SAMPLERS
+    ways = [(sampler, spacing) for sampler in samplers for spacing in (SHIFTS if name in FLOWS else spacings)]
     for sampler, spacing in ways:
         settings = SCHEDULER | {"timestep_spacing": spacing}
-        if name == "sd3":
+        if name in FLOWS:
             settings = {"_class_name": "FlowMatchEulerDiscreteScheduler", **SHIFTS[spacing]}
         (out / "scheduler_config.json").write_text(json.dumps(settings))
         pictures, noise = ours(binary, model, sampler, out)
@@ -131,7 +178,25 @@ def check_pictures(check, what, binary, model, name, out, spacings=("leading",))
         check(f"{what}, {sampler}, {spacing}: pictures vary by {spread:.0f} levels", 0 if spread > VARIED else 1, 0)
 
 
-def check_training(check, what, binary, name, out):
+def check_way(check, what, binary, model, out):
+    """Every latent from noise to image, of steps with so little chance that they have densities and nothing else."""
+    out.mkdir()
+    (out / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
+    call(binary, "sample", "--mdp", "diffusion", "--model", model, "--prompts", out / "prompts.txt", "--sample-steps", STEPS,
+         "--seed", 5, "--guidance", GUIDANCE, "--image-size", SIZE, "--sampler", "flow-sde", "--eta", 1e-6, "--out",
+         out / "way.jsonl", "--save-trajectories", out / "way.safetensors")
+    way, seen = load_file(out / "way.safetensors")["latents"], []
+    pipe = ZImagePipeline.from_pretrained(model)
+    pipe.set_progress_bar_config(disable=True)
+    note = lambda pipe, step, time, found: seen.append(found["latents"]) or {}
+    for prompt, start in zip(PROMPTS, way[:, 0], strict=True):
+        pipe(prompt, latents=start[None].clone(), num_inference_steps=STEPS, guidance_scale=GUIDANCE, height=SIZE,
+             width=SIZE, output_type="latent", callback_on_step_end=note)
+    expected = torch.cat(seen).reshape(way[:, 1:].shape)
+    check(f"{what}: latents of every step", ((way[:, 1:] - expected).abs().max() / expected.abs().max()).item(), WAY)
+
+
+def check_training(check, what, binary, model, out):
     """Two steps from pictures, and what became of each file."""
     generator = numpy.random.default_rng(3)
     out.mkdir()
@@ -143,12 +208,12 @@ def check_training(check, what, binary, name, out):
             Image.fromarray(generator.integers(0, 256, (SIZE, SIZE, 3), dtype=numpy.uint8)).save(out / line[side])
         lines.append(json.dumps(line))
     (out / "pairs.jsonl").write_text("\n".join(lines) + "\n")
-    call(binary, "train", "--mdp", "diffusion", "--model", FOLDERS / name, "--data", out / "pairs.jsonl", "--image-size",
+    call(binary, "train", "--mdp", "diffusion", "--model", model, "--data", out / "pairs.jsonl", "--image-size",
          SIZE, "--eval-share", 0, "--batch-size", 2, "--max-steps", 2, "--warmup-steps", 0, "--lr", 1e-3, "--n-samples", 0,
          "--out", out / "run")
     saved = out / "run" / "model"
-    for path in sorted(FOLDERS.joinpath(name).glob("*/*")):
-        part = path.relative_to(FOLDERS / name)
+    for path in sorted(model.glob("*/*")):
+        part = path.relative_to(model)
         changed = not filecmp.cmp(path, saved / part, shallow=False)
         if part.parts[0] not in ("unet", "transformer"):
             check(f"{what}: {part} is kept", int(changed), 0)
@@ -160,20 +225,30 @@ def check_training(check, what, binary, name, out):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", default="target/release/hybrid-dpo")
-    binary = os.path.abspath(parser.parse_args().binary)
+    parser.add_argument("--only", help="a part of the names of the pipelines to look at", default="")
+    options = parser.parse_args()
+    binary = os.path.abspath(options.binary)
     check = Checks()
 
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        for name in PIPELINES:
+        for name in filter(lambda name: options.only in name, PIPELINES):
             try:
-                check_pictures(check, name, binary, FOLDERS / name, name, folder / name, SPACINGS)
+                model = FOLDERS / name
+                if name in ("flux", "schnell"):
+                    model = flux(folder / f"{name}-model", name == "flux")
+                if name == "zimage":
+                    model = with_transformer(folder / "zimage-model")
+                check_pictures(check, name, binary, model, name, folder / name, SPACINGS)
+                if name == "zimage":
+                    check_way(check, name, binary, model, folder / f"{name}-way")
                 if name != "ddpm":
-                    saved = check_training(check, f"{name} trained", binary, name, folder / f"{name}-training")
+                    saved = check_training(check, f"{name} trained", binary, model, folder / f"{name}-training")
                     check_pictures(check, f"{name} trained", binary, saved, name, folder / f"{name}-trained")
             except (subprocess.CalledProcessError, OSError, KeyError, ValueError, RuntimeError) as error:
                 check(f"{name}: {error!r:.300}", float("inf"), 0)
-        check_pictures(check, "sd3 with T5", binary, with_t5(folder / "t5"), "sd3", folder / "t5-pictures")
+        if options.only in "sd3":
+            check_pictures(check, "sd3 with T5", binary, with_t5(folder / "t5"), "sd3", folder / "t5-pictures")
     check.end()
 
 

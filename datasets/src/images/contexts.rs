@@ -225,8 +225,10 @@ type Row<'a> = (Vec<f32>, &'a [usize]);
 pub struct ContextLayout {
     /// Number of distinct rows, including the empty caption's; 0 without conditioning.
     pub rows: usize,
-    /// Number and width of the hidden states.
+    /// Number and width of the hidden states; of those of the longest row.
     pub hidden: Option<(usize, usize)>,
+    /// Whether rows have different numbers of hidden states, of which a mask tells.
+    pub is_ragged: bool,
     /// Width of the pooled embedding.
     pub pooled: Option<usize>,
     /// Whether there is size and crop conditioning.
@@ -237,16 +239,27 @@ impl ContextLayout {
     /// The tensors to be written.
     pub(super) fn shapes(&self) -> Vec<(&'static str, Vec<usize>)> {
         let hidden = self.hidden.map(|(length, width)| ("context", vec![self.rows, length, width]));
+        let mask = self.hidden.filter(|_| self.is_ragged).map(|(length, _)| (MASK, vec![self.rows, length]));
         let pooled = self.pooled.map(|width| ("pooled", vec![self.rows, width]));
         let time_ids = self.has_time_ids.then(|| ("time_ids", vec![self.rows, 6]));
-        [hidden, pooled, time_ids].into_iter().flatten().filter(|_| self.rows > 0).collect()
+        [hidden, mask, pooled, time_ids].into_iter().flatten().filter(|_| self.rows > 0).collect()
     }
 }
 
 /// Writes one row.
 pub(super) fn write(writer: &mut TensorWriter, row: usize, context: &LatentContext) -> Result<(), DatasetError> {
     if let Some(hidden) = &context.hidden {
-        writer.write("context", row, &hidden.values)?;
+        match writer.row_len(MASK) {
+            None => writer.write("context", row, &hidden.values)?,
+            Some(length) => {
+                let mut values = hidden.values.clone();
+                // A row that is too long stays so, and is refused.
+                values.resize(values.len().max(length * hidden.width), 0.0);
+                writer.write("context", row, &values)?;
+                let mask: Vec<f32> = (0..length).map(|at| if at < hidden.length { 1.0 } else { 0.0 }).collect();
+                writer.write(MASK, row, &mask)?;
+            }
+        }
     }
     if let Some(pooled) = &context.pooled {
         writer.write("pooled", row, pooled)?;

@@ -223,7 +223,8 @@ fn contexts() -> Vec<LatentContext> {
     (0..2).map(context).collect()
 }
 
-const TOLD: ContextLayout = ContextLayout { rows: 2, hidden: Some((2, 3)), pooled: Some(4), has_time_ids: false };
+const TOLD: ContextLayout =
+    ContextLayout { rows: 2, hidden: Some((2, 3)), is_ragged: false, pooled: Some(4), has_time_ids: false };
 const SHAPE: LatentShape = LatentShape { channels: 3, height: 2, width: 2 };
 
 fn latent(seed: usize) -> Arc<[f32]> {
@@ -270,6 +271,30 @@ fn a_cache_gives_back_what_was_written_to_the_right_owner_only() {
     assert_eq!(std::fs::read(&path).unwrap(), first);
     let plain = save(folder.path(), &pairs(), &[]);
     assert!(refusal(Latents::open_cache(&plain, ImageKind::Pairs, "")).contains("does not say its format"));
+}
+
+#[test]
+fn texts_of_different_lengths_come_back_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache.safetensors");
+    let contexts = ContextLayout { rows: 2, hidden: Some((3, 2)), is_ragged: true, ..ContextLayout::default() };
+    let layout = LatentLayout { kind: ImageKind::Captioned, examples: 2, shape: SHAPE, contexts };
+    let mut writer = LatentWriter::create(&path, layout).unwrap();
+    let told = [2, 3, 4].map(|length| {
+        let values = (0..2 * length).map(|at| at as f32 + 0.5).collect();
+        LatentContext { hidden: Some(HiddenValues { values, length, width: 2 }), ..LatentContext::default() }
+    });
+    for (index, context) in told[..2].iter().enumerate() {
+        writer.write(index, &latent(index), None).unwrap();
+        writer.write_context(index, context).unwrap();
+    }
+    assert!(refusal(writer.write_context(1, &told[2])).contains("8 values instead of 6"));
+    let captions = ["a", "b"].map(String::from);
+    writer.finish(LatentNotes { fingerprint: "f", context_of: &[1, 0], empty: None, captions: &captions }).unwrap();
+    let cache = Latents::open_cache(&path, ImageKind::Captioned, "f").unwrap();
+    for (index, context) in [&told[1], &told[0]].into_iter().enumerate() {
+        assert_eq!(*cache.get(index).unwrap().chosen_context, *context);
+    }
 }
 
 #[test]

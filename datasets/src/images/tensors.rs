@@ -182,6 +182,12 @@ impl TensorWriter {
         Ok(Self { path: path.to_owned(), body, tensors: shapes.into_iter().map(declare).collect() })
     }
 
+    /// The numbers of a row of a tensor, if it is one of the file's.
+    pub(crate) fn row_len(&self, name: &str) -> Option<usize> {
+        let declared = self.tensors.iter().find(|declared| declared.name == name)?;
+        Some(declared.shape[1..].iter().product())
+    }
+
     /// Writes one row.
     pub(crate) fn write(&mut self, name: &str, index: usize, values: &[f32]) -> Result<(), DatasetError> {
         let wrong =

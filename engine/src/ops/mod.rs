@@ -5,6 +5,7 @@
 
 mod adaptive;
 mod attention;
+mod axial_rope;
 mod cached;
 mod columns;
 pub mod composed;
@@ -29,6 +30,7 @@ mod vocabulary;
 pub use crate::layout::{AttentionForm, Block, Forest, Heads, LogitForm, Pairing, QkvLayout, Segment};
 pub use adaptive::{adaptive_layer_norm, gated_add};
 pub use attention::{forest_attention, forest_attention_packed};
+pub use axial_rope::{AxialRope, axial_rope};
 pub use cached::{CacheBlock, CachedSequence, cached_attention};
 pub use columns::scale_columns;
 pub use convolution::{Convolution, Padding, conv2d};

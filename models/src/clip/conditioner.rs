@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mdp::diffusion::{Condition, Conditioning, Framing, Hidden};
 
-use super::{ClipOutput, ClipText, ClipTokenizer};
+use super::{ClipOutput, ClipText, ClipTokenizer, TextEncoder};
 use crate::ModelError;
 use crate::t5::T5Encoder;
 
@@ -15,6 +15,8 @@ pub struct TextConditioner {
     encoders: Vec<(ClipTokenizer, ClipText)>,
     /// T5's encoder, whose states follow CLIP's.
     third: Option<(ClipTokenizer, T5Encoder)>,
+    /// An encoder of another kind, in place of all others.
+    other: Option<Box<dyn TextEncoder>>,
     reading: TextFeatures,
 }
 
@@ -36,6 +38,13 @@ pub enum TextFeatures {
         /// The number of T5's rows.
         more_rows: usize,
     },
+    /// The states of T5, and the pooled state of the only CLIP encoder without its projection (FLUX.1).
+    PooledAndT5 {
+        /// The width of a row.
+        width: usize,
+        /// The number of T5's rows.
+        rows: usize,
+    },
 }
 
 /// Encoded texts.
@@ -55,7 +64,7 @@ impl TextConditioner {
     /// without the required projection.
     pub fn new(mut encoders: Vec<(ClipTokenizer, ClipText)>, reading: TextFeatures) -> Result<Self, ModelError> {
         let fits = match reading {
-            TextFeatures::Last => encoders.len() == 1,
+            TextFeatures::Last | TextFeatures::PooledAndT5 { .. } => encoders.len() == 1,
             TextFeatures::Penultimate { .. } => {
                 encoders.last().is_some_and(|(_, last)| last.config().projection.is_some())
             }
@@ -79,7 +88,12 @@ impl TextConditioner {
             }
             tokenizer.limit(encoder.config().max_positions)?;
         }
-        Ok(Self { encoders, third: None, reading })
+        Ok(Self { encoders, third: None, other: None, reading })
+    }
+
+    /// Reads the hidden states of an encoder of another kind.
+    pub fn of_encoder(encoder: impl TextEncoder + 'static) -> Self {
+        Self { encoders: Vec::new(), third: None, other: Some(Box::new(encoder)), reading: TextFeatures::Last }
     }
 
     /// Adds T5's encoder; texts are truncated and padded to the rows that `reading` has for it.
@@ -88,12 +102,12 @@ impl TextConditioner {
     /// A reading without rows for it, another width, a tokenizer with more tokens than the encoder.
     pub fn with_t5(mut self, mut tokenizer: ClipTokenizer, encoder: T5Encoder) -> Result<Self, ModelError> {
         let (width, known) = (encoder.config().width, tokenizer.n_tokens());
-        let TextFeatures::Joint { more_rows, .. } = self.reading else {
-            return Err(misfit(
-                "a third text encoder",
-                format!("none beside those that {:?} reads", self.reading),
-                "T5",
-            ));
+        let rows = match self.reading {
+            TextFeatures::Joint { more_rows: rows, .. } | TextFeatures::PooledAndT5 { rows, .. } => rows,
+            TextFeatures::Last | TextFeatures::Penultimate { .. } => {
+                let expected = format!("none beside those that {:?} reads", self.reading);
+                return Err(misfit("a third text encoder", expected, "T5"));
+            }
         };
         if width != self.width() {
             return Err(misfit("T5's states", format!("of width {}", self.width()), &format!("width {width}")));
@@ -103,15 +117,18 @@ impl TextConditioner {
             return Err(ModelError::Tokenizer { path: tokenizer.path().to_path_buf(), reason });
         }
         // The pipeline asks for this length, whatever the tokenizer's own limit is.
-        tokenizer.set_length(more_rows)?;
+        tokenizer.set_length(rows)?;
         self.third = Some((tokenizer, encoder));
         Ok(self)
     }
 
     /// The width of hidden states, which cross-attention must have.
     pub fn width(&self) -> usize {
+        if let Some(other) = &self.other {
+            return other.width();
+        }
         match self.reading {
-            TextFeatures::Joint { width, .. } => width,
+            TextFeatures::Joint { width, .. } | TextFeatures::PooledAndT5 { width, .. } => width,
             TextFeatures::Last | TextFeatures::Penultimate { .. } => {
                 self.encoders.iter().map(|(_, encoder)| encoder.config().width).sum()
             }
@@ -126,6 +143,7 @@ impl TextConditioner {
             TextFeatures::Joint { .. } => {
                 Some(self.encoders.iter().filter_map(|(_, encoder)| encoder.config().projection).sum())
             }
+            TextFeatures::PooledAndT5 { .. } => self.encoders.last().map(|(_, last)| last.config().width),
         }
     }
 
@@ -154,6 +172,9 @@ impl TextConditioner {
     /// # Errors
     /// A tokenizer error.
     pub fn truncated(&self, texts: &[&str]) -> Result<Vec<bool>, ModelError> {
+        if let Some(other) = &self.other {
+            return Ok(other.lengths(texts)?.into_iter().map(|(_, is_long)| is_long).collect());
+        }
         let mut truncated = vec![false; texts.len()];
         let third = self.third.iter().map(|(tokenizer, _)| tokenizer);
         for tokenizer in self.encoders.iter().map(|(tokenizer, _)| tokenizer).chain(third) {
@@ -163,9 +184,19 @@ impl TextConditioner {
         Ok(truncated)
     }
 
+    /// The largest number of hidden states among texts; `None` if all texts have the same number.
+    ///
+    /// # Errors
+    /// A tokenizer error.
+    pub fn longest(&self, texts: &[&str]) -> Result<Option<usize>, ModelError> {
+        let Some(other) = &self.other else { return Ok(None) };
+        Ok(other.lengths(texts)?.into_iter().map(|(length, _)| length).max())
+    }
+
     /// The maximum number of tokens that every encoder reads, begin and end included, if there is a limit.
     pub fn max_length(&self) -> Option<usize> {
-        self.encoders.iter().filter_map(|(tokenizer, _)| tokenizer.max_length()).min()
+        let other = self.other.iter().map(|other| other.max_length());
+        self.encoders.iter().filter_map(|(tokenizer, _)| tokenizer.max_length()).chain(other).min()
     }
 
     /// The unconditional condition, for classifier-free guidance.
@@ -185,6 +216,14 @@ impl TextConditioner {
 
     /// The conditions, and flags of truncated texts.
     fn encode_distinct(&self, texts: &[&str], framing: Framing) -> Result<(Vec<Condition>, Vec<bool>), ModelError> {
+        if let Some(other) = &self.other {
+            let condition = |states: Vec<f32>| {
+                let length = states.len() / other.width();
+                Arc::new(Conditioning::of_hidden(states, length))
+            };
+            let encoded = other.encode(texts)?.into_iter();
+            return Ok(encoded.map(|text| (condition(text.states), text.truncated)).unzip());
+        }
         let mut outputs = Vec::new();
         let mut truncated = vec![false; texts.len()];
         for (tokenizer, encoder) in &self.encoders {
@@ -215,6 +254,10 @@ impl TextConditioner {
         if self.reading == TextFeatures::Last {
             let values = of_text[0].last.clone();
             return Ok(Conditioning::of_hidden(values, of_text[0].last.len() / widths[0]));
+        }
+        if let TextFeatures::PooledAndT5 { width, .. } = self.reading {
+            let hidden = Some(Hidden { values: more.to_vec(), length: more.len() / width, width });
+            return Ok(Conditioning { hidden, pooled: Some(of_text[0].pooled.clone()), time_ids: None });
         }
         let lengths: Vec<usize> = of_text.iter().zip(&widths).map(|(output, w)| output.penultimate.len() / w).collect();
         if lengths.iter().any(|length| *length != lengths[0]) {

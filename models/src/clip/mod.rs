@@ -11,6 +11,7 @@ mod score;
 #[cfg(test)]
 mod tests;
 mod text;
+mod text_encoder;
 mod tokenizer;
 mod vision;
 
@@ -20,5 +21,6 @@ pub use config::ClipTextConfig;
 pub(crate) use score::halves;
 pub use score::{ClipNormalisation, ClipScore};
 pub use text::{ClipOutput, ClipText};
+pub use text_encoder::{EncodedText, TextEncoder};
 pub use tokenizer::{ClipTokenizer, TokenizedTexts};
 pub use vision::{ClipVision, ClipVisionConfig};

@@ -7,6 +7,7 @@
 mod batch;
 mod config;
 mod cursor;
+mod flux;
 mod generate;
 mod learn;
 mod maps;
@@ -15,6 +16,7 @@ mod network;
 mod policy;
 #[cfg(test)]
 mod tests;
+mod zimage;
 
 pub use crate::image_batch::{Contexts, ImageBatch};
 pub use crate::network::LearnerOptions;

@@ -9,10 +9,12 @@ use engine::lora::LoraConfig;
 
 use super::config::DenoiserConfig;
 use crate::ModelError;
+use crate::flux::FluxTransformer;
 use crate::image_batch::ImageBatch;
 use crate::network::{Network, Weights};
 use crate::sd3::Sd3Transformer;
 use crate::unet::UNet;
+use crate::zimage::ZImageTransformer;
 
 /// A network that denoises, of one of the families that are built.
 #[derive(Debug)]
@@ -21,6 +23,10 @@ pub enum DenoiserNetwork {
     UNet(Arc<UNet>),
     /// diffusers' `SD3Transformer2DModel`.
     Sd3(Arc<Sd3Transformer>),
+    /// diffusers' `FluxTransformer2DModel`.
+    Flux(Arc<FluxTransformer>),
+    /// diffusers' `ZImageTransformer2DModel`.
+    ZImage(Arc<ZImageTransformer>),
 }
 
 impl DenoiserNetwork {
@@ -28,6 +34,8 @@ impl DenoiserNetwork {
         Ok(match config {
             DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::frozen(config, tensors)?)),
             DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::frozen(config, tensors)?)),
+            DenoiserConfig::Flux(config) => Self::Flux(Arc::new(FluxTransformer::frozen(config, tensors)?)),
+            DenoiserConfig::ZImage(config) => Self::ZImage(Arc::new(ZImageTransformer::frozen(config, tensors)?)),
         })
     }
 
@@ -39,6 +47,10 @@ impl DenoiserNetwork {
         Ok(match config {
             DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::trainable(config, tensors, lora)?)),
             DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::trainable(config, tensors, lora)?)),
+            DenoiserConfig::Flux(config) => Self::Flux(Arc::new(FluxTransformer::trainable(config, tensors, lora)?)),
+            DenoiserConfig::ZImage(config) => {
+                Self::ZImage(Arc::new(ZImageTransformer::trainable(config, tensors, lora)?))
+            }
         })
     }
 
@@ -47,6 +59,10 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => Self::UNet(Arc::new(UNet::new(unet.config.clone(), weights))),
             Self::Sd3(network) => Self::Sd3(Arc::new(Sd3Transformer { config: network.config.clone(), weights })),
+            Self::Flux(network) => Self::Flux(Arc::new(FluxTransformer { config: network.config.clone(), weights })),
+            Self::ZImage(network) => {
+                Self::ZImage(Arc::new(ZImageTransformer { config: network.config.clone(), weights }))
+            }
         }
     }
 
@@ -61,6 +77,8 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => unet.score(batch),
             Self::Sd3(network) => network.score(batch),
+            Self::Flux(network) => network.score(batch),
+            Self::ZImage(network) => network.score(batch),
         }
     }
 
@@ -75,6 +93,8 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => unet.run_tape(batch, recompute),
             Self::Sd3(network) => network.run_tape(batch, recompute),
+            Self::Flux(network) => network.run_tape(batch, recompute),
+            Self::ZImage(network) => network.run_tape(batch, recompute),
         }
     }
 }
@@ -86,6 +106,8 @@ impl Network for DenoiserNetwork {
         match self {
             Self::UNet(unet) => &unet.weights,
             Self::Sd3(network) => &network.weights,
+            Self::Flux(network) => &network.weights,
+            Self::ZImage(network) => &network.weights,
         }
     }
 }

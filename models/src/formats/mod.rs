@@ -20,6 +20,7 @@ mod files;
 mod gaussian;
 mod gguf;
 mod huggingface;
+mod language_encoder;
 mod llama2c;
 mod lora_fields;
 mod lora_settings;
@@ -46,7 +47,7 @@ use candle_core::Device;
 
 pub use clip::{is_clip_score, load_clip_score, load_clip_text};
 pub use clip_tokenizer::{load_clip_tokenizer, load_clip_tokenizer_as};
-pub use denoiser::{DenoiserFiles, load_denoiser, save_denoiser};
+pub use denoiser::{DenoiserFiles, load_denoiser, read_denoiser_config, save_denoiser};
 pub use denoiser_lora::{
     DenoiserLora, denoiser_lora_base, is_denoiser_lora, load_denoiser_lora, merge_denoiser_lora, save_denoiser_lora,
 };
@@ -56,6 +57,7 @@ pub use extras::Extras;
 pub use files::{Holding, ModelFiles};
 pub use gaussian::{load_gaussian, load_gaussian_to_train, save_gaussian};
 pub use huggingface::{is_reward, load_reward};
+pub use language_encoder::LanguageEncoder;
 pub use lora_settings::{LoraLayer, TrainedLora};
 pub use peft::{PeftAdapter, load_peft, save_peft};
 pub use peft_merge::merge_peft;

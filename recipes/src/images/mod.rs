@@ -78,6 +78,11 @@ impl Captions {
         Ok(())
     }
 
+    /// The largest number of hidden states among captions; `None` if all texts have the same number.
+    pub(crate) fn longest(&self, captions: &[&str]) -> Result<Option<usize>, Failure> {
+        Ok(self.texts.as_ref().map(|texts| texts.longest(captions)).transpose()?.flatten())
+    }
+
     /// The condition of an empty caption.
     pub(crate) fn empty(&self) -> Result<Condition, BoxError> {
         match (&self.empty, &self.texts) {

@@ -49,13 +49,37 @@ const SD3: RequiredComponents = &[
     ("tokenizer_3", &["T5Tokenizer", "T5TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"]),
     ("scheduler", &[]),
 ];
+/// The pipeline of FLUX.1.
+pub(super) const FLUX_PIPELINE: &str = "FluxPipeline";
+/// The tokens of that pipeline's second text encoder (T5).
+pub(super) const FLUX_T5_LENGTH: usize = 512;
+const FLUX: RequiredComponents = &[
+    ("transformer", &["FluxTransformer2DModel"]),
+    ("vae", &["AutoencoderKL"]),
+    ("text_encoder", &["CLIPTextModel", "CLIPTextModelWithProjection"]),
+    ("text_encoder_2", &["T5EncoderModel"]),
+    ("tokenizer", TOKENIZERS),
+    ("tokenizer_2", &["T5Tokenizer", "T5TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"]),
+    ("scheduler", &[]),
+];
+/// The pipeline of Z-Image.
+pub(super) const ZIMAGE_PIPELINE: &str = "ZImagePipeline";
+const ZIMAGE: RequiredComponents = &[
+    ("transformer", &["ZImageTransformer2DModel"]),
+    ("vae", &["AutoencoderKL"]),
+    ("text_encoder", &["Qwen3Model", "Qwen3ForCausalLM"]),
+    ("tokenizer", &["Qwen2Tokenizer", "Qwen2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"]),
+    ("scheduler", &[]),
+];
 /// The parts that may be absent: without an autoencoder the model generates pixels, without the third text encoder it
 /// reads zeros in its place.
 const OPTIONAL: [&str; 3] = ["vae", "text_encoder_3", "tokenizer_3"];
-const PIPELINES: [(&str, RequiredComponents, Table); 5] = [
+const PIPELINES: [(&str, RequiredComponents, Table); 7] = [
     ("StableDiffusionPipeline", SD, SD_FIELDS),
     ("StableDiffusionXLPipeline", SDXL, SDXL_FIELDS),
     (SD3_PIPELINE, SD3, SD3_FIELDS),
+    (FLUX_PIPELINE, FLUX, FLUX_FIELDS),
+    (ZIMAGE_PIPELINE, ZIMAGE, ZIMAGE_FIELDS),
     ("DDPMPipeline", UNCONDITIONAL, UNCONDITIONAL_FIELDS),
     ("DDIMPipeline", UNCONDITIONAL, UNCONDITIONAL_FIELDS),
 ];
@@ -103,6 +127,27 @@ const SD3_FIELDS: Table = Table(&[
     // For image prompts.
     harmless("feature_extractor", Any),
     harmless("image_encoder", Any),
+]);
+
+const FLUX_FIELDS: Table = Table(&[
+    honoured("transformer", Any),
+    honoured("vae", Any),
+    honoured("text_encoder", Any),
+    honoured("text_encoder_2", Any),
+    honoured("tokenizer", Any),
+    honoured("tokenizer_2", Any),
+    honoured("scheduler", Any),
+    // For image prompts.
+    harmless("feature_extractor", Any),
+    harmless("image_encoder", Any),
+]);
+
+const ZIMAGE_FIELDS: Table = Table(&[
+    honoured("transformer", Any),
+    honoured("vae", Any),
+    honoured("text_encoder", Any),
+    honoured("tokenizer", Any),
+    honoured("scheduler", Any),
 ]);
 
 /// Whether a class of diffusers is that of a network that denoises, built or not.

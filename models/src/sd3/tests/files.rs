@@ -72,14 +72,14 @@ fn adapters_survive_their_file() {
 #[test]
 fn a_class_that_is_not_built_is_named_with_the_nearest() {
     let place = tempfile::tempdir().unwrap();
-    let config = r#"{"_class_name": "FluxTransformer2DModel", "_diffusers_version": "0.42.1"}"#;
+    let config = r#"{"_class_name": "SanaTransformer2DModel", "_diffusers_version": "0.42.1"}"#;
     std::fs::write(place.path().join("config.json"), config).unwrap();
     assert!(DiffusersFolder::is_one(place.path()));
     for message in [
         DiffusersFolder::open(place.path()).unwrap_err().to_string(),
         load_denoiser(place.path(), &Device::Cpu).unwrap_err().to_string(),
     ] {
-        assert!(message.contains("FluxTransformer2DModel"), "{message}");
-        assert!(message.contains("supported: SD3Transformer2DModel (nearest), UNet2DModel"), "{message}");
+        assert!(message.contains("SanaTransformer2DModel"), "{message}");
+        assert!(message.contains("supported: SD3Transformer2DModel"), "{message}");
     }
 }
