@@ -1,15 +1,24 @@
 """Writes a GGUF file of a random Llama in Q4_K and Q6_K, and pairs of texts for it: what a step of training costs.
 
     pip install gguf numpy
-    python scripts/random_gguf.py OUT.gguf PAIRS.jsonl
+    cargo build --release
+    python scripts/random_gguf.py OUT.gguf PAIRS.jsonl --step target/release/hybrid-dpo --most 3
 
+With `--step` the program takes one step of DPO with adapters on all linear layers, and its peak memory (the largest resident
+set, as the kernel counts it) and time are printed; with `--most` more than so many gigabytes (10^9 bytes) are a failure.
 The sizes are those of SmolLM2-1.7B unless options say otherwise, about 1 GB; the embedding, which is the output matrix too,
 is in Q6_K, as converters write it. A token is a letter of the texts, so `--prompt` and `--answer` are numbers of tokens.
 """
 
 import argparse
 import json
+import os
 import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
 
 import gguf
 import numpy as np
@@ -27,14 +36,7 @@ def blocks(rng, shape, kind):
     return data.reshape(shape[0], -1)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out")
-    parser.add_argument("pairs")
-    for name, default in (("width", 2048), ("inner", 8192), ("layers", 24), ("heads", 32), ("vocabulary", 49152),
-                          ("prompt", 100), ("answer", 30), ("n-pairs", 8)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    options = parser.parse_args()
+def write_model(options):
     width, inner, rng = options.width, options.inner, np.random.default_rng(0)
     writer = gguf.GGUFWriter(options.out, "llama", use_temp_file=False)
     writer.add_context_length(8192)
@@ -70,6 +72,9 @@ def main():
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def write_pairs(options):
     draw = random.Random(0)
     text = lambda n: "".join(draw.choice(LETTERS) for _ in range(n))
     with open(options.pairs, "w") as file:
@@ -77,6 +82,41 @@ def main():
             # The end of an answer is a token too.
             pair = {"prompt": text(options.prompt), "chosen": text(options.answer - 1), "rejected": text(options.answer - 1)}
             file.write(json.dumps(pair) + "\n")
+
+
+def step(binary, model, pairs, more):
+    """The gigabytes and seconds of one step."""
+    with tempfile.TemporaryDirectory() as folder:
+        call = [binary, "train", "--model", model, "--data", pairs, "--lora-rank", "16", "--batch-size", "4", "--max-steps", "1",
+                "--eval-share", "0", "--n-samples", "0", "--out", os.path.join(folder, "run"), "--quiet", *more]
+        start = time.monotonic()
+        subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
+        seconds = time.monotonic() - start
+    # Linux counts kilobytes, macOS bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e9, seconds
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out")
+    parser.add_argument("pairs")
+    for name, default in (("width", 2048), ("inner", 8192), ("layers", 24), ("heads", 32), ("vocabulary", 49152),
+                          ("prompt", 100), ("answer", 30), ("n-pairs", 8)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--step", metavar="BINARY", help="takes one step of training with this program")
+    parser.add_argument("--most", type=float, metavar="GB", help="the most memory that the step may take")
+    options, more = parser.parse_known_args()
+    if more and not options.step:
+        parser.error(f"{more[0]} is for the program of --step")
+    write_model(options)
+    write_pairs(options)
+    if options.step:
+        size = os.path.getsize(options.out) / 1e9
+        memory, seconds = step(options.step, options.out, options.pairs, more or ["--micro-batch-size", "1"])
+        print(f"a file of {size:.2f} GB: {memory:.2f} GB at most, {seconds:.0f} s with reading and writing")
+        if options.most and memory > options.most:
+            raise SystemExit(f"more than {options.most} GB")
 
 
 if __name__ == "__main__":

@@ -48,8 +48,14 @@ fn settings_of_train_without_sense() {
         ("--lora-bias", "--lora-bias goes with --lora-rank"),
         ("--lora-rank 2 --dora --lora-bias", "--dora and --lora-bias do not go together, nor in peft"),
         ("--base-precision q4", "--base-precision takes one of auto, quantised, f32, not `q4`"),
-        ("--base-precision quantised", "--base-precision quantised goes with --lora-rank: without adapters all weights"),
-        ("--base-precision quantised --lora-rank 2", "builtin:tldr-untrained has no quantised weights; only GGUF files"),
+        (
+            "--base-precision quantised",
+            "--base-precision quantised goes with --lora-rank: without adapters all weights",
+        ),
+        (
+            "--base-precision quantised --lora-rank 2",
+            "builtin:tldr-untrained has no quantised weights; only GGUF files",
+        ),
         ("--weight-decay 0.1", "--weight-decay is for --optimizer adamw"),
         ("--optimizer adamw --weight-decay -1", "--weight-decay"),
         ("--momentum 0.1", "--momentum is for --optimizer sgd"),

@@ -56,9 +56,8 @@ fn a_base_in_blocks_gives_the_numbers_of_its_f32_in_every_verb() {
     scene.done("merge --model quantised --out merged --quiet");
     check_close(&scores(&scene, "merged", ""), &learned);
     for verb in ["sample --prompt hello --max-new-tokens 4", "search --prompt hello --max-new-tokens 4"] {
-        let drawn = |precision| {
-            scene.done(&format!("{verb} --model quantised --base-precision {precision} --quiet")).out
-        };
+        let drawn =
+            |precision| scene.done(&format!("{verb} --model quantised --base-precision {precision} --quiet")).out;
         assert_eq!(drawn("quantised"), drawn("auto"), "{verb}");
     }
     // All weights learn: in f32, whatever the file holds; the reference keeps its blocks.

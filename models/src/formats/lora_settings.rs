@@ -177,10 +177,12 @@ impl Settings {
         })
     }
 
-    /// Whether a layer is a target; PEFT ignores the factors of other layers.
+    /// Whether a layer is a target; PEFT ignores the factors of other layers, those in a module that is saved whole too.
     fn is_target(&self, layer: &str, is_output_or_embedding: bool) -> bool {
         let meant = |names: &Option<Names>| names.as_ref().map(|names| names.mean(layer, is_output_or_embedding));
-        meant(&self.targets).unwrap_or(true) && !meant(&self.excluded).unwrap_or(false)
+        let path = format!(".{layer}.");
+        let is_in_saved = self.modules_to_save.iter().any(|module| path.contains(&format!(".{module}.")));
+        meant(&self.targets).unwrap_or(true) && !meant(&self.excluded).unwrap_or(false) && !is_in_saved
     }
 
     /// Whether a module is saved whole, besides the adapters.
@@ -201,7 +203,10 @@ impl Settings {
         if self.is_target(name, is_output_or_embedding) {
             return self.layer(name, halves);
         }
-        Err(format!("`target_modules` and `exclude_modules` do not mean {name}, so peft would leave it out"))
+        Err(format!(
+            "`target_modules`, `layers_to_transform`, `exclude_modules` and `modules_to_save` do not mean {name}, so peft \
+             would leave it out"
+        ))
     }
 
     /// The adapter of one layer.
@@ -230,5 +235,67 @@ impl Settings {
             LoraExtra::Magnitude => "a magnitude (`use_dora`)",
         };
         Err(format!("it has {}, and its settings ask for {}", said(found), said(expected)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+    use serde_json::json;
+
+    use super::*;
+
+    /// The layer of these settings for factors of a rank, or the error.
+    fn layer(settings: &Value, name: &str, rank: usize) -> Result<LoraLayer, String> {
+        let mut all = json!({ "peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"] });
+        for (key, value) in settings.as_object().unwrap() {
+            all[key] = value.clone();
+        }
+        let zeros = |shape: (usize, usize)| Some(Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap());
+        let halves = Halves { a: zeros((rank, 6)), b: zeros((5, rank)), ..Halves::default() };
+        Settings::read(&all)?.targeted_layer(name, halves, name == "lm_head")
+    }
+
+    const Q: &str = "model.layers.0.self_attn.q_proj";
+    const V: &str = "model.layers.1.self_attn.v_proj";
+
+    #[test]
+    fn patterns_of_ranks_and_alphas_give_a_layer_its_scale() {
+        let scale = |settings: Value, name: &str, rank: usize| layer(&settings, name, rank).unwrap().scale;
+        let both = json!({ "rank_pattern": { "q_proj": 2 }, "alpha_pattern": { "layers.0.*": 3, "v_proj": 6 } });
+        assert_eq!((scale(both.clone(), Q, 2), scale(both.clone(), V, 4)), (1.5, 1.5));
+        assert_eq!(scale(json!({ "rank_pattern": { "q_proj": 16 }, "use_rslora": true }), Q, 16), 2.);
+        let message = layer(&both, Q, 4).unwrap_err();
+        assert!(message.contains("its settings give it rank 2"), "{message}");
+        for (key, value) in [("rank_pattern", json!(0)), ("rank_pattern", json!(1.5)), ("alpha_pattern", json!("3"))] {
+            let message = layer(&json!({ key: { "q_proj": value } }), Q, 4).unwrap_err();
+            assert!(message.contains(key) && message.contains("q_proj"), "{message}");
+        }
+    }
+
+    #[test]
+    fn factors_of_a_layer_that_the_settings_do_not_mean_are_refused() {
+        for (settings, name, is_meant) in [
+            (json!({}), Q, true),
+            (json!({ "target_modules": ["v_proj"] }), Q, false),
+            (json!({ "target_modules": "all-linear" }), "model.layers.0.mlp.up_proj", true),
+            (json!({ "target_modules": "all-linear" }), "lm_head", false),
+            (json!({ "target_modules": "all-linear", "exclude_modules": ["q_proj"] }), Q, false),
+            (json!({ "exclude_modules": ["layers.1.self_attn.q_proj"] }), Q, true),
+            (json!({ "exclude_modules": ".*self_attn.*" }), Q, false),
+            (json!({ "exclude_modules": "all-linear" }), Q, true),
+            (json!({ "layers_to_transform": [1] }), V, true),
+            (json!({ "layers_to_transform": [1] }), Q, false),
+            (json!({ "modules_to_save": ["self_attn"] }), Q, false),
+            (json!({ "modules_to_save": ["q_proj"] }), Q, false),
+            (json!({ "modules_to_save": ["attn", "proj", "norm"] }), Q, true),
+        ] {
+            let found = layer(&settings, name, 4);
+            assert_eq!(found.is_ok(), is_meant, "{settings} {name}");
+            let Err(message) = found else { continue };
+            for key in settings.as_object().unwrap().keys() {
+                assert!(message.contains(key) && message.contains(name), "{message}");
+            }
+        }
     }
 }
