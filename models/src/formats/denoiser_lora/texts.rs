@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use engine::lora::{LoraExtra, merged_bias, merged_weight};
+use engine::lora::merged_weight;
 use engine::ops::WeightLayout;
 
 use super::names::{TensorRole, factor};
@@ -41,6 +41,11 @@ pub(super) fn parse(name: &str) -> Result<Option<(&'static str, String, TensorRo
     let kohya = ENDS.iter().find_map(|(end, role)| Some((path.strip_suffix(end)?, *role)));
     let found = if kohya.is_some() { kohya } else { factor(path)? };
     let Some((layer, role)) = found else { return Err("not a tensor of a LoRA adapter".to_owned()) };
+    if matches!(role, TensorRole::Bias | TensorRole::Magnitude) {
+        let reason =
+            "DoRA and biases (`lora_bias`) of a text encoder are not supported; diffusers leaves its magnitudes out";
+        return Err(reason.to_owned());
+    }
     let layer = underscored(layer);
     Ok(Some((component, layer.strip_prefix(MODEL).unwrap_or(&layer).to_owned(), role)))
 }
@@ -61,16 +66,10 @@ impl DenoiserLora {
             .collect();
         for (layer, adapter) in layers {
             let wrong = |reason: String| ModelError::tensor(&self.path, format!("{component} {layer}"), reason);
-            let place = places.get(layer).and_then(|name| Some((name, tensors.get_mut(name)?)));
-            let Some((name, weight)) = place else { return Err(wrong("the encoder has no such layer".to_owned())) };
+            let weight = places.get(layer).and_then(|name| tensors.get_mut(name));
+            let Some(weight) = weight else { return Err(wrong("the encoder has no such layer".to_owned())) };
             check_fits(adapter, weight.dims()).map_err(wrong)?;
-            *weight = merged(weight, adapter, |weight| merged_weight(weight, WeightLayout::OutIn, adapter.adapter()))?;
-            if adapter.extra() == LoraExtra::Bias {
-                let name = name.strip_suffix(".weight").map(|layer| format!("{layer}.bias"));
-                let reason = "its layer has no bias, to which that of the adapter (`lora_bias`) could be added";
-                let bias = name.and_then(|name| tensors.get_mut(&name)).ok_or_else(|| wrong(reason.to_owned()))?;
-                *bias = merged(bias, adapter, |bias| merged_bias(bias, adapter.adapter()))?;
-            }
+            *weight = merged(weight, adapter)?;
         }
         Ok(())
     }
@@ -83,9 +82,8 @@ impl DenoiserLora {
         let Some(layers) = self.texts.get(component) else { return Ok(None) };
         let mut hasher = blake3::Hasher::new();
         for (name, layer) in layers {
-            let (scale, extra) = (layer.scale, layer.extra());
-            hasher.update(format!("{name} {scale} {extra:?} {:?} {:?}\n", layer.a.dims(), layer.b.dims()).as_bytes());
-            for tensor in [&layer.a, &layer.b].into_iter().chain(&layer.bias).chain(&layer.magnitude) {
+            hasher.update(format!("{name} {} {:?} {:?}\n", layer.scale, layer.a.dims(), layer.b.dims()).as_bytes());
+            for tensor in [&layer.a, &layer.b] {
                 for value in tensor.flatten_all()?.to_vec1::<f32>()? {
                     hasher.update(&value.to_le_bytes());
                 }
@@ -95,11 +93,7 @@ impl DenoiserLora {
     }
 }
 
-/// A tensor of the encoder with an adapter merged, in its own dtype.
-fn merged(
-    tensor: &Tensor,
-    layer: &LoraLayer,
-    merge: impl FnOnce(&Tensor) -> candle_core::Result<Tensor>,
-) -> Result<Tensor, ModelError> {
-    Ok(merge(&tensor.to_dtype(layer.a.dtype())?)?.to_dtype(tensor.dtype())?)
+fn merged(weight: &Tensor, layer: &LoraLayer) -> Result<Tensor, ModelError> {
+    let weight_of_adapter = weight.to_dtype(layer.a.dtype())?;
+    Ok(merged_weight(&weight_of_adapter, WeightLayout::OutIn, layer.adapter())?.to_dtype(weight.dtype())?)
 }
