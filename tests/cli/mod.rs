@@ -28,6 +28,7 @@ mod lasting;
 mod mixing;
 mod pictures;
 mod precompute;
+mod quantised;
 mod report;
 mod reproduce;
 mod resume;

@@ -6,13 +6,14 @@
 
 (1) `score` gives the squared errors of diffusers' own network under diffusers' own scheduler, and their margin. (2) Ten
 AdamW steps of Diffusion-DPO give the losses, gradient norms and weights of the released formula in PyTorch, and diffusers
-loads what they write. (3) `train --lora-rank` writes a LoRA file that diffusers' pipeline loads, and both give the
-adapted model the same errors. The last line is the count of checks.
+loads what they write. (3) `train --lora-rank`, with `--dora` and with `--lora-bias` too, writes a LoRA file that diffusers'
+pipeline loads, and both give the adapted model the same errors. The last line is the count of checks.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 
@@ -24,7 +25,7 @@ from diffusers import (
     StableDiffusion3Pipeline, StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel, ZImagePipeline,
     ZImageTransformer2DModel,
 )
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from checks import Checks
 
@@ -286,8 +287,18 @@ class Case:
         self.check_errors("trained, in diffusers", self.score(self.path("run")), trained)
 
     def check_lora(self):
+        biased = {UNet2DConditionModel: "to_out.0,conv1", ZImageTransformer2DModel: "adaLN_modulation.0"}.get(self.kind)
+        targets = ["--lora-targets", biased] if biased else []
+        self.check_adapter("LoRA")
+        self.check_adapter("DoRA", "--dora")
+        self.check_adapter("LoRA with biases", "--lora-bias", *targets)
+        if self.kind is UNet2DConditionModel:
+            self.check_adapter("DoRA of convolutions", "--dora", "--lora-targets", "to_q,conv1,conv_shortcut,time_emb_proj")
+
+    def check_adapter(self, what, *more):
+        shutil.rmtree(self.path("lora"), ignore_errors=True)
         call(self.binary, "train", "--model", self.path("base"), *self.data, *self.training, "--lr", "1e-3",
-             "--lora-rank", "4", "--out", self.path("lora"))
+             "--lora-rank", "4", "--out", self.path("lora"), *more)
         base, adapted = self.load("base"), self.load("base").float()
         where = dict(weight_name="pytorch_lora_weights.safetensors", return_lora_metadata=True)
         if self.kind is FluxTransformer2DModel:
@@ -302,9 +313,12 @@ class Case:
             StableDiffusionPipeline.load_lora_into_unet(state, alphas, adapted, metadata=metadata)
         adapted = adapted.double().eval()
         moved = relative(self.sums(adapted, "chosen"), self.sums(base, "chosen"))
-        self.check(f"{self.name}: LoRA in diffusers changes errors by {moved:.1e}", 0.0 if moved > 10 * SCORES else 1.0, 0.5)
+        self.check(f"{self.name}: {what} in diffusers changes errors by {moved:.1e}", 0.0 if moved > 10 * SCORES else 1.0, 0.5)
         model = f"{self.path('base')}+{self.path('lora', 'model')}"
-        self.check_errors("LoRA, in diffusers", self.score(model), adapted)
+        self.check_errors(f"{what}, in diffusers", self.score(model), adapted)
+        extra = {"DoRA": "lora_magnitude_vector", "LoRA with biases": "lora_B.bias"}.get(what, "")
+        found = sum(extra in name for name in load_file(self.path("lora", "model", "pytorch_lora_weights.safetensors")))
+        self.check(f"{self.name}: {what} in {found} tensors", 0.0 if found else 1.0, 0.5)
 
 
 SIDES = ("chosen", "rejected")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use engine::checkpoint::Recompute;
-use engine::lora::{LoraConfig, LoraTargets};
+use engine::lora::{LoraConfig, LoraExtra, LoraTargets};
 use engine::ops::backward;
 use engine::{Gradients, Noise, noise};
 use serde_json::{Value, json};
@@ -91,7 +91,7 @@ fn images_do_not_see_each_other() {
 fn adapters_learn_and_nothing_else_does() {
     let targets = ["attn.to_q", "attn.add_v_proj", "ff_context.net.2", "norm1.linear", "pos_embed.proj"];
     let targets = LoraTargets::Named(targets.map(str::to_owned).to_vec());
-    let lora = LoraConfig { rank: 2, alpha: 3., rslora: false, targets };
+    let lora = LoraConfig { rank: 2, alpha: 3., rslora: false, targets, extra: LoraExtra::None };
     let (model, batch) = learner("sd35", Some(lora));
     let mut model = Arc::into_inner(model).unwrap();
     let plain = flat(&model.score(&batch).unwrap());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use engine::Noise;
-use engine::lora::{LoraConfig, LoraTargets};
+use engine::lora::{LoraConfig, LoraExtra, LoraTargets};
 
 use super::golden::{CASES, batch, expected, files, flat, folder, rows};
 use crate::formats::{
@@ -70,7 +70,7 @@ fn adapters_survive_their_file() {
     let files = files("sd1");
     let named = ["to_k", "to_q", "to_v", "to_out.0", "conv2"].map(str::to_owned).to_vec();
     for (targets, rslora) in [(LoraTargets::Named(named), true), (LoraTargets::AllLinear, false)] {
-        let lora = LoraConfig { rank: 3, alpha: 2., rslora, targets };
+        let lora = LoraConfig { rank: 3, alpha: 2., rslora, targets, extra: LoraExtra::None };
         let mut model = UNet::trainable(files.config.clone(), files.tensors.clone(), Some((lora.clone(), 1))).unwrap();
         for name in model.adapter_tensors().into_keys() {
             let shape = model.weights.parameters.get(&name).unwrap().dims().to_vec();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use engine::checkpoint::Recompute;
-use engine::lora::{LoraConfig, LoraTargets};
+use engine::lora::{LoraConfig, LoraExtra, LoraTargets};
 use engine::ops::backward;
 use engine::{Gradients, Noise, noise};
 
@@ -89,7 +89,7 @@ fn images_do_not_see_each_other() {
 
 fn lora(targets: &[&str]) -> LoraConfig {
     let targets = LoraTargets::Named(targets.iter().map(ToString::to_string).collect());
-    LoraConfig { rank: 2, alpha: 3., rslora: false, targets }
+    LoraConfig { rank: 2, alpha: 3., rslora: false, targets, extra: LoraExtra::None }
 }
 
 /// The model with its adapters moved from their initial values, which have no effect.

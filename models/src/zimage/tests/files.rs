@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use engine::Noise;
-use engine::lora::{LoraConfig, LoraTargets};
+use engine::lora::{LoraConfig, LoraExtra, LoraTargets};
 
 use super::golden::{CASES, assert_close, batch, expected, files, flat, folder, rows};
 use crate::denoiser::DenoiserConfig;
@@ -47,7 +47,7 @@ fn adapters_survive_their_file() {
     let (config, tensors) = files("zimage");
     let any = DenoiserConfig::from(config.clone());
     let targets = LoraTargets::Named(any.lora_targets().iter().map(ToString::to_string).collect());
-    let lora = LoraConfig { rank: 3, alpha: 2., rslora: false, targets };
+    let lora = LoraConfig { rank: 3, alpha: 2., rslora: false, targets, extra: LoraExtra::None };
     let model = ZImageTransformer::trainable(config, tensors, Some((lora.clone(), 1))).unwrap();
     let noise = |(name, tensor): (String, Tensor)| {
         let mut rng = Noise::new(2).stream(&name, 0);

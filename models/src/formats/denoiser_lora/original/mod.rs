@@ -22,11 +22,13 @@ use crate::denoiser::DenoiserConfig;
 /// What stands before the path of a layer.
 const PREFIXES: [&str; 4] = ["lora_unet_", "lora_transformer_", "diffusion_model.", "base_model.model."];
 /// What stands behind it.
-const ENDS: [(&str, TensorRole); 5] = [
+const ENDS: [(&str, TensorRole); 7] = [
     (".lora_down.weight", TensorRole::A),
     (".lora_up.weight", TensorRole::B),
     (".lora_A.weight", TensorRole::A),
     (".lora_B.weight", TensorRole::B),
+    (".lora_B.bias", TensorRole::Bias),
+    (".lora_magnitude_vector", TensorRole::Magnitude),
     (".alpha", TensorRole::Alpha),
 ];
 
@@ -109,7 +111,8 @@ impl Originals {
         };
         let tensor = tensor().map_err(|error| error.to_string())?;
         let parts = match role {
-            TensorRole::B => original.split(&tensor)?,
+            // One row or number of each output.
+            TensorRole::B | TensorRole::Bias | TensorRole::Magnitude => original.split(&tensor)?,
             TensorRole::A | TensorRole::Alpha | TensorRole::Replaced => vec![tensor; original.layers.len()],
         };
         let layers = original.layers.iter().map(|(layer, _)| layer.clone());
