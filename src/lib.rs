@@ -12,6 +12,7 @@
 //! | [`train`] | the loop: [`train::Training`], sources of examples, run folders, TensorBoard |
 //! | [`report`] | pages and plots: [`report::compare`] of runs, [`report::page`] and [`report::plot`] for pages of one's own |
 //! | [`eval`] | judges behind an API, and what judgements say: win rates, at equal length, agreement |
+//! | [`hub`] | models and data sets by name: the Hugging Face cache, downloads into it |
 //! | [`datasets`] | records, chats, images, pair folders; embedded problems with oracles |
 //! | [`models`] | language models, UNets, text encoders, autoencoders, and the files of Hugging Face and GGUF |
 //! | [`engine`] | tensors: kernels, layers with gradients, optimisers, adapters |
@@ -25,4 +26,4 @@
 //! - **A problem of your own**: three functions of [`mdp::Mdp`] (example `05_your_own_mdp`; `06_video` is a hybrid).
 //! - **A world of your own**: tools, users, opponents that reply are one function of [`mdp::World`] (example `07_agent`).
 //! - **A loss of your own**: [`objectives::Link`] of a margin, or [`objectives::Objective`] of all numbers.
-pub use {datasets, engine, eval, mdp, models, objectives, policies, recipes, report, search, train};
+pub use {datasets, engine, eval, hub, mdp, models, objectives, policies, recipes, report, search, train};

@@ -9,14 +9,15 @@ use serde_json::Value;
 use crate::source_files::{is_of_name, modules_of, product_code, root, sources};
 
 /// Which of our crates each may know. A crate that is not listed fails the test, so a new room is drawn in here first.
-pub(crate) const MAY_KNOW: [(&str, &[&str]); 17] = [
+pub(crate) const MAY_KNOW: [(&str, &[&str]); 18] = [
     ("mdp", &[]),
     ("objectives", &["mdp"]),
     ("engine", &["mdp"]),
     ("policies", &["mdp"]),
     ("tensorfile", &[]),
     ("search", &["mdp", "policies"]),
-    ("models", &["mdp", "engine", "policies", "tensorfile"]),
+    ("hub", &[]),
+    ("models", &["mdp", "engine", "policies", "tensorfile", "hub"]),
     ("datasets", &["mdp", "objectives", "tensorfile"]),
     ("train", &["mdp", "objectives", "policies", "datasets"]),
     ("report", &[]),
@@ -24,13 +25,13 @@ pub(crate) const MAY_KNOW: [(&str, &[&str]); 17] = [
     ("eval", &["mdp", "datasets", "train"]),
     (
         "recipes",
-        &["mdp", "objectives", "engine", "policies", "search", "models", "datasets", "train", "report", "eval"],
+        &["mdp", "objectives", "engine", "policies", "search", "models", "datasets", "train", "report", "eval", "hub"],
     ),
     (
         "reproduce",
         &["mdp", "objectives", "engine", "policies", "search", "models", "datasets", "train", "report", "recipes"],
     ),
-    ("bins", &["datasets", "train", "label", "recipes", "reproduce"]),
+    ("bins", &["datasets", "train", "label", "hub", "recipes", "reproduce"]),
     ("benches", &[]),
     (
         "hybrid-dpo",
@@ -46,6 +47,7 @@ pub(crate) const MAY_KNOW: [(&str, &[&str]); 17] = [
             "report",
             "label",
             "eval",
+            "hub",
             "recipes",
             "bins",
         ],
@@ -233,20 +235,23 @@ fn problems_and_objectives_know_no_tensor() {
 }
 
 #[test]
-fn only_the_label_page_listens_on_a_socket_and_only_judges_go_out() {
-    let elsewhere = reach_around("hybrid-dpo", &["label", "eval"]);
+fn only_the_label_page_listens_on_a_socket_and_only_judges_and_the_hub_go_out() {
+    let elsewhere = reach_around("hybrid-dpo", &["label", "eval", "hub"]);
     assert!(!elsewhere.iter().any(|package| SOCKETS.contains(&&**package)), "{elsewhere:?}");
     assert!(elsewhere.contains("label") && reach("label").contains("tokio"), "the page is where it should be");
     assert!(elsewhere.contains("eval") && reach("eval").contains("ureq"), "the judges are where they should be");
-    let but_judges = reach_around("hybrid-dpo", &["eval"]);
+    assert!(elsewhere.contains("hub") && reach("hub").contains("ureq"), "downloads are where they should be");
+    let but_judges = reach_around("hybrid-dpo", &["eval", "hub"]);
     assert!(!but_judges.iter().any(|package| CLIENTS.contains(&&**package)), "{but_judges:?}");
     for (name, _) in MAY_KNOW.into_iter().filter(|(name, _)| *name != "label") {
         check_source(name, &["TcpListener", "TcpStream", "UdpSocket", "UnixListener", "UnixStream"]);
     }
     check_source("label", &["TcpStream::connect", "UdpSocket"]);
     // The client would read proxies from the environment.
-    let http = product_code(&fs::read_to_string(root().join("eval/src/http.rs")).unwrap());
-    assert!(http.contains(".proxy(proxy)"));
+    for client in ["eval/src/http.rs", "hub/src/download/client.rs"] {
+        let http = product_code(&fs::read_to_string(root().join(client)).unwrap());
+        assert!(http.contains(".proxy(proxy)") && http.contains(".max_redirects(0)"), "{client}");
+    }
 }
 
 #[test]

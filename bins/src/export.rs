@@ -9,7 +9,7 @@ use crate::{Invocation, console};
 pub(crate) const ABOUT: &str = "Writes a model as a Hugging Face or diffusers folder";
 /// Examples of it.
 pub(crate) const HELP: &str = "Examples:
-  hybrid-dpo export --model SmolLM2-135M-Q8_0.gguf --out SmolLM2 --save-dtype f16
+  hybrid-dpo convert --model SmolLM2-135M-Q8_0.gguf --out SmolLM2 --save-dtype f16
   hybrid-dpo export --model runs/second --out pipeline --save-dtype bf16
       a run of pictures: every part of its pipeline, in bf16";
 /// The description of `merge`.

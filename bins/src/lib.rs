@@ -10,6 +10,7 @@ mod eval;
 mod export;
 mod help;
 mod hints;
+mod hub;
 mod inspect;
 mod label;
 mod left;
@@ -151,6 +152,7 @@ fn asked(matches: &ArgMatches, verb: Verbs) -> Result<Invocation, Failure> {
     if let Some(n) = values.run.threads() {
         recipes::start_threads(n)?;
     }
+    hub::start();
     let json = matches.get_one::<String>("log-format").is_some_and(|format| format == "json");
     Ok(Invocation { values, console: Console::start(matches.get_one("quiet") == Some(&true), json) })
 }
@@ -231,7 +233,7 @@ fn command_with(given: Option<&ArgMatches>) -> Command {
         .subcommand(verb("sample", SAMPLE, "Draws answers to prompts", sample::HELP))
         .subcommand(verb("search", SEARCH, "Searches for answers to prompts: beams, trees, particles", sample::HELP_SEARCH))
         .subcommand(verb("merge", MERGE, export::ABOUT_MERGE, export::HELP_MERGE))
-        .subcommand(verb("export", EXPORT, export::ABOUT, export::HELP))
+        .subcommand(verb("export", EXPORT, export::ABOUT, export::HELP).visible_alias("convert"))
         .subcommand(
             verb("inspect", INSPECT, "Says what a model, a data set or a run is", inspect::HELP).arg(
                 Arg::new("path")

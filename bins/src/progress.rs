@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use datasets::TokenCache;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use recipes::amounts::{count, duration};
-use recipes::{ApiKey, Bar, PREFERENCE_PART, Reporter, SFT_PART, Trained};
+use recipes::{ApiKey, Bar, Hub, PREFERENCE_PART, Reporter, SFT_PART, Trained};
 use train::{Course, Evaluated, Monitor, Record};
 
 use crate::console::{notice, with_flags};
 use crate::left::TimeLeft;
 use crate::output::{COLUMNS, TIE, columns, fitted, say};
-use crate::{cache, stop, trained as ended};
+use crate::{cache, hub, stop, trained as ended};
 
 /// Progress and logs, to stderr.
 #[derive(Debug)]
@@ -125,6 +125,10 @@ impl Reporter for Console {
     #[expect(clippy::disallowed_methods, reason = "only the command line reads the environment")]
     fn key(&self, variable: &str) -> Option<ApiKey> {
         ApiKey::new(&std::env::var(variable).ok()?)
+    }
+
+    fn hub(&self) -> Option<&Hub> {
+        Some(hub::of_user())
     }
 
     fn bar(&self, what: &'static str, total: usize) -> Box<dyn Bar> {

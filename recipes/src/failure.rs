@@ -104,7 +104,8 @@ failed!(
     objectives::ObjectiveError,
     datasets::DatasetError,
     ::train::TrainError,
-    ::report::Error
+    ::report::Error,
+    hub::HubError
 );
 
 impl From<ModelError> for Failure {

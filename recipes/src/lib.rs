@@ -171,6 +171,7 @@ mod judge;
 mod judged_pairs;
 pub mod keys;
 mod model;
+mod named;
 mod objective;
 mod origin;
 mod paths;
@@ -192,6 +193,8 @@ mod trajectories;
 
 /// The key of a server that judges.
 pub use ::eval::ApiKey;
+/// Where names of models and data sets are looked up.
+pub use ::hub::Hub;
 /// Colours of credit: the scale of a heat map, and the pieces of its text.
 pub use ::report::heat;
 
@@ -275,6 +278,13 @@ impl<'a, S: Into<Values>> Call<'a, S> {
     /// The same call with its settings as values.
     fn untyped(self) -> Call<'a> {
         Call { values: self.values.into(), reporter: self.reporter }
+    }
+
+    /// The same for a verb, with paths in place of the names of the hub.
+    fn found(self, verb: keys::Verbs) -> Result<Call<'a>, Failure> {
+        let mut call = self.untyped();
+        named::find(&mut call.values, verb, call.reporter)?;
+        Ok(call)
     }
 }
 

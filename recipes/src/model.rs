@@ -115,7 +115,7 @@ fn load_as_it_is(name: &str, values: &Values, holding: Holding) -> Result<ModelF
     }
     if is_hub_id(name) {
         return Err(Failure::failed(format!(
-            "{name}: not found; models are read from disk, so if this is a hub id, download it and name the folder"
+            "{name}: there is no such path here, and no model of that name in the Hugging Face cache"
         )));
     }
     Ok(formats::load_held(Path::new(name), &device, holding)?)

@@ -10,7 +10,7 @@ use crate::settings::{Field, Values, at};
 use crate::sources::divide;
 
 /// Settings that name files or folders to read.
-const READ: [&Field; 21] = [
+pub(crate) const READ: [&Field; 21] = [
     &at::model::model,
     &at::model::reference,
     &at::model::scheduler,

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ::train::{Monitor, Silent};
 use datasets::TokenCache;
 use eval::ApiKey;
+use hub::Hub;
 
 use crate::Trained;
 
@@ -27,6 +28,11 @@ pub trait Reporter {
 
     /// The key of a server from an environment variable, for judges; none by default. It is never shown or written.
     fn key(&self, _variable: &str) -> Option<ApiKey> {
+        None
+    }
+
+    /// Where settings that are no path here are sought by their names; nowhere by default.
+    fn hub(&self) -> Option<&Hub> {
         None
     }
 
@@ -74,6 +80,10 @@ impl Reporter for WithoutInfo<'_> {
 
     fn key(&self, variable: &str) -> Option<ApiKey> {
         self.0.key(variable)
+    }
+
+    fn hub(&self) -> Option<&Hub> {
+        self.0.hub()
     }
 
     fn bar(&self, what: &'static str, total: usize) -> Box<dyn Bar> {

@@ -13,7 +13,7 @@ use crate::{Call, Failure, sampling, search};
 /// # Errors
 /// Settings that make no sense, and files that can't be read or written.
 pub fn sample(call: Call<'_, impl SamplingSettings>) -> Result<Vec<Sampled>, Failure> {
-    let mut call = call.untyped();
+    let mut call = call.found(crate::keys::SAMPLE)?;
     check_pairs(&call.values)?;
     if let Some(method) = call.values.sample.search() {
         return search::in_place_of_draws(call, method);

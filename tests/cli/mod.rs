@@ -64,6 +64,11 @@ struct Scene {
     folder: tempfile::TempDir,
 }
 
+/// Leaves the user's cache and the hub out of a test.
+fn without_hub(command: &mut Command, cache: &std::path::Path) {
+    command.env("HF_HUB_OFFLINE", "1").env("HF_HUB_CACHE", cache);
+}
+
 /// What a process left behind.
 #[derive(Debug)]
 struct Ran {
@@ -102,6 +107,7 @@ impl Scene {
     fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hybrid-dpo"));
         command.args(arguments.split_whitespace()).current_dir(self.folder.path());
+        without_hub(&mut command, &self.path("no-cache"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -114,6 +120,7 @@ impl Scene {
         let mut command = Command::new("env");
         command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_hybrid-dpo")]);
         command.args(arguments.split_whitespace()).current_dir(self.folder.path());
+        without_hub(&mut command, &self.path("no-cache"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

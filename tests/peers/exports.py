@@ -5,7 +5,7 @@
     python tests/peers/exports.py --binary target/release/hybrid-dpo
 
 (1) `export` of a folder in bf16 writes, in each type, the numbers that torch's own conversion has, with the tokenizer, the
-chat template and the generation settings; (2) of a GGUF file, a folder in which transformers has the log-probabilities of
+chat template and the generation settings; (2) `convert` of a GGUF file writes a folder in which transformers has the log-probabilities of
 `score` on the file; (3) `merge` has the logits of peft's merged model; (4) of pipelines, folders that diffusers loads whole
 and that give the same network outputs, with an adapter merged too; (5) greedy answers with a repetition penalty, ends by
 texts and chats with a system prompt are those of `generate`, token for token, and draws by min-p follow the probabilities
@@ -90,7 +90,7 @@ def gguf_files(binary, check, path):
     sizes = ["--max-length", "30", "--max-prompt-length", "15"]
     for name in ("llama-mixed", "gpt2", "qwen2", "gptneox"):
         file = str(GOLDEN / "formats" / f"{name}.gguf")
-        call(binary, "export", "--model", file, "--out", path(name))
+        call(binary, "convert", "--model", file, "--out", path(name))
         model, said = AutoModelForCausalLM.from_pretrained(path(name), dtype=torch.float32, output_loading_info=True)
         check(f"export of {name}.gguf: no tensor lacks or is left", any(said.values()), 0)
         if name == "llama-mixed":  # the one with a tokenizer

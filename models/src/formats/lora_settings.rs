@@ -159,7 +159,7 @@ impl Settings {
         let names = value["modules_to_save"].as_array().into_iter().flatten();
         let is_positive = |v: &Value| v.as_f64().is_some_and(|n| n > 0.0);
         Ok(Self {
-            base: value["base_model_name_or_path"].as_str().map(str::to_owned),
+            base: value["base_model_name_or_path"].as_str().map(|base| hub::local(base, value["revision"].as_str())),
             modules_to_save: names.filter_map(Value::as_str).map(str::to_owned).collect(),
             ensures_tying: value["ensure_weight_tying"] == true,
             rank: value["r"].as_u64().unwrap_or(8) as usize,

@@ -153,8 +153,9 @@ fn build(settings: &Settings, config: &CausalConfig, layer: &str, halves: Halves
 
 /// Writes a PEFT folder, atomically.
 ///
-/// `tensors` are the adapters under the names `P.lora_A.weight`, `P.lora_B.weight` and, if they have them, `P.lora_B.bias` or
-/// `P.lora_magnitude_vector`, with `P` a layer's Hugging Face name; `base` is the base model's name, written verbatim. All tensors go into one file of any size.
+/// `tensors` are the adapters under the names `P.lora_A.weight`, `P.lora_B.weight` and, if they have them,
+/// `P.lora_B.bias` or `P.lora_magnitude_vector`, with `P` a layer's Hugging Face name; `base` is the base model's name or
+/// path; one in the Hugging Face cache is written as its name and commit. All tensors go into one file of any size.
 ///
 /// # Errors
 /// No adapters, an invalid tensor name, an I/O error.
@@ -195,6 +196,7 @@ fn written_settings(config: &CausalConfig, base: &str, lora: &LoraConfig, layers
         // PEFT, too, writes the names that "all-linear" expands to.
         LoraTargets::AllLinear => layers.iter().filter_map(|layer| layer.rsplit('.').next()).collect(),
     };
+    let (base, revision) = hub::shared(base);
     json!({
         "alpha_pattern": {},
         "auto_mapping": null,
@@ -210,7 +212,7 @@ fn written_settings(config: &CausalConfig, base: &str, lora: &LoraConfig, layers
         "peft_type": "LORA",
         "r": lora.rank,
         "rank_pattern": {},
-        "revision": null,
+        "revision": revision,
         "target_modules": targets,
         "task_type": "CAUSAL_LM",
         "use_dora": lora.extra == LoraExtra::Magnitude,
@@ -218,9 +220,10 @@ fn written_settings(config: &CausalConfig, base: &str, lora: &LoraConfig, layers
     })
 }
 
-/// The `base_model_name_or_path` of an adapter folder.
+/// The `base_model_name_or_path` of an adapter folder; of a name of the hub that is in the cache the path there.
 pub(super) fn base_of(folder: &Path) -> Result<Option<String>, ModelError> {
-    Ok(read_object(&folder.join(CONFIG))?["base_model_name_or_path"].as_str().map(str::to_owned))
+    let settings = read_object(&folder.join(CONFIG))?;
+    Ok(settings["base_model_name_or_path"].as_str().map(|base| hub::local(base, settings["revision"].as_str())))
 }
 
 /// Whether a folder is an adapter folder.

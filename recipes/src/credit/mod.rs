@@ -40,7 +40,7 @@ pub enum Credit {
 /// # Errors
 /// Settings that make no sense, and files that can't be read or written. Nothing is written then.
 pub fn credit(call: Call<'_, impl CreditSettings>) -> Result<Credit, Failure> {
-    let call = &call.untyped();
+    let call = &call.found(crate::keys::CREDIT)?;
     let outputs = Outputs::of(&call.values)?;
     let has_page = outputs.page.is_some();
     let credit = match call.values.run.mdp() {

@@ -8,6 +8,7 @@ use train::write_folder;
 
 use self::part::Part;
 use crate::card::{self, Subject};
+use crate::keys::{EXPORT, MERGE};
 use crate::origin::run_of;
 use crate::settings::{ExportSettings, MergeSettings, Modality, Values};
 use crate::{Call, Failure, hybrid};
@@ -42,7 +43,7 @@ pub struct ExportedPart {
 /// # Errors
 /// `run.out` exists; a model that can't be read; a file that can't be written. Nothing is left then.
 pub fn export(call: Call<'_, impl ExportSettings>) -> Result<ExportedModel, Failure> {
-    write(&call.untyped(), "export", |_, _| Ok(()))
+    write(&call.found(EXPORT)?, "export", |_, _| Ok(()))
 }
 
 /// Merges an adapter into its base and writes the result as [`export`] does.
@@ -50,7 +51,7 @@ pub fn export(call: Call<'_, impl ExportSettings>) -> Result<ExportedModel, Fail
 /// # Errors
 /// As [`export`], and a model without an adapter.
 pub fn merge(call: Call<'_, impl MergeSettings>) -> Result<ExportedModel, Failure> {
-    write(&call.untyped(), "merge", |name, parts| {
+    write(&call.found(MERGE)?, "merge", |name, parts| {
         if parts.iter().any(Part::is_adapted) {
             return Ok(());
         }
@@ -107,7 +108,7 @@ fn source(name: &str, parts: &[Part]) -> String {
 fn made(name: &str, parts: &[ExportedPart]) -> String {
     let types: Vec<&str> = parts.iter().map(|part| part.dtype).collect();
     let how = if parts.iter().any(|part| part.is_merged) { "its adapter merged into the base, " } else { "" };
-    let name = name.replace('`', "'");
+    let name = card::shown(name).replace('`', "'");
     format!("Written by hybrid-dpo from `{name}`, {how}weights in {}.", types.join(" and "))
 }
 

@@ -12,7 +12,7 @@ use models::formats::{Holding, ModelFiles};
 use crate::embedded::{ModelKind, owner, usual};
 use crate::keys::{Subject, idle};
 use crate::settings::{InspectionSettings, Modality};
-use crate::{Call, Failure, denoiser, model, text};
+use crate::{Call, Failure, denoiser, model, named, text};
 
 pub use shown::{ShownAnswer, ShownRecord, ShownRun};
 
@@ -79,7 +79,8 @@ impl fmt::Display for Description {
 /// # Errors
 /// Settings that nothing reads; unreadable files.
 pub fn inspect(call: Call<'_, impl InspectionSettings>, path: Option<PathBuf>) -> Result<Description, Failure> {
-    let call = &call.untyped();
+    let call = &call.found(crate::keys::INSPECT)?;
+    let path = path.map(|path| named::find_any(path, call.reporter)).transpose()?;
     let subject = subject(path.as_deref(), call.values.data.data(), call.values.model.model())?;
     idle::refuse_beside(&subject, &call.values)?;
     let path = path.unwrap_or_default();

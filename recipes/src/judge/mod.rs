@@ -45,7 +45,7 @@ pub(crate) const ANSWERS: &str = "judge-answers.jsonl";
 /// Invalid settings, a judge for other kinds of pairs, unreadable or unwritable files; a server that is down: what it has
 /// answered is kept.
 pub fn judge(call: Call<'_, impl JudgingSettings>) -> Result<JudgeReport, Failure> {
-    let call = call.untyped();
+    let call = call.found(crate::keys::JUDGE)?;
     let (values, reporter) = (&call.values, call.reporter);
     let out = values.run.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;

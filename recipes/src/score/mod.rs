@@ -21,7 +21,7 @@ use crate::{Call, Failure, denoiser};
 /// # Errors
 /// Invalid settings; files that can't be read or written.
 pub fn score(call: Call<'_, impl ScoringSettings>) -> Result<Vec<Scored>, Failure> {
-    let mut call = call.untyped();
+    let mut call = call.found(crate::keys::SCORE)?;
     let out = call.values.run.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;
     if call.values.run.mdp() != Modality::Token {

@@ -22,7 +22,7 @@ use crate::{Call, Failure, denoiser, model};
 /// # Errors
 /// Settings that make no sense, and files that can't be read or written.
 pub fn search(call: Call<'_, impl SearchSettings>) -> Result<Vec<Sampled>, Failure> {
-    let mut call = call.untyped();
+    let mut call = call.found(crate::keys::SEARCH)?;
     // A run's config file may name what other verbs read.
     call.values.reset(&at::sample::search);
     call.values.reset(&at::label::pairs);

@@ -23,11 +23,11 @@ use candle_core::DType;
 
 use self::resume::Extension;
 use crate::embedded::PROMPTS;
-use crate::keys::{self, TRAIN};
+use crate::keys::{self, PRECOMPUTE, TRAIN};
 use crate::objective::{self, choose};
 use crate::settings::{Modality, TrainingSettings, Values, at};
 use crate::trained::{Trained, TrainingStatus};
-use crate::{Call, Failure, card, model, report};
+use crate::{Call, Failure, card, model, named, report};
 
 /// Trains, or resumes training.
 ///
@@ -100,15 +100,17 @@ fn start(
     (resume, extension): (Option<&Path>, Option<Extension>),
     prompts: u64,
 ) -> Result<Trained, Failure> {
+    // Before anything is downloaded.
+    if let (Purpose::Train, None, Some(out)) = (purpose, resume, call.values.run.out()) {
+        RunFolder::check_free(Path::new(out))?;
+    }
+    named::find(&mut call.values, if purpose == Purpose::Precompute { PRECOMPUTE } else { TRAIN }, call.reporter)?;
     preset(&mut call.values)?;
     keys::idle::refuse(&call.values, TRAIN)?;
     if purpose != Purpose::Precompute {
         best::check(&call.values)?;
     }
     own_part::take(&mut call.values, call.reporter);
-    if let (Purpose::Train, None, Some(out)) = (purpose, resume, call.values.run.out()) {
-        RunFolder::check_free(Path::new(out))?;
-    }
     if call.values.rounds.rounds().is_some() && purpose != Purpose::Train {
         return Err(Failure::usage(
             "`rounds.rounds` make their pairs as they go, so nothing can be said or computed before",

@@ -62,6 +62,7 @@ pub fn save_denoiser_lora(
 
 /// PEFT's settings as diffusers stores them in the header.
 fn written_settings(component: &str, base: &str, lora: &LoraConfig, targets: &[&str]) -> Map<String, Value> {
+    let (base, revision) = hub::shared(base);
     let settings = json!({
         "alpha_pattern": {},
         "base_model_name_or_path": base,
@@ -77,6 +78,7 @@ fn written_settings(component: &str, base: &str, lora: &LoraConfig, targets: &[&
         "use_dora": lora.extra == LoraExtra::Magnitude,
         "use_rslora": lora.rslora,
     });
-    let settings = settings.as_object().into_iter().flatten();
-    settings.map(|(key, value)| (format!("{component}.{key}"), value.clone())).collect()
+    let settings = settings.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value.clone()));
+    let settings = settings.chain(revision.map(|revision| ("revision", Value::String(revision))));
+    settings.map(|(key, value)| (format!("{component}.{key}"), value)).collect()
 }

@@ -1,10 +1,14 @@
 //! The model card (README.md) beside an exported model.
+mod licence;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
+use hub::Name;
 use serde_json::Value;
 use train::{is_all_tied, write_whole};
 
+use self::licence::licence_of;
 use crate::origin::run_of;
 use crate::settings::{Loss, Modality, Values};
 use crate::sources::names;
@@ -124,7 +128,8 @@ fn text(folder: &Path, subject: &Subject<'_>) -> Result<String, Failure> {
     };
     let base = run.as_ref().map_or_else(|| subject.source.to_owned(), base_of_run);
     let licence = licence_of(&base);
-    let mut text = front_matter(library, &base, run.as_ref(), licence.as_deref());
+    let named = without_commit(&base);
+    let mut text = front_matter(library, &named, run.as_ref(), licence.as_deref());
     let _ = writeln!(text, "\n# {}\n\n{}", line(subject.title), subject.made);
     if let (Some(run), Some(path)) = (&run, subject.run) {
         text.push_str("\n## Training\n\n| | |\n|---|---|\n");
@@ -133,12 +138,12 @@ fn text(folder: &Path, subject: &Subject<'_>) -> Result<String, Failure> {
         }
         text.push_str(&metrics(path));
     }
-    let _ = writeln!(text, "\n## Use\n\n```python\n{}\n```", library.usage(&base));
+    let _ = writeln!(text, "\n## Use\n\n```python\n{}\n```", library.usage(&named));
     let said = licence.map_or_else(
         || {
             format!(
                 "Unknown: `{}` names none that was found. The terms of the base model and of the data apply.",
-                line(&base)
+                line(&shown(&base))
             )
         },
         |licence| format!("That of the base model, as its card says: {licence}. The terms of the data apply as well."),
@@ -156,9 +161,9 @@ fn front_matter(library: Library, base: &str, run: Option<&Values>, licence: Opt
         let _ = writeln!(text, "base_model: {}", quoted(base));
     }
     let data = run.map(|run| names(run.data.sources())).unwrap_or_default();
-    for (at, name) in data.into_iter().filter(|name| is_hub_id(name)).enumerate() {
+    for (at, name) in data.into_iter().map(without_commit).filter(|name| is_hub_id(name)).enumerate() {
         let heading = if at == 0 { "datasets:\n" } else { "" };
-        let _ = writeln!(text, "{heading}- {}", quoted(name));
+        let _ = writeln!(text, "{heading}- {}", quoted(&name));
     }
     text.push_str("tags:\n- hybrid-dpo\n");
     if let Some(run) = run {
@@ -172,6 +177,27 @@ fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
+/// The parts of a text, `base+adapter` or two models, each through `change` if it is a path in the Hugging Face cache.
+fn in_cache(text: &str, change: impl Fn(Name) -> String) -> String {
+    let named = |part: &str| Name::of_path(Path::new(part)).map(&change);
+    // A source may have its weight behind it.
+    let weighted =
+        |part: &str| part.rsplit_once(':').and_then(|(path, weight)| Some(format!("{}:{weight}", named(path)?)));
+    let of = |part: &str| named(part).or_else(|| weighted(part)).unwrap_or_else(|| part.to_owned());
+    let between = |text: &str, sign: &str| text.split(sign).map(of).collect::<Vec<_>>().join(sign);
+    if text.contains(BETWEEN) { between(text, BETWEEN) } else { between(text, "+") }
+}
+
+/// The name of a path in the cache with its commit; other texts as they are.
+pub(crate) fn shown(text: &str) -> String {
+    in_cache(text, |name| name.to_string())
+}
+
+/// The name alone, as links of the hub have it.
+fn without_commit(text: &str) -> String {
+    in_cache(text, |name| name.repository)
+}
+
 /// `owner/name`, which is not a path here.
 fn is_hub_id(name: &str) -> bool {
     let is_part = |part: &str| {
@@ -181,29 +207,22 @@ fn is_hub_id(name: &str) -> bool {
     name.split_once('/').is_some_and(|(owner, name)| is_part(owner) && is_part(name)) && !Path::new(name).exists()
 }
 
+/// Stands between the halves of a hybrid.
+const BETWEEN: &str = " and ";
+
 fn base_of_run(run: &Values) -> String {
     match run.run.mdp() {
         Modality::Hybrid => {
             let halves = [run.hybrid.refiner(), run.hybrid.generator()];
-            halves.into_iter().flatten().collect::<Vec<_>>().join(" and ")
+            halves.into_iter().flatten().collect::<Vec<_>>().join(BETWEEN)
         }
         Modality::Token | Modality::Diffusion => run.model.model().unwrap_or_default().to_owned(),
     }
 }
 
-/// The licence in the front matter of the base model's own card.
-fn licence_of(base: &str) -> Option<String> {
-    let text = std::fs::read_to_string(Path::new(base).join(NAME)).ok()?;
-    let matter = text.strip_prefix(FENCE)?.split(FENCE).next()?;
-    let licence = matter.lines().find_map(|line| line.strip_prefix("license:"))?;
-    let licence = licence.trim().trim_matches(['"', '\'']);
-    let is_known = !matches!(licence, "" | "unknown") && licence.len() < 80;
-    is_known.then(|| licence.to_owned())
-}
-
 /// What a run's settings say.
 fn facts(run: &Values, base: &str) -> Vec<(&'static str, String)> {
-    let code = |text: &str| format!("`{text}`");
+    let code = |text: &str| format!("`{}`", shown(text));
     let mut facts = vec![("base model", code(base)), ("kind of problem", run.run.mdp().name().to_owned())];
     if let Some(reference) = run.model.reference() {
         facts.push(("reference", code(reference)));
@@ -321,6 +340,26 @@ mod tests {
             assert!(text.contains(part), "no {part} in\n{text}");
         }
         assert!(!text.contains("datasets:"), "{text}");
+    }
+
+    #[test]
+    fn what_came_from_the_hub_is_named_with_its_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let [model, data] =
+            ["models--org--base", "datasets--org--data"].map(|name| format!("/c/{name}/snapshots/{commit}"));
+        let config = format!("[model]\nmodel = \"{model}\"\n[data]\ndata = \"{data}\"\n");
+        std::fs::write(folder.path().join("config.toml"), config).unwrap();
+        let text = text(folder.path(), &subject(Some(folder.path()), "")).unwrap();
+        for part in [
+            "base_model: \"org/base\"".to_owned(),
+            "datasets:\n- \"org/data\"".to_owned(),
+            format!("| base model | `org/base@{commit}` |"),
+            format!("| data | `org/data@{commit}` |"),
+        ] {
+            assert!(text.contains(&part), "no {part} in\n{text}");
+        }
+        assert!(!text.contains("/c/"), "{text}");
     }
 
     #[test]
