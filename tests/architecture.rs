@@ -54,7 +54,7 @@ pub(crate) const MAY_KNOW: [(&str, &[&str]); 17] = [
 
 /// Which modules of `models` each of its modules may know, beside [`ModelError`](hybrid_dpo::models::ModelError). Each knows
 /// only those that stand before it, so there is no circle: files know models, and no model knows a file.
-const MODELS_MAY_KNOW: [(&str, &[&str]); 21] = [
+const MODELS_MAY_KNOW: [(&str, &[&str]); 22] = [
     ("error", &[]),
     ("weights_file", &[]),
     ("fields", &[]),
@@ -68,7 +68,8 @@ const MODELS_MAY_KNOW: [(&str, &[&str]); 21] = [
     ("causal", &["fields", "tensors", "input_limits", "export", "network"]),
     ("unet", &["fields", "tensors", "image_batch", "network"]),
     ("sd3", &["fields", "tensors", "image_batch", "network"]),
-    ("denoiser", &["fields", "export", "image_batch", "network", "sampler", "unet", "sd3"]),
+    ("dit", &["fields", "tensors", "image_batch", "network"]),
+    ("denoiser", &["fields", "export", "image_batch", "network", "sampler", "unet", "sd3", "dit"]),
     ("vae", &["fields", "tensors"]),
     ("t5", &["fields", "tensors", "input_limits"]),
     ("clip", &["fields", "tensors", "input_limits", "t5"]),

@@ -1,7 +1,7 @@
 //! Models as policies: networks, and their file formats.
 //!
 //! [`causal`] has language models and reward models; [`denoiser`] makes a policy of the denoising problem from a
-//! network ([`unet`], [`sd3`]) and a noise schedule, sampled by a [`sampler`] with the settings of a [`scheduler`];
+//! network ([`unet`], [`sd3`], [`dit`]) and a noise schedule, sampled by a [`sampler`] with the settings of a [`scheduler`];
 //! [`clip`] and [`vae`] are the encoders around it. [`gaussian`] has networks of continuous control. A model is made from a config and tensors and knows no file: [`formats`] reads and
 //! writes those of Hugging Face, diffusers, PEFT and llama.cpp, and an [`Export`] is the exporter that a model keeps.
 //! [`Prompted`] and [`Codebook`] are hand-offs from a language model to a denoiser.
@@ -9,6 +9,7 @@ pub mod causal;
 pub mod clip;
 mod codebook;
 pub mod denoiser;
+pub mod dit;
 mod error;
 mod export;
 mod fields;

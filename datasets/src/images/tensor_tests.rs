@@ -219,11 +219,19 @@ fn contexts() -> Vec<LatentContext> {
         hidden: Some(HiddenValues { values: vec![row as f32; 6], length: 2, width: 3 }),
         pooled: Some(vec![row as f32 + 0.5; 4]),
         time_ids: None,
+        class: None,
     };
     (0..2).map(context).collect()
 }
 
-const TOLD: ContextLayout = ContextLayout { rows: 2, hidden: Some((2, 3)), pooled: Some(4), has_time_ids: false };
+const TOLD: ContextLayout = ContextLayout {
+    rows: 2,
+    hidden: Some((2, 3)),
+    has_mask: false,
+    pooled: Some(4),
+    has_time_ids: false,
+    has_classes: false,
+};
 const SHAPE: LatentShape = LatentShape { channels: 3, height: 2, width: 2 };
 
 fn latent(seed: usize) -> Arc<[f32]> {

@@ -1,11 +1,12 @@
 //! Text conditioning: texts to a denoiser's conditions.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mdp::diffusion::{Condition, Conditioning, Framing, Hidden};
 
-use super::{ClipOutput, ClipText, ClipTokenizer};
+use super::{ClassNames, ClipOutput, ClipText, ClipTokenizer};
 use crate::ModelError;
 use crate::t5::T5Encoder;
 
@@ -13,8 +14,10 @@ use crate::t5::T5Encoder;
 #[derive(Debug)]
 pub struct TextConditioner {
     encoders: Vec<(ClipTokenizer, ClipText)>,
-    /// T5's encoder, whose states follow CLIP's.
+    /// T5's encoder, whose states follow CLIP's or stand alone.
     third: Option<(ClipTokenizer, T5Encoder)>,
+    /// The classes that texts name, where no text is encoded.
+    classes: Option<ClassNames>,
     reading: TextFeatures,
 }
 
@@ -36,6 +39,13 @@ pub enum TextFeatures {
         /// The number of T5's rows.
         more_rows: usize,
     },
+    /// The states of T5 alone, as many as the text has tokens; texts are in lower case without space around (PixArt).
+    T5 {
+        /// Whether the size of the image is told too (PixArt-alpha).
+        has_sizes: bool,
+    },
+    /// No text but the number of a class, given by name or number (DiT).
+    Classes,
 }
 
 /// Encoded texts.
@@ -63,6 +73,7 @@ impl TextConditioner {
                 let all: usize = encoders.iter().map(|(_, encoder)| encoder.config().width).sum();
                 all <= width && encoders.iter().all(|(_, encoder)| encoder.config().projection.is_some())
             }
+            TextFeatures::T5 { .. } | TextFeatures::Classes => false,
         };
         if !fits {
             return Err(ModelError::Argument {
@@ -79,7 +90,29 @@ impl TextConditioner {
             }
             tokenizer.limit(encoder.config().max_positions)?;
         }
-        Ok(Self { encoders, third: None, reading })
+        Ok(Self { encoders, third: None, classes: None, reading })
+    }
+
+    /// Reads texts by T5's encoder alone, up to `length` tokens of a text.
+    ///
+    /// # Errors
+    /// A tokenizer with more tokens than the encoder, a length without room for a token.
+    pub fn of_t5(
+        mut tokenizer: ClipTokenizer,
+        encoder: T5Encoder,
+        length: usize,
+        has_sizes: bool,
+    ) -> Result<Self, ModelError> {
+        check_tokens(&tokenizer, &encoder)?;
+        // The pipeline asks for this length, whatever the tokenizer's own limit is, and masks what is padded.
+        tokenizer.set_length(length)?;
+        let third = Some((tokenizer.without_padding(), encoder));
+        Ok(Self { encoders: Vec::new(), third, classes: None, reading: TextFeatures::T5 { has_sizes } })
+    }
+
+    /// Reads texts as names or numbers of classes.
+    pub fn of_classes(classes: ClassNames) -> Self {
+        Self { encoders: Vec::new(), third: None, classes: Some(classes), reading: TextFeatures::Classes }
     }
 
     /// Adds T5's encoder; texts are truncated and padded to the rows that `reading` has for it.
@@ -87,7 +120,7 @@ impl TextConditioner {
     /// # Errors
     /// A reading without rows for it, another width, a tokenizer with more tokens than the encoder.
     pub fn with_t5(mut self, mut tokenizer: ClipTokenizer, encoder: T5Encoder) -> Result<Self, ModelError> {
-        let (width, known) = (encoder.config().width, tokenizer.n_tokens());
+        let width = encoder.config().width;
         let TextFeatures::Joint { more_rows, .. } = self.reading else {
             return Err(misfit(
                 "a third text encoder",
@@ -98,10 +131,7 @@ impl TextConditioner {
         if width != self.width() {
             return Err(misfit("T5's states", format!("of width {}", self.width()), &format!("width {width}")));
         }
-        if known > encoder.config().vocabulary {
-            let reason = format!("{known} tokens, and its text encoder has {}", encoder.config().vocabulary);
-            return Err(ModelError::Tokenizer { path: tokenizer.path().to_path_buf(), reason });
-        }
+        check_tokens(&tokenizer, &encoder)?;
         // The pipeline asks for this length, whatever the tokenizer's own limit is.
         tokenizer.set_length(more_rows)?;
         self.third = Some((tokenizer, encoder));
@@ -115,13 +145,15 @@ impl TextConditioner {
             TextFeatures::Last | TextFeatures::Penultimate { .. } => {
                 self.encoders.iter().map(|(_, encoder)| encoder.config().width).sum()
             }
+            TextFeatures::T5 { .. } => self.third.as_ref().map_or(0, |(_, encoder)| encoder.config().width),
+            TextFeatures::Classes => 0,
         }
     }
 
     /// The width of the pooled state, if one is read.
     pub fn pooled_width(&self) -> Option<usize> {
         match self.reading {
-            TextFeatures::Last => None,
+            TextFeatures::Last | TextFeatures::T5 { .. } | TextFeatures::Classes => None,
             TextFeatures::Penultimate { .. } => self.encoders.last().and_then(|(_, last)| last.config().projection),
             TextFeatures::Joint { .. } => {
                 Some(self.encoders.iter().filter_map(|(_, encoder)| encoder.config().projection).sum())
@@ -155,6 +187,8 @@ impl TextConditioner {
     /// A tokenizer error.
     pub fn truncated(&self, texts: &[&str]) -> Result<Vec<bool>, ModelError> {
         let mut truncated = vec![false; texts.len()];
+        let read = self.read(texts);
+        let texts: &[&str] = &read.iter().map(AsRef::as_ref).collect::<Vec<_>>();
         let third = self.third.iter().map(|(tokenizer, _)| tokenizer);
         for tokenizer in self.encoders.iter().map(|(tokenizer, _)| tokenizer).chain(third) {
             let of_one = tokenizer.encode(texts)?.truncated;
@@ -165,7 +199,33 @@ impl TextConditioner {
 
     /// The maximum number of tokens that every encoder reads, begin and end included, if there is a limit.
     pub fn max_length(&self) -> Option<usize> {
-        self.encoders.iter().filter_map(|(tokenizer, _)| tokenizer.max_length()).min()
+        let third = self.third.iter().filter(|_| self.encoders.is_empty()).map(|(tokenizer, _)| tokenizer);
+        let tokenizers = self.encoders.iter().map(|(tokenizer, _)| tokenizer).chain(third);
+        tokenizers.filter_map(ClipTokenizer::max_length).min()
+    }
+
+    /// The number of hidden states of the longest text, where it depends on the text; runs no encoder.
+    ///
+    /// # Errors
+    /// A tokenizer error.
+    pub fn longest(&self, texts: &[&str]) -> Result<Option<usize>, ModelError> {
+        let (TextFeatures::T5 { .. }, Some((tokenizer, _))) = (self.reading, &self.third) else { return Ok(None) };
+        let read = self.read(texts);
+        let texts: &[&str] = &read.iter().map(AsRef::as_ref).collect::<Vec<_>>();
+        Ok(tokenizer.encode(texts)?.ids.iter().map(Vec::len).max())
+    }
+
+    /// Texts as the tokenizer gets them.
+    fn read<'a>(&self, texts: &[&'a str]) -> Vec<Cow<'a, str>> {
+        let read = |text: &&'a str| match self.reading {
+            // As the pipeline prepares them, without its optional cleaning of web pages' captions.
+            TextFeatures::T5 { .. } => Cow::Owned(text.to_lowercase().trim().to_owned()),
+            TextFeatures::Last
+            | TextFeatures::Penultimate { .. }
+            | TextFeatures::Joint { .. }
+            | TextFeatures::Classes => Cow::Borrowed(*text),
+        };
+        texts.iter().map(read).collect()
     }
 
     /// The unconditional condition, for classifier-free guidance.
@@ -185,6 +245,12 @@ impl TextConditioner {
 
     /// The conditions, and flags of truncated texts.
     fn encode_distinct(&self, texts: &[&str], framing: Framing) -> Result<(Vec<Condition>, Vec<bool>), ModelError> {
+        if let Some(classes) = &self.classes {
+            let condition = |text: &&str| Ok(Arc::new(Conditioning::of_class(classes.class(text)?)));
+            return Ok((texts.iter().map(condition).collect::<Result<_, ModelError>>()?, vec![false; texts.len()]));
+        }
+        let read = self.read(texts);
+        let texts: &[&str] = &read.iter().map(AsRef::as_ref).collect::<Vec<_>>();
         let mut outputs = Vec::new();
         let mut truncated = vec![false; texts.len()];
         for (tokenizer, encoder) in &self.encoders {
@@ -210,6 +276,10 @@ impl TextConditioner {
         text: usize,
         framing: Framing,
     ) -> Result<Conditioning, ModelError> {
+        if let TextFeatures::T5 { has_sizes } = self.reading {
+            let told = Conditioning::of_hidden(more.to_vec(), more.len() / self.width());
+            return Ok(Conditioning { time_ids: has_sizes.then(|| framing.time_ids()), ..told });
+        }
         let widths: Vec<usize> = self.encoders.iter().map(|(_, encoder)| encoder.config().width).collect();
         let of_text: Vec<&ClipOutput> = outputs.iter().map(|output| &output[text]).collect();
         if self.reading == TextFeatures::Last {
@@ -237,14 +307,24 @@ impl TextConditioner {
             values.resize(length * width, 0.0);
             let pooled = of_text.iter().flat_map(|output| output.projected.iter().flatten().copied()).collect();
             let hidden = Some(Hidden { values, length, width });
-            return Ok(Conditioning { hidden, pooled: Some(pooled), time_ids: None });
+            return Ok(Conditioning { hidden, pooled: Some(pooled), ..Conditioning::none() });
         }
         Ok(Conditioning {
             hidden: Some(Hidden { values, length: lengths[0], width: self.width() }),
             pooled: of_text.last().and_then(|output| output.projected.clone()),
             time_ids: Some(framing.time_ids()),
+            class: None,
         })
     }
+}
+
+fn check_tokens(tokenizer: &ClipTokenizer, encoder: &T5Encoder) -> Result<(), ModelError> {
+    let (known, readable) = (tokenizer.n_tokens(), encoder.config().vocabulary);
+    if known <= readable {
+        return Ok(());
+    }
+    let reason = format!("{known} tokens, and its text encoder has {readable}");
+    Err(ModelError::Tokenizer { path: tokenizer.path().to_path_buf(), reason })
 }
 
 fn misfit(what: &str, expected: String, got: &str) -> ModelError {

@@ -4,6 +4,7 @@
 //! cached.
 
 mod activation;
+mod classes;
 mod conditioner;
 mod config;
 mod encoder;
@@ -15,6 +16,7 @@ mod tokenizer;
 mod vision;
 
 pub use activation::ClipActivation;
+pub use classes::ClassNames;
 pub use conditioner::{ConditionedTexts, TextConditioner, TextFeatures};
 pub use config::ClipTextConfig;
 pub(crate) use score::halves;

@@ -10,6 +10,7 @@ use mdp::diffusion::LatentShape;
 use serde_json::Value;
 
 use crate::ModelError;
+use crate::dit::DitConfig;
 use crate::fields::{Fields, nearest_first};
 use crate::sd3::Sd3Config;
 use crate::unet::{UNetClass, UNetConfig};
@@ -21,6 +22,8 @@ pub enum DenoiserConfig {
     UNet(UNetConfig),
     /// Of a `SD3Transformer2DModel`.
     Sd3(Sd3Config),
+    /// Of a `PixArtTransformer2DModel` or `DiTTransformer2DModel`.
+    Dit(DitConfig),
 }
 
 /// The settings that every network that denoises has.
@@ -49,6 +52,16 @@ pub trait NetworkConfig {
     /// Width of a pooled caption, if it uses one.
     fn pooled_width(&self) -> Option<usize>;
 
+    /// The number of classes, if it is told the class of an image.
+    fn n_classes(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether it is told the height and width of an image beside a caption without a pooled one.
+    fn reads_sizes(&self) -> bool {
+        false
+    }
+
     /// Whether it needs no caption.
     fn is_unconditional(&self) -> bool;
 
@@ -60,6 +73,11 @@ pub trait NetworkConfig {
 
     /// The canonical name of a tensor in a file.
     fn canonical_name(&self, found: &str) -> String;
+
+    /// Whether a tensor in a file is no part of the network, and left out.
+    fn is_unused(&self, _found: &str) -> bool {
+        false
+    }
 
     /// The layers that can get an adapter.
     fn adaptable_layers(&self) -> Vec<AdaptableLayer>;
@@ -79,7 +97,8 @@ pub trait NetworkConfig {
 
 impl DenoiserConfig {
     /// The classes that are built.
-    pub const CLASSES: [&'static str; 3] = ["UNet2DModel", "UNet2DConditionModel", Sd3Config::CLASS];
+    pub const CLASSES: [&'static str; 5] =
+        ["UNet2DModel", "UNet2DConditionModel", Sd3Config::CLASS, DitConfig::PIXART, DitConfig::DIT];
 
     /// Reads and checks the contents of a `config.json`.
     ///
@@ -90,6 +109,7 @@ impl DenoiserConfig {
         match found.as_str() {
             "UNet2DModel" | "UNet2DConditionModel" => UNetConfig::from_json(source).map(Self::UNet),
             Sd3Config::CLASS => Sd3Config::from_json(source).map(Self::Sd3),
+            DitConfig::PIXART | DitConfig::DIT | DitConfig::EITHER => DitConfig::from_json(source).map(Self::Dit),
             _ => Err(ModelError::Architecture { supported: Self::nearest(&found), found }),
         }
     }
@@ -98,7 +118,7 @@ impl DenoiserConfig {
     pub(crate) fn component_of(class: &str) -> Option<&'static str> {
         match class {
             "UNet2DModel" | "UNet2DConditionModel" => Some("unet"),
-            Sd3Config::CLASS => Some("transformer"),
+            Sd3Config::CLASS | DitConfig::PIXART | DitConfig::DIT | DitConfig::EITHER => Some("transformer"),
             _ => None,
         }
     }
@@ -131,6 +151,7 @@ impl Deref for DenoiserConfig {
         match self {
             Self::UNet(config) => config,
             Self::Sd3(config) => config,
+            Self::Dit(config) => config,
         }
     }
 }
@@ -144,6 +165,12 @@ impl From<UNetConfig> for DenoiserConfig {
 impl From<Sd3Config> for DenoiserConfig {
     fn from(config: Sd3Config) -> Self {
         Self::Sd3(config)
+    }
+}
+
+impl From<DitConfig> for DenoiserConfig {
+    fn from(config: DitConfig) -> Self {
+        Self::Dit(config)
     }
 }
 

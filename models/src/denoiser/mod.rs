@@ -7,12 +7,15 @@
 mod batch;
 mod config;
 mod cursor;
+mod dit;
 mod generate;
 mod learn;
 mod maps;
 mod model;
 mod network;
 mod policy;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -9,6 +9,7 @@ use engine::lora::LoraConfig;
 
 use super::config::DenoiserConfig;
 use crate::ModelError;
+use crate::dit::DitTransformer;
 use crate::image_batch::ImageBatch;
 use crate::network::{Network, Weights};
 use crate::sd3::Sd3Transformer;
@@ -21,17 +22,20 @@ pub enum DenoiserNetwork {
     UNet(Arc<UNet>),
     /// diffusers' `SD3Transformer2DModel`.
     Sd3(Arc<Sd3Transformer>),
+    /// diffusers' `PixArtTransformer2DModel` or `DiTTransformer2DModel`.
+    Dit(Arc<DitTransformer>),
 }
 
 impl DenoiserNetwork {
-    pub(super) fn frozen(config: DenoiserConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
+    pub(crate) fn frozen(config: DenoiserConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
         Ok(match config {
             DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::frozen(config, tensors)?)),
             DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::frozen(config, tensors)?)),
+            DenoiserConfig::Dit(config) => Self::Dit(Arc::new(DitTransformer::frozen(config, tensors)?)),
         })
     }
 
-    pub(super) fn trainable(
+    pub(crate) fn trainable(
         config: DenoiserConfig,
         tensors: BTreeMap<String, Tensor>,
         lora: Option<(LoraConfig, u64)>,
@@ -39,6 +43,7 @@ impl DenoiserNetwork {
         Ok(match config {
             DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::trainable(config, tensors, lora)?)),
             DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::trainable(config, tensors, lora)?)),
+            DenoiserConfig::Dit(config) => Self::Dit(Arc::new(DitTransformer::trainable(config, tensors, lora)?)),
         })
     }
 
@@ -47,6 +52,7 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => Self::UNet(Arc::new(UNet::new(unet.config.clone(), weights))),
             Self::Sd3(network) => Self::Sd3(Arc::new(Sd3Transformer { config: network.config.clone(), weights })),
+            Self::Dit(network) => Self::Dit(Arc::new(DitTransformer { config: network.config.clone(), weights })),
         }
     }
 
@@ -61,6 +67,27 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => unet.score(batch),
             Self::Sd3(network) => network.score(batch),
+            Self::Dit(network) => network.score(batch),
+        }
+    }
+
+    /// The prediction, with one graph that reaches all trainable tensors.
+    #[cfg(test)]
+    pub(crate) fn forward(&self, batch: &ImageBatch) -> Result<Tensor, ModelError> {
+        match self {
+            Self::UNet(unet) => unet.forward(batch),
+            Self::Sd3(network) => network.forward(batch),
+            Self::Dit(network) => network.forward(batch),
+        }
+    }
+
+    /// The weights, to be changed.
+    #[cfg(test)]
+    pub(crate) fn weights_mut(&mut self) -> &mut Weights {
+        match self {
+            Self::UNet(unet) => &mut Arc::get_mut(unet).unwrap().weights,
+            Self::Sd3(network) => &mut Arc::get_mut(network).unwrap().weights,
+            Self::Dit(network) => &mut Arc::get_mut(network).unwrap().weights,
         }
     }
 
@@ -75,6 +102,7 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => unet.run_tape(batch, recompute),
             Self::Sd3(network) => network.run_tape(batch, recompute),
+            Self::Dit(network) => network.run_tape(batch, recompute),
         }
     }
 }
@@ -86,6 +114,7 @@ impl Network for DenoiserNetwork {
         match self {
             Self::UNet(unet) => &unet.weights,
             Self::Sd3(network) => &network.weights,
+            Self::Dit(network) => &network.weights,
         }
     }
 }

@@ -19,6 +19,10 @@ const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedu
 "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000, "clip_sample": false,
 "set_alpha_to_one": false, "steps_offset": 1, "prediction_type": "epsilon"}"#;
 
+/// The scheduler of a bare PixArt or DiT transformer: the noise schedule of both.
+const LINEAR_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedule": "linear", "beta_start": 0.0001,
+"beta_end": 0.02, "num_train_timesteps": 1000, "clip_sample": false, "prediction_type": "epsilon"}"#;
+
 /// The scheduler that `model.scheduler` names, or the folder's own, with `model.prediction`.
 pub(super) fn scheduler(
     folder: &DiffusersFolder,
@@ -35,6 +39,7 @@ pub(super) fn scheduler(
         let text = match config {
             DenoiserConfig::UNet(_) => DEFAULT_SCHEDULER,
             DenoiserConfig::Sd3(_) => FLOW_SCHEDULER,
+            DenoiserConfig::Dit(_) => LINEAR_SCHEDULER,
         };
         (folder.path.join("scheduler/scheduler_config.json"), text.to_owned())
     };

@@ -291,7 +291,7 @@ fn write_cache(
         kind: plain_kind(data),
         examples: data.len(),
         shape,
-        contexts: context_layout(&like, rows.len() + 1),
+        contexts: context_layout(&like, rows.len() + 1, captions.longest(rows.keys().map(String::as_str))?),
     };
     let mut writer = LatentWriter::create(path, layout)?;
     let empty = rows.len();
@@ -329,13 +329,16 @@ fn plain_kind(data: &ImageDataset) -> ImageKind {
     }
 }
 
-/// The layout of a condition in the cache.
-pub(crate) fn context_layout(condition: &Condition, rows: usize) -> ContextLayout {
+/// The layout of conditions like this one; `longest` is the most hidden states that one has, if their number differs.
+pub(crate) fn context_layout(condition: &Condition, rows: usize, longest: Option<usize>) -> ContextLayout {
+    let hidden = condition.hidden.as_ref();
     ContextLayout {
         rows,
-        hidden: condition.hidden.as_ref().map(|hidden| (hidden.length, hidden.width)),
+        hidden: hidden.map(|hidden| (longest.unwrap_or(hidden.length), hidden.width)),
+        has_mask: longest.is_some(),
         pooled: condition.pooled.as_ref().map(Vec::len),
         has_time_ids: condition.time_ids.is_some(),
+        has_classes: condition.class.is_some(),
     }
 }
 

@@ -78,6 +78,13 @@ impl Captions {
         Ok(())
     }
 
+    /// The most hidden states of any of these captions or the empty one, if their number depends on the caption.
+    pub(crate) fn longest<'a>(&self, captions: impl Iterator<Item = &'a str>) -> Result<Option<usize>, Failure> {
+        let Some(texts) = &self.texts else { return Ok(None) };
+        let captions: Vec<&str> = captions.chain([""]).collect();
+        Ok(texts.longest(&captions)?)
+    }
+
     /// The condition of an empty caption.
     pub(crate) fn empty(&self) -> Result<Condition, BoxError> {
         match (&self.empty, &self.texts) {

@@ -40,6 +40,7 @@ pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<Descriptio
             unet.levels.iter().map(|level| level.width.to_string()).collect::<Vec<_>>().join(", ")
         }
         DenoiserConfig::Sd3(network) => format!("{}, {} blocks", network.width(), network.n_layers),
+        DenoiserConfig::Dit(network) => format!("{}, {} blocks", network.width(), network.n_layers),
     };
     let parts: Vec<String> = loaded.components().map(|(part, class)| format!("{part} ({class})")).collect();
     let prediction = format!("{:?}", loaded.scheduler.prediction).to_lowercase();

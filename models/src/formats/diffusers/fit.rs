@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{DENOISERS, DiffusersFolder};
+use super::{DENOISERS, DiffusersFolder, texts};
 use crate::ModelError;
 use crate::clip::ClipTextConfig;
 use crate::formats::component::read_config;
@@ -25,6 +25,9 @@ pub(super) fn check(folder: &DiffusersFolder) -> Result<(), ModelError> {
         let (latent, what) = (vae.latent_channels as u64, format!("{name} `in_channels`"));
         compare(folder, &what, channels, "vae `latent_channels`", latent)?;
     }
+    if let Some(config) = texts::transformer(&network.path)? {
+        return check_captions(folder, config.context_width());
+    }
     let mut texts = Vec::new();
     for name in ["text_encoder", "text_encoder_2"] {
         if let Some(part) = folder.component(name) {
@@ -32,6 +35,13 @@ pub(super) fn check(folder: &DiffusersFolder) -> Result<(), ModelError> {
         }
     }
     if name == "transformer" { check_joint(folder, &config, &texts) } else { check_unet(folder, &config, &texts) }
+}
+
+/// The text encoder of PixArt: the width of its states is that of the captions which the transformer reads.
+fn check_captions(folder: &DiffusersFolder, read: Option<usize>) -> Result<(), ModelError> {
+    let (Some(read), Some(part)) = (read, folder.component("text_encoder")) else { return Ok(()) };
+    let width = read_config(&part.path, T5Config::from_json)?.width as u64;
+    compare(folder, "transformer `caption_channels`", read as u64, "text_encoder `d_model`", width)
 }
 
 /// The text encoders of Stable Diffusion 3: their hidden states fit into the width of the third one's, and their pooled

@@ -3,6 +3,7 @@
 mod fit;
 mod index;
 mod save;
+mod texts;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use crate::vae::Vae;
 
 /// The accepted kinds of paths, for messages.
 const ACCEPTED: &str = "accepted: a diffusers folder (model_index.json), its unet/ or transformer/ alone (config.json of \
-                        a UNet2DModel, UNet2DConditionModel or SD3Transformer2DModel), or a run folder";
+                        a network that is built), or a run folder";
 
 /// The names of networks that denoise among the components.
 const DENOISERS: [&str; 2] = ["unet", "transformer"];
@@ -111,6 +112,9 @@ impl DiffusersFolder {
     /// # Errors
     /// As [`load_clip_tokenizer_as`], [`load_clip_text`], [`load_t5`] and [`TextConditioner::new`].
     pub fn conditioner(&self, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
+        if let Some(own) = texts::conditioner(self, device)? {
+            return Ok(Some(own));
+        }
         let mut encoders = Vec::new();
         for end in ["", "_2"] {
             let parts = (self.component(&format!("tokenizer{end}")), self.component(&format!("text_encoder{end}")));
@@ -158,6 +162,10 @@ impl DiffusersFolder {
                 hasher.update_reader(opened).map_err(|e| ModelError::io(&path, e))?;
                 hasher.update(&(hasher.count() - before).to_le_bytes());
             }
+        }
+        // Names of classes tell what a text means as a tokenizer does.
+        if !self.index["id2label"].is_null() {
+            hasher.update(self.index["id2label"].to_string().as_bytes());
         }
         Ok(hasher.finalize().to_hex().to_string())
     }

@@ -62,6 +62,7 @@ pub(super) fn batch(config: &Sd3Config, call: &Value) -> ImageBatch {
         contexts: Some(Contexts { rows: rows_of_captions, of_image: vec![0..long, long..all, 0..long] }),
         pooled: Some(Tensor::from_vec(numbers(&inputs["pooled"]), (N, config.pooled), &Device::Cpu).unwrap()),
         time_ids: None,
+        classes: None,
     }
 }
 

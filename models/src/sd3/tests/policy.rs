@@ -35,7 +35,12 @@ fn normal(n: usize, rng: &mut Rng) -> Vec<f32> {
 fn condition(config: &Sd3Config, seed: u64) -> Condition {
     let (rng, length) = (&mut rng(seed), seed as usize);
     let hidden = Hidden { values: normal(length * config.context, rng), length, width: config.context };
-    Arc::new(Conditioning { hidden: Some(hidden), pooled: Some(normal(config.pooled, rng)), time_ids: None })
+    Arc::new(Conditioning {
+        hidden: Some(hidden),
+        pooled: Some(normal(config.pooled, rng)),
+        time_ids: None,
+        class: None,
+    })
 }
 
 fn acting(guidance: Option<Condition>) -> SamplerConfig {

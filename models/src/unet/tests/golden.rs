@@ -75,7 +75,7 @@ pub(super) fn batch(config: &UNetConfig, call: &Value) -> ImageBatch {
         all.chunks_exact(6).map(|ids| ids.try_into().unwrap()).collect()
     });
     let times = numbers(&inputs["times"]).into_iter().map(f64::from).collect();
-    ImageBatch { x: rows(&inputs["x"], grid), grid, times, contexts, pooled, time_ids }
+    ImageBatch { x: rows(&inputs["x"], grid), grid, times, contexts, pooled, time_ids, classes: None }
 }
 
 pub(super) fn flat(tensor: &Tensor) -> Vec<f32> {
