@@ -19,10 +19,10 @@ from peft import LoraConfig, get_peft_model
 FOLDER = pathlib.Path(__file__).parent / "dit"
 SMALL = {"sample_size": 8, "patch_size": 2, "in_channels": 4, "num_layers": 2, "attention_head_dim": 6, "num_attention_heads": 2}
 CASES = {
-    # With the variance of released models, and a step of positions of its own.
+    # With the variance of released models, a step of positions of its own, and captions as wide as companions/t5.
     "pixart": (
         PixArtTransformer2DModel,
-        SMALL | {"out_channels": 8, "cross_attention_dim": 12, "caption_channels": 10, "interpolation_scale": 2},
+        SMALL | {"out_channels": 8, "cross_attention_dim": 12, "caption_channels": 44, "interpolation_scale": 2},
         [(8, 8), (4, 10)],
     ),
     # Told sizes; captions that are not projected, and no bias.

@@ -20,9 +20,11 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUS
 
 import torch
 from diffusers import (
-    DDPMScheduler, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline,
-    StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel,
+    DDPMScheduler, DiTTransformer2DModel, FlowMatchEulerDiscreteScheduler, PixArtTransformer2DModel, SD3Transformer2DModel,
+    StableDiffusion3Pipeline, StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel,
 )
+from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from checks import Checks
@@ -54,6 +56,17 @@ SD3 = dict(
     pos_embed_max_size=7,
 )
 SD35 = dict(SD3, num_layers=3, dual_attention_layers=(0, 1), qk_norm="rms_norm")
+# With a variance beside the prediction, which takes no part.
+PIXART = dict(
+    sample_size=SIZE, patch_size=2, in_channels=4, out_channels=8, num_layers=2, attention_head_dim=8,
+    num_attention_heads=3, cross_attention_dim=24, caption_channels=WIDTH, interpolation_scale=2,
+)
+ALPHA = dict(PIXART, use_additional_conditions=True, attention_bias=False, sample_size=2 * SIZE, out_channels=4)
+CLASSES = 6
+DIT = dict(
+    sample_size=SIZE, patch_size=2, in_channels=4, out_channels=8, num_layers=2, attention_head_dim=8,
+    num_attention_heads=3, num_embeds_ada_norm=CLASSES,
+)
 LATENT = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False)
 SCHEDULERS = {
     "epsilon": DDPMScheduler(**LATENT),
@@ -71,6 +84,10 @@ CASES = {
     "SD 3": (SD3Transformer2DModel, SD3, ["flow", "flow, shifted"]),
     "SD 3.5": (SD3Transformer2DModel, SD35, ["flow, shifted"]),
     "SD 3.5, masked": (SD3Transformer2DModel, SD35, ["flow, shifted"]),
+    "PixArt-Sigma, masked": (PixArtTransformer2DModel, PIXART, ["epsilon, linear", "v"]),
+    "PixArt-Sigma": (PixArtTransformer2DModel, PIXART, ["epsilon, linear"]),
+    "PixArt-alpha, masked": (PixArtTransformer2DModel, ALPHA, ["epsilon, linear"]),
+    "DiT": (DiTTransformer2DModel, DIT, ["epsilon, linear", "flow"]),
     "DDPM": (UNet2DModel, DDPM, ["epsilon, linear", "epsilon, squared cosine"]),
 }
 
@@ -91,11 +108,14 @@ def make_data(name, channels):
     latents = {side: randn(PAIRS, channels, SIZE, SIZE) for side in ("chosen", "rejected")}
     if name == "SD 2":  # a caption for each side
         latents |= {f"context_{side}": randn(PAIRS, TOKENS, WIDTH) for side in ("chosen", "rejected")}
+    elif name == "DiT":  # a class for each side; the last number is that of none
+        latents |= {f"class_labels_{side}": (2 * torch.arange(PAIRS) + i) % (CLASSES + 1) for i, side in enumerate(latents)}
     elif name != "DDPM":
         latents["context"] = randn(PAIRS, TOKENS, WIDTH)
     if name == "SDXL":
         latents["pooled"] = randn(PAIRS, POOLED)
-        latents["time_ids"] = torch.tensor([[64.0, 96, 8, 0, 64, 64], [64, 64, 0, 0, 64, 64]]).repeat(PAIRS // 2, 1)
+    if name in ("SDXL", "PixArt-alpha, masked"):
+        latents["time_ids"] = torch.tensor([[64.0, 96, 8, 0, 64, 80], [64, 64, 0, 0, 64, 64]]).repeat(PAIRS // 2, 1)
     if name.startswith("SD 3"):
         latents["pooled"] = randn(PAIRS, POOLED)
     if name.endswith("masked"):
@@ -121,9 +141,18 @@ def squared_errors(model, scheduler, latents, draws, side):
     kind = next(model.parameters()).dtype
     of_side = lambda name: latents.get(f"{name}_{side}", latents.get(name))
     x, times, target = noised(scheduler, latents[side].to(kind), draws)
+    if isinstance(model, DiTTransformer2DModel):
+        out = model(x, timestep=times, class_labels=of_side("class_labels")).sample
+        return (out[:, : x.shape[1]] - target) ** 2
     if of_side("context") is None:
         return (model(x, times).sample - target) ** 2
     context = of_side("context").to(kind)
+    if isinstance(model, PixArtTransformer2DModel):
+        sizes = of_side("time_ids")
+        added = None if sizes is None else {"resolution": sizes[:, 4:], "aspect_ratio": sizes[:, 4:5] / sizes[:, 5:]}
+        out = model(x, encoder_hidden_states=context, timestep=times, encoder_attention_mask=of_side("context_mask"),
+                    added_cond_kwargs=added).sample
+        return (out[:, : x.shape[1]] - target) ** 2
     if isinstance(model, SD3Transformer2DModel):
         pooled = of_side("pooled").to(kind)
         if (mask := of_side("context_mask")) is None:
@@ -174,6 +203,16 @@ def relative(found, expected):
     """The largest difference, as a share of what is expected."""
     found, expected = (torch.as_tensor(x, dtype=torch.float64) for x in (found, expected))
     return ((found - expected).abs() / expected.abs()).max().item()
+
+
+def load_by_peft(model, path):
+    with safe_open(path, "pt") as file:
+        settings = json.loads(file.metadata()["lora_adapter_metadata"])
+        state = {name.removeprefix("transformer."): file.get_tensor(name) for name in file.keys()}
+    settings = {name.removeprefix("transformer."): value for name, value in settings.items()}
+    inject_adapter_in_model(LoraConfig(**{k: settings[k] for k in ("r", "lora_alpha", "target_modules")}), model)
+    found = set_peft_model_state_dict(model, state)
+    assert not found.unexpected_keys, found.unexpected_keys
 
 
 class Case:
@@ -249,6 +288,10 @@ class Case:
         call(self.binary, "train", "--model", self.path("base"), *self.data, *self.training, "--lr", "1e-3",
              "--lora-rank", "4", "--out", self.path("lora"))
         base, adapted = self.load("base"), self.load("base").float()
+        if self.kind in (PixArtTransformer2DModel, DiTTransformer2DModel):
+            # Their pipelines have no loader of adapters: peft puts them into the network.
+            load_by_peft(adapted, self.path("lora", "model", "pytorch_lora_weights.safetensors"))
+            return self.check_adapted(base, adapted)
         where = dict(weight_name="pytorch_lora_weights.safetensors", return_lora_metadata=True)
         if self.kind is SD3Transformer2DModel:
             state, metadata = StableDiffusion3Pipeline.lora_state_dict(self.path("lora", "model"), **where)
@@ -256,6 +299,9 @@ class Case:
         else:
             state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(self.path("lora", "model"), **where)
             StableDiffusionPipeline.load_lora_into_unet(state, alphas, adapted, metadata=metadata)
+        self.check_adapted(base, adapted)
+
+    def check_adapted(self, base, adapted):
         adapted = adapted.double().eval()
         moved = relative(self.sums(adapted, "chosen"), self.sums(base, "chosen"))
         self.check(f"{self.name}: LoRA in diffusers changes errors by {moved:.1e}", 0.0 if moved > 10 * SCORES else 1.0, 0.5)

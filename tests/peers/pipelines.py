@@ -23,12 +23,15 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUS
 
 import diffusers
 import numpy
+import torch
 import transformers
 from diffusers import (
-    DDIMPipeline, DDIMScheduler, DDPMPipeline, DPMSolverMultistepScheduler, EulerDiscreteScheduler,
-    FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline, StableDiffusionPipeline, StableDiffusionXLPipeline,
+    DDIMPipeline, DDIMScheduler, DDPMPipeline, DiTPipeline, DiTTransformer2DModel, DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, PixArtAlphaPipeline, PixArtSigmaPipeline,
+    PixArtTransformer2DModel, StableDiffusion3Pipeline, StableDiffusionPipeline, StableDiffusionXLPipeline,
 )
 from diffusers.pipelines.ddim import pipeline_ddim
+from diffusers.pipelines.dit import pipeline_dit
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -40,6 +43,19 @@ FOLDERS = pathlib.Path(__file__).parent.parent / "golden" / "companions"
 PIPELINES = {
     "sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "sd3": StableDiffusion3Pipeline, "ddpm": DDPMPipeline,
 }
+# Those whose folders are made here, of the parts of the others and a random transformer; twice as many channels out are a
+# prediction and a variance. The pipeline of PixArt-alpha tells sizes to models of this sample size only.
+TINY = dict(patch_size=2, in_channels=4, num_layers=2, attention_head_dim=6, num_attention_heads=2)
+CAPTIONED = TINY | dict(cross_attention_dim=12, caption_channels=44, out_channels=8)
+TRANSFORMERS = {
+    "pixart-sigma": (PixArtSigmaPipeline, PixArtTransformer2DModel, CAPTIONED | dict(sample_size=8, interpolation_scale=2)),
+    "pixart-alpha": (PixArtAlphaPipeline, PixArtTransformer2DModel, CAPTIONED | dict(sample_size=128)),
+    # The pipeline takes 1000 for no class.
+    "dit": (DiTPipeline, DiTTransformer2DModel, TINY | dict(sample_size=8, out_channels=8, num_embeds_ada_norm=1000)),
+}
+PIPELINES |= {name: pipeline for name, (pipeline, *_) in TRANSFORMERS.items()}
+LABELS = {"1": "goldfish, Carassius auratus", "281": "tabby, tabby cat", "999": "toilet tissue"}
+CLASSES = ["tabby cat", "Carassius auratus", "7"]
 PROMPTS = ["a red circle", "hello, it's a DOG!", "the quick brown fox jumps over the lazy dog and then the very lazy dog"]
 # Steps that do not divide the scheduler's 1000.
 STEPS, GUIDANCE, SIZE = 7, 4.0, 16
@@ -67,6 +83,36 @@ def with_t5(folder):
     return folder
 
 
+def made(name, folder):
+    """A folder of PixArt's or DiT's pipeline."""
+    _, kind, config = TRANSFORMERS[name]
+    torch.manual_seed(len(name))
+    model = kind(**config)
+    with torch.no_grad():  # large enough that every part matters
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * (0.3 if parameter.dim() > 1 else 0.1))
+    model.save_pretrained(folder / "transformer")
+    shutil.copytree(FOLDERS / "sd" / "vae", folder / "vae")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
+    index = {
+        "_class_name": TRANSFORMERS[name][0].__name__, "scheduler": ["diffusers", "DDIMScheduler"],
+        "vae": ["diffusers", "AutoencoderKL"], "transformer": ["diffusers", kind.__name__],
+    }
+    if name == "dit":
+        index["id2label"] = LABELS
+    else:
+        index |= {"text_encoder": ["transformers", "T5EncoderModel"], "tokenizer": ["transformers", "T5Tokenizer"]}
+        for part in ("text_encoder", "tokenizer"):
+            shutil.copytree(FOLDERS / "t5" / f"{part}_3", folder / part)
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def prompts_of(name):
+    return CLASSES if name == "dit" else PROMPTS
+
+
 def call(binary, *arguments):
     subprocess.run([binary, *map(str, arguments), "--quiet"], check=True, stdout=subprocess.DEVNULL)
 
@@ -82,7 +128,8 @@ def ours(binary, model, sampler, out):
     """
     arguments = ["sample", "--mdp", "diffusion", "--model", model, "--prompts", out / "prompts.txt", "--sample-steps",
                  STEPS, "--scheduler", out / "scheduler_config.json", "--seed", 5]
-    arguments += ["--guidance", GUIDANCE] if (pathlib.Path(model) / "text_encoder").exists() else []
+    arguments += ["--guidance", GUIDANCE] if (pathlib.Path(model) / "vae").exists() else []
+    arguments += ["--image-size", SIZE] if (pathlib.Path(model) / "vae").exists() else []
     call(binary, *arguments, "--sampler", sampler, "--out", out / f"{sampler}.jsonl")
     call(binary, *arguments, "--eta", 1, "--out", out / "way.jsonl", "--save-trajectories", out / "way.safetensors")
     lines = [json.loads(line) for line in (out / f"{sampler}.jsonl").read_text().splitlines()]
@@ -105,16 +152,22 @@ def theirs(model, name, sampler, spacing, noise):
         return pipe(batch_size=len(noise), num_inference_steps=STEPS, eta=0.0, output_type="pil").images
     pipe.scheduler = scheduler
     pipe.set_progress_bar_config(disable=True)
+    if name == "dit":  # it draws its noise itself too
+        pipeline_dit.randn_tensor = lambda *_, **__: noise.clone()
+        ids = [int(label) if label.isdigit() else pipe.get_label_ids([label])[0] for label in CLASSES]
+        return pipe(class_labels=ids, num_inference_steps=STEPS, guidance_scale=GUIDANCE, output_type="pil").images
+    # As the text is, and at the size that is asked for.
+    plain = dict(clean_caption=False, use_resolution_binning=False) if name.startswith("pixart") else {}
     draw = lambda prompt, start: pipe(
         prompt, latents=start[None].clone(), num_inference_steps=STEPS, guidance_scale=GUIDANCE, height=SIZE, width=SIZE,
-        output_type="pil",
+        output_type="pil", **plain,
     ).images[0]
     return [draw(prompt, start) for prompt, start in zip(PROMPTS, noise, strict=True)]
 
 
 def check_pictures(check, what, binary, model, name, out, spacings=("leading",)):
     out.mkdir()
-    (out / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
+    (out / "prompts.txt").write_text("\n".join(prompts_of(name)) + "\n")
     samplers = {"ddpm": ["ddim"], "sd3": ["euler"]}.get(name, SAMPLERS)
     ways = [(sampler, spacing) for sampler in samplers for spacing in (SHIFTS if name == "sd3" else spacings)]
     for sampler, spacing in ways:
@@ -131,24 +184,24 @@ def check_pictures(check, what, binary, model, name, out, spacings=("leading",))
         check(f"{what}, {sampler}, {spacing}: pictures vary by {spread:.0f} levels", 0 if spread > VARIED else 1, 0)
 
 
-def check_training(check, what, binary, name, out):
+def check_training(check, what, binary, name, model, out):
     """Two steps from pictures, and what became of each file."""
     generator = numpy.random.default_rng(3)
     out.mkdir()
     lines = []
-    for index, prompt in enumerate(PROMPTS + PROMPTS):
+    for index, prompt in enumerate(prompts_of(name) * 2):
         line = {"prompt": prompt}
         for side in ("chosen", "rejected"):
             line[side] = f"{side}{index}.png"
             Image.fromarray(generator.integers(0, 256, (SIZE, SIZE, 3), dtype=numpy.uint8)).save(out / line[side])
         lines.append(json.dumps(line))
     (out / "pairs.jsonl").write_text("\n".join(lines) + "\n")
-    call(binary, "train", "--mdp", "diffusion", "--model", FOLDERS / name, "--data", out / "pairs.jsonl", "--image-size",
+    call(binary, "train", "--mdp", "diffusion", "--model", model, "--data", out / "pairs.jsonl", "--image-size",
          SIZE, "--eval-share", 0, "--batch-size", 2, "--max-steps", 2, "--warmup-steps", 0, "--lr", 1e-3, "--n-samples", 0,
          "--out", out / "run")
     saved = out / "run" / "model"
-    for path in sorted(FOLDERS.joinpath(name).glob("*/*")):
-        part = path.relative_to(FOLDERS / name)
+    for path in sorted(model.glob("*/*")):
+        part = path.relative_to(model)
         changed = not filecmp.cmp(path, saved / part, shallow=False)
         if part.parts[0] not in ("unet", "transformer"):
             check(f"{what}: {part} is kept", int(changed), 0)
@@ -160,20 +213,24 @@ def check_training(check, what, binary, name, out):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", default="target/release/hybrid-dpo")
-    binary = os.path.abspath(parser.parse_args().binary)
+    parser.add_argument("--only", help="a part of the names of the pipelines to look at", default="")
+    options = parser.parse_args()
+    binary = os.path.abspath(options.binary)
     check = Checks()
 
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        for name in PIPELINES:
+        for name in filter(lambda name: options.only in name, PIPELINES):
             try:
-                check_pictures(check, name, binary, FOLDERS / name, name, folder / name, SPACINGS)
+                model = made(name, folder / f"{name}-model") if name in TRANSFORMERS else FOLDERS / name
+                check_pictures(check, name, binary, model, name, folder / name, SPACINGS)
                 if name != "ddpm":
-                    saved = check_training(check, f"{name} trained", binary, name, folder / f"{name}-training")
+                    saved = check_training(check, f"{name} trained", binary, name, model, folder / f"{name}-training")
                     check_pictures(check, f"{name} trained", binary, saved, name, folder / f"{name}-trained")
             except (subprocess.CalledProcessError, OSError, KeyError, ValueError, RuntimeError) as error:
                 check(f"{name}: {error!r:.300}", float("inf"), 0)
-        check_pictures(check, "sd3 with T5", binary, with_t5(folder / "t5"), "sd3", folder / "t5-pictures")
+        if options.only in "sd3":
+            check_pictures(check, "sd3 with T5", binary, with_t5(folder / "t5"), "sd3", folder / "t5-pictures")
     check.end()
 
 

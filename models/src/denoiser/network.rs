@@ -81,16 +81,6 @@ impl DenoiserNetwork {
         }
     }
 
-    /// The weights, to be changed.
-    #[cfg(test)]
-    pub(crate) fn weights_mut(&mut self) -> &mut Weights {
-        match self {
-            Self::UNet(unet) => &mut Arc::get_mut(unet).unwrap().weights,
-            Self::Sd3(network) => &mut Arc::get_mut(network).unwrap().weights,
-            Self::Dit(network) => &mut Arc::get_mut(network).unwrap().weights,
-        }
-    }
-
     /// The prediction as the output of a tape.
     ///
     /// # Shapes

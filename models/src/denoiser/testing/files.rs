@@ -86,16 +86,13 @@ pub(crate) fn batch(config: &DenoiserConfig, call: &Value) -> ImageBatch {
 
 /// Captions of one length in one tensor, or `a` and `b` of a length each.
 fn contexts(inputs: &Value, width: usize) -> Contexts {
-    let (values, long) = match inputs.get("contexts") {
-        Some(all) => {
-            let all = numbers(all);
-            let one = all.len() / N;
-            (all[..2 * one].to_vec(), one / width)
-        }
-        None => {
-            let (a, b) = (numbers(&inputs["a"]), numbers(&inputs["b"]));
-            ([&a[..], &b].concat(), a.len() / width)
-        }
+    let (values, long) = if let Some(all) = inputs.get("contexts") {
+        let all = numbers(all);
+        let one = all.len() / N;
+        (all[..2 * one].to_vec(), one / width)
+    } else {
+        let (a, b) = (numbers(&inputs["a"]), numbers(&inputs["b"]));
+        ([&a[..], &b].concat(), a.len() / width)
     };
     let all = values.len() / width;
     let rows = Tensor::from_vec(values, (all, width), &Device::Cpu).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor, Var};
 use engine::checkpoint::Recompute;
 use engine::lora::{LoraConfig, LoraTargets};
-use engine::ops::backward;
+use engine::ops::{WeightLayout, backward};
 use engine::{Gradients, Noise, noise};
 
 use super::files::{Golden, assert_close, batch, flat, numbers, rows};
@@ -19,7 +19,7 @@ fn slopes(output: &Tensor) -> Tensor {
 }
 
 /// The output of a tape, and the gradients of its trainable parameters for random slopes.
-pub(crate) fn tape_gradients(
+fn tape_gradients(
     network: &DenoiserNetwork,
     batch: &Arc<ImageBatch>,
     recompute: Recompute,
@@ -123,28 +123,32 @@ pub(crate) fn check_alone(golden: &Golden) {
     }
 }
 
-/// A network with its adapters moved from their initial values, which have no effect.
-pub(crate) fn moved(mut network: DenoiserNetwork) -> DenoiserNetwork {
-    let weights = network.weights_mut();
-    for name in weights.adapter_tensors().into_keys() {
-        let shape = weights.parameters.get(&name).unwrap().dims().to_vec();
-        let value = noise::normal(&mut Noise::new(5).stream(&name, 0), shape, 0.2, &Device::Cpu).unwrap();
-        weights.parameters.set(&name, &value).unwrap();
-    }
-    network
+/// Moves a network's adapters from their initial values, which have no effect.
+pub(crate) fn move_adapters(network: &DenoiserNetwork) {
+    let moved = |(name, tensor): (String, Tensor)| {
+        let mut rng = Noise::new(5).stream(&name, 0);
+        (name, noise::normal(&mut rng, tensor.shape(), 0.2, &Device::Cpu).unwrap())
+    };
+    let weights = network.weights();
+    weights.start_from(&weights.adapter_tensors().into_iter().map(moved).collect()).unwrap();
 }
 
-/// Adapters of these layers change nothing at first, learn, and nothing else does.
+/// Adapters of these layers change nothing at first, learn, and nothing else does; they can be taken off and merged.
 pub(crate) fn check_adapters(golden: &Golden, case: &str, targets: &[&str]) {
     let targets = LoraTargets::Named(targets.iter().map(ToString::to_string).collect());
     let lora = LoraConfig { rank: 2, alpha: 3., rslora: false, targets };
     let (config, tensors) = golden.files(case);
-    let (fresh, batch) = golden.learner(case, Some(lora));
-    let before = flat(&DenoiserNetwork::frozen(config, tensors).unwrap().score(&batch).unwrap());
-    assert_eq!(flat(&fresh.score(&batch).unwrap()), before);
-    let network = moved(fresh);
+    let (network, batch) = golden.learner(case, Some(lora));
+    let before = flat(&DenoiserNetwork::frozen(config.clone(), tensors).unwrap().score(&batch).unwrap());
+    assert_eq!(flat(&network.score(&batch).unwrap()), before);
+    move_adapters(&network);
     let after = flat(&network.score(&batch).unwrap());
     assert_ne!(after, before);
+    let base = network.with_weights(network.weights().base().unwrap());
+    assert_eq!(flat(&base.score(&batch).unwrap()), before);
+    let merged = network.weights().merged_tensors(WeightLayout::OutIn).unwrap();
+    let merged = flat(&DenoiserNetwork::frozen(config, merged).unwrap().score(&batch).unwrap());
+    assert_close("merged", &merged, &after);
     let (output, kept) = tape_gradients(&network, &batch, Recompute::Nothing);
     let (_, again) = tape_gradients(&network, &batch, Recompute::Blocks);
     assert_eq!(output, after);

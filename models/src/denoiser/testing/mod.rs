@@ -2,8 +2,10 @@
 
 mod files;
 mod laws;
+mod policy;
+mod saved;
 
-pub(crate) use files::{Golden, assert_close, batch, flat, rows};
-pub(crate) use laws::{
-    check_adapters, check_alone, check_finite_differences, check_fresh, check_golden, check_tape, moved,
-};
+pub(crate) use files::{Golden, batch, flat, rows};
+pub(crate) use laws::{check_adapters, check_alone, check_finite_differences, check_fresh, check_golden, check_tape};
+pub(crate) use policy::{Acting, check_policy};
+pub(crate) use saved::{check_adapter_file, check_saved, check_saved_adapters};

@@ -1,11 +1,16 @@
 //! Transformers against diffusers and torch (`tests/golden/dit.py` made the numbers), and alone.
 
-mod files;
-mod policy;
 mod settings;
 
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use mdp::diffusion::{DenoisingMdp, LatentShape, NoiseSchedule, Prediction};
+
 use crate::denoiser::DenoiserConfig;
-use crate::denoiser::testing::{self, Golden};
+use crate::denoiser::testing::{self, Acting, Golden};
+use crate::formats::{SaveOptions, load_denoiser, save_denoiser};
+use crate::sampler::Sampler;
 
 const GOLDEN: Golden = Golden { family: "dit", cases: &["pixart", "sizes", "dit", "pixels"], is_idle };
 
@@ -47,4 +52,42 @@ fn gradients_are_those_of_finite_differences() {
 fn fresh_tensors_predict_nothing_and_learn() {
     let last = |case: &str| if case == "dit" || case == "pixels" { "proj_out_2.weight" } else { "proj_out.weight" };
     testing::check_fresh(&GOLDEN, last);
+}
+
+#[test]
+fn transformers_obey_the_laws() {
+    let schedule = Arc::new(NoiseSchedule::linear(1000, 1e-4, 0.02).unwrap());
+    let shape = LatentShape { height: 4, width: 4, channels: 4 };
+    let mdp = DenoisingMdp::new(schedule, vec![900, 500, 100, 20], shape.size());
+    let acting = Acting { mdp, shape, prediction: Prediction::Epsilon, sampler: Sampler::Ddim { eta: 1. } };
+    for case in ["pixart", "sizes", "dit"] {
+        testing::check_policy(&GOLDEN, case, &acting);
+    }
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    testing::check_saved(&GOLDEN);
+    // Of each block two attentions of four layers, or one.
+    testing::check_saved_adapters(&GOLDEN, "pixart", 2 * 2 * 8);
+    testing::check_saved_adapters(&GOLDEN, "dit", 2 * 2 * 4);
+}
+
+#[test]
+fn an_adapter_of_peft_does_what_it_does_there() {
+    testing::check_adapter_file(&GOLDEN, "pixart", &GOLDEN.folder("pixart/adapter"), "adaln_single.linear");
+}
+
+#[test]
+fn an_empty_caption_of_earlier_files_is_left_out() {
+    let (config, tensors) = GOLDEN.files("pixart");
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("transformer");
+    save_denoiser(&folder, &config, &tensors, SaveOptions::default()).unwrap();
+    let file = folder.join("diffusion_pytorch_model.safetensors");
+    let mut stored = candle_core::safetensors::load(&file, &Device::Cpu).unwrap();
+    let empty = Tensor::zeros((3, 44), DType::F32, &Device::Cpu).unwrap();
+    stored.insert("caption_projection.y_embedding".to_owned(), empty);
+    candle_core::safetensors::save(&stored, &file).unwrap();
+    assert!(tensors.keys().eq(load_denoiser(&folder, &Device::Cpu).unwrap().tensors.keys()));
 }

@@ -20,7 +20,7 @@ fn refused(case: &str, change: &dyn Fn(&mut ImageBatch), expected: &str) {
 
 #[test]
 fn batches_that_do_not_fit_are_refused() {
-    refused("pixart", &|batch| batch.contexts = None, "hidden states of width 10");
+    refused("pixart", &|batch| batch.contexts = None, "hidden states of width 44");
     refused("sizes", &|batch| batch.time_ids = None, "the sizes of the images: expected 3 times six, got none");
     refused("sizes", &|batch| batch.time_ids = Some(vec![[0.; 6]; 3]), "each with a height and width to make above 0");
     refused("dit", &|batch| batch.classes = None, "expected 3 numbers from 0 to 5, which is no class, got none");
@@ -69,7 +69,7 @@ fn settings_that_are_not_built_are_named() {
             "dit",
             "_class_name",
             json!("FluxTransformer2DModel"),
-            "FluxTransformer2DModel` of `norm_type` \"ada_norm_zero\"",
+            "FluxTransformer2DModel of `norm_type` \"ada_norm_zero\"",
         ),
     ] {
         let found = read(case, key, value);
