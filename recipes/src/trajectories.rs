@@ -157,16 +157,21 @@ pub(crate) struct MadeTrajectories<'a> {
     pub(crate) policy: &'a str,
 }
 
+/// The largest number of hidden states, if conditions have different numbers.
+fn longest(conditions: &[Condition]) -> Option<usize> {
+    let length = |condition: &Condition| condition.hidden.as_ref().map_or(0, |hidden| hidden.length);
+    let longest = conditions.iter().map(length).max()?;
+    (conditions.iter().map(length).min() != Some(longest)).then_some(longest)
+}
+
 /// Writes trajectories, with the oracle's preferences if `pictures` of embedded captions allow them.
 pub(crate) fn save(path: &Path, made: &MadeTrajectories<'_>, pictures: &[Pixels]) -> Result<(), Failure> {
     let like = made.conditions.first().ok_or_else(|| Failure::failed("there are no trajectories to save"))?;
-    let lengths = made.conditions.iter().filter_map(|condition| Some(condition.hidden.as_ref()?.length));
-    let (least, longest) = (lengths.clone().min(), lengths.max());
     let layout = images::TrajectoryLayout {
         trajectories: made.trajectories.len(),
         steps: made.plan.timesteps.len(),
         shape: made.shape,
-        contexts: context_layout(like, made.prompts.len(), longest.filter(|_| least != longest)),
+        contexts: context_layout(like, longest(made.conditions), made.prompts.len()),
     };
     let mut writer = images::TrajectoryWriter::create(path, layout)?;
     for (index, one) in made.trajectories.iter().enumerate() {

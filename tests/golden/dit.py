@@ -2,7 +2,7 @@
 
 Run from the repository's root: python tests/golden/dit.py
 Writes tests/golden/dit/<case>/{config.json,diffusion_pytorch_model.safetensors,expected.json}, and an adapter of PEFT for one
-of them. The versions used are in expected.json. A variance that is predicted too has no slopes. Captions of different
+of them; and prompts.json, what the pipeline reads of texts. The versions used are in expected.json. A variance that is predicted too has no slopes. Captions of different
 lengths are padded with numbers and masked, as pipelines do.
 """
 
@@ -13,8 +13,9 @@ import shutil
 import diffusers
 import peft
 import torch
-from diffusers import DiTTransformer2DModel, PixArtTransformer2DModel
+from diffusers import DiTTransformer2DModel, PixArtAlphaPipeline, PixArtTransformer2DModel
 from peft import LoraConfig, get_peft_model
+from transformers import T5EncoderModel, T5Tokenizer
 
 FOLDER = pathlib.Path(__file__).parent / "dit"
 SMALL = {"sample_size": 8, "patch_size": 2, "in_channels": 4, "num_layers": 2, "attention_head_dim": 6, "num_attention_heads": 2}
@@ -124,10 +125,31 @@ def golden_lora(model, folder, size, generator):
             parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
     adapted.save_pretrained(folder / "adapter")
     (folder / "adapter" / "README.md").unlink()
+    # A set, whose order changes from run to run.
+    path = folder / "adapter" / "adapter_config.json"
+    settings = json.loads(path.read_text())
+    settings["target_modules"].sort()
+    path.write_text(json.dumps(settings, indent=1) + "\n")
     batch = make_batch(model, size, generator)
     with torch.no_grad():
         out = call(model, batch)
     return {"size": list(size), "inputs": {name: flat(value) for name, value in batch.items()}, "output": flat(out)}
+
+
+def golden_prompts():
+    """The states of texts that are not masked, by the encoder of companions/t5."""
+    t5 = FOLDER.parent / "companions" / "t5"
+    pipe = PixArtAlphaPipeline(
+        tokenizer=T5Tokenizer.from_pretrained(t5 / "tokenizer_3"),
+        text_encoder=T5EncoderModel.from_pretrained(t5 / "text_encoder_3"), vae=None, transformer=None, scheduler=None,
+    )
+    texts = ["", " A Red CIRCLE\t", "hello! hello!", "Red " * 130]
+    states, mask, _, _ = pipe.encode_prompt(texts, False, device="cpu", clean_caption=False)
+    kept = [flat(of_text[of_mask.bool()]) for of_text, of_mask in zip(states, mask)]
+    # All of the last text's states would be many numbers: those of its last token.
+    kept[-1] = kept[-1][-states.shape[-1] :]
+    lengths = mask.sum(dim=1).tolist()
+    (FOLDER / "prompts.json").write_text(json.dumps({"texts": texts, "lengths": lengths, "states": kept}) + "\n")
 
 
 def main():
@@ -144,6 +166,7 @@ def main():
         if name == "pixart":
             expected["lora"] = golden_lora(model, folder, sizes[0], generator)
         (folder / "expected.json").write_text(json.dumps(expected) + "\n")
+    golden_prompts()
 
 
 if __name__ == "__main__":

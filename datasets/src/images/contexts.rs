@@ -254,10 +254,10 @@ type Row<'a> = (Vec<f32>, &'a [usize]);
 pub struct ContextLayout {
     /// Number of distinct rows, including the empty caption's; 0 without conditioning.
     pub rows: usize,
-    /// Number and width of the hidden states; of the longest row, where rows have masks.
+    /// Number and width of the hidden states; of those of the longest row.
     pub hidden: Option<(usize, usize)>,
-    /// Whether rows may have fewer hidden states, by a mask.
-    pub has_mask: bool,
+    /// Whether rows have different numbers of hidden states, of which a mask tells.
+    pub is_ragged: bool,
     /// Width of the pooled embedding.
     pub pooled: Option<usize>,
     /// Whether there is size and crop conditioning.
@@ -272,7 +272,7 @@ impl ContextLayout {
         let hidden = self.hidden.map(|(length, width)| ("context", vec![self.rows, length, width]));
         let pooled = self.pooled.map(|width| ("pooled", vec![self.rows, width]));
         let time_ids = self.has_time_ids.then(|| ("time_ids", vec![self.rows, 6]));
-        let mask = self.hidden.filter(|_| self.has_mask).map(|(length, _)| (MASK, vec![self.rows, length]));
+        let mask = self.hidden.filter(|_| self.is_ragged).map(|(length, _)| (MASK, vec![self.rows, length]));
         let classes = self.has_classes.then(|| (CLASSES, vec![self.rows]));
         [hidden, mask, pooled, time_ids, classes].into_iter().flatten().filter(|_| self.rows > 0).collect()
     }
@@ -281,13 +281,16 @@ impl ContextLayout {
 /// Writes one row.
 pub(super) fn write(writer: &mut TensorWriter, row: usize, context: &LatentContext) -> Result<(), DatasetError> {
     if let Some(hidden) = &context.hidden {
-        let length = writer.columns(MASK).unwrap_or(hidden.length);
-        let mut values = hidden.values.clone();
-        values.resize(values.len().max(length * hidden.width), 0.0);
-        writer.write("context", row, &values)?;
-        if writer.columns(MASK).is_some() {
-            let mask: Vec<f32> = (0..length).map(|token| if token < hidden.length { 1.0 } else { 0.0 }).collect();
-            writer.write(MASK, row, &mask)?;
+        match writer.row_len(MASK) {
+            None => writer.write("context", row, &hidden.values)?,
+            Some(length) => {
+                let mut values = hidden.values.clone();
+                // A row that is too long stays so, and is refused.
+                values.resize(values.len().max(length * hidden.width), 0.0);
+                writer.write("context", row, &values)?;
+                let mask: Vec<f32> = (0..length).map(|at| if at < hidden.length { 1.0 } else { 0.0 }).collect();
+                writer.write(MASK, row, &mask)?;
+            }
         }
     }
     if let Some(pooled) = &context.pooled {

@@ -115,7 +115,7 @@ fn shorter_contexts_are_padded_behind_a_mask() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("masked.safetensors");
     let contexts =
-        ContextLayout { rows: 2, hidden: Some((3, 2)), has_mask: true, has_classes: true, ..ContextLayout::default() };
+        ContextLayout { rows: 2, hidden: Some((3, 2)), is_ragged: true, has_classes: true, ..ContextLayout::default() };
     let layout = LatentLayout { kind: ImageKind::Pairs, examples: 2, shape: SHAPE, contexts };
     let context = |length: usize| {
         let values = (0..2 * length).map(|at| at as f32).collect();
@@ -284,7 +284,7 @@ fn contexts() -> Vec<LatentContext> {
 const TOLD: ContextLayout = ContextLayout {
     rows: 2,
     hidden: Some((2, 3)),
-    has_mask: false,
+    is_ragged: false,
     pooled: Some(4),
     has_time_ids: false,
     has_classes: false,

@@ -189,9 +189,10 @@ impl TensorWriter {
         Ok(Self { path: path.to_owned(), body, tensors: shapes.into_iter().map(declare).collect() })
     }
 
-    /// The columns of a tensor of two dimensions, if it is declared.
-    pub(crate) fn columns(&self, name: &str) -> Option<usize> {
-        self.tensors.iter().find(|declared| declared.name == name).and_then(|declared| declared.shape.get(1).copied())
+    /// The numbers of a row of a tensor, if it is one of the file's.
+    pub(crate) fn row_len(&self, name: &str) -> Option<usize> {
+        let declared = self.tensors.iter().find(|declared| declared.name == name)?;
+        Some(declared.shape[1..].iter().product())
     }
 
     /// Writes one row.

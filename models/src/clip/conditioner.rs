@@ -1,12 +1,11 @@
 //! Text conditioning: texts to a denoiser's conditions.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mdp::diffusion::{Condition, Conditioning, Framing, Hidden};
 
-use super::{ClassNames, ClipOutput, ClipText, ClipTokenizer};
+use super::{ClassNames, ClipOutput, ClipText, ClipTokenizer, TextEncoder};
 use crate::ModelError;
 use crate::t5::T5Encoder;
 
@@ -14,9 +13,13 @@ use crate::t5::T5Encoder;
 #[derive(Debug)]
 pub struct TextConditioner {
     encoders: Vec<(ClipTokenizer, ClipText)>,
-    /// T5's encoder, whose states follow CLIP's or stand alone.
+    /// T5's encoder, whose states follow CLIP's.
     third: Option<(ClipTokenizer, T5Encoder)>,
-    /// The classes that texts name, where no text is encoded.
+    /// An encoder of another kind, in place of all others.
+    other: Option<Box<dyn TextEncoder>>,
+    /// Whether the sizes of an image are told beside the states of an encoder of another kind.
+    has_sizes: bool,
+    /// The classes that texts name, in place of all encoders.
     classes: Option<ClassNames>,
     reading: TextFeatures,
 }
@@ -39,13 +42,6 @@ pub enum TextFeatures {
         /// The number of T5's rows.
         more_rows: usize,
     },
-    /// The states of T5 alone, as many as the text has tokens; texts are in lower case without space around (PixArt).
-    T5 {
-        /// Whether the size of the image is told too (PixArt-alpha).
-        has_sizes: bool,
-    },
-    /// No text but the number of a class, given by name or number (DiT).
-    Classes,
 }
 
 /// Encoded texts.
@@ -73,7 +69,6 @@ impl TextConditioner {
                 let all: usize = encoders.iter().map(|(_, encoder)| encoder.config().width).sum();
                 all <= width && encoders.iter().all(|(_, encoder)| encoder.config().projection.is_some())
             }
-            TextFeatures::T5 { .. } | TextFeatures::Classes => false,
         };
         if !fits {
             return Err(ModelError::Argument {
@@ -90,29 +85,28 @@ impl TextConditioner {
             }
             tokenizer.limit(encoder.config().max_positions)?;
         }
-        Ok(Self { encoders, third: None, classes: None, reading })
+        Ok(Self { encoders, reading, ..Self::without_encoders() })
     }
 
-    /// Reads texts by T5's encoder alone, up to `length` tokens of a text.
-    ///
-    /// # Errors
-    /// A tokenizer with more tokens than the encoder, a length without room for a token.
-    pub fn of_t5(
-        mut tokenizer: ClipTokenizer,
-        encoder: T5Encoder,
-        length: usize,
-        has_sizes: bool,
-    ) -> Result<Self, ModelError> {
-        check_tokens(&tokenizer, &encoder)?;
-        // The pipeline asks for this length, whatever the tokenizer's own limit is, and masks what is padded.
-        tokenizer.set_length(length)?;
-        let third = Some((tokenizer.without_padding(), encoder));
-        Ok(Self { encoders: Vec::new(), third, classes: None, reading: TextFeatures::T5 { has_sizes } })
+    fn without_encoders() -> Self {
+        let (encoders, reading) = (Vec::new(), TextFeatures::Last);
+        Self { encoders, third: None, other: None, has_sizes: false, classes: None, reading }
+    }
+
+    /// Reads the hidden states of an encoder of another kind.
+    pub fn of_encoder(encoder: impl TextEncoder + 'static) -> Self {
+        Self { other: Some(Box::new(encoder)), ..Self::without_encoders() }
+    }
+
+    /// Tells the size of an image beside the states of an encoder of another kind.
+    #[must_use]
+    pub fn with_sizes(self) -> Self {
+        Self { has_sizes: true, ..self }
     }
 
     /// Reads texts as names or numbers of classes.
     pub fn of_classes(classes: ClassNames) -> Self {
-        Self { encoders: Vec::new(), third: None, classes: Some(classes), reading: TextFeatures::Classes }
+        Self { classes: Some(classes), ..Self::without_encoders() }
     }
 
     /// Adds T5's encoder; texts are truncated and padded to the rows that `reading` has for it.
@@ -120,7 +114,7 @@ impl TextConditioner {
     /// # Errors
     /// A reading without rows for it, another width, a tokenizer with more tokens than the encoder.
     pub fn with_t5(mut self, mut tokenizer: ClipTokenizer, encoder: T5Encoder) -> Result<Self, ModelError> {
-        let width = encoder.config().width;
+        let (width, known) = (encoder.config().width, tokenizer.n_tokens());
         let TextFeatures::Joint { more_rows, .. } = self.reading else {
             return Err(misfit(
                 "a third text encoder",
@@ -131,7 +125,10 @@ impl TextConditioner {
         if width != self.width() {
             return Err(misfit("T5's states", format!("of width {}", self.width()), &format!("width {width}")));
         }
-        check_tokens(&tokenizer, &encoder)?;
+        if known > encoder.config().vocabulary {
+            let reason = format!("{known} tokens, and its text encoder has {}", encoder.config().vocabulary);
+            return Err(ModelError::Tokenizer { path: tokenizer.path().to_path_buf(), reason });
+        }
         // The pipeline asks for this length, whatever the tokenizer's own limit is.
         tokenizer.set_length(more_rows)?;
         self.third = Some((tokenizer, encoder));
@@ -140,20 +137,21 @@ impl TextConditioner {
 
     /// The width of hidden states, which cross-attention must have.
     pub fn width(&self) -> usize {
+        if let Some(other) = &self.other {
+            return other.width();
+        }
         match self.reading {
             TextFeatures::Joint { width, .. } => width,
             TextFeatures::Last | TextFeatures::Penultimate { .. } => {
                 self.encoders.iter().map(|(_, encoder)| encoder.config().width).sum()
             }
-            TextFeatures::T5 { .. } => self.third.as_ref().map_or(0, |(_, encoder)| encoder.config().width),
-            TextFeatures::Classes => 0,
         }
     }
 
     /// The width of the pooled state, if one is read.
     pub fn pooled_width(&self) -> Option<usize> {
         match self.reading {
-            TextFeatures::Last | TextFeatures::T5 { .. } | TextFeatures::Classes => None,
+            TextFeatures::Last => None,
             TextFeatures::Penultimate { .. } => self.encoders.last().and_then(|(_, last)| last.config().projection),
             TextFeatures::Joint { .. } => {
                 Some(self.encoders.iter().filter_map(|(_, encoder)| encoder.config().projection).sum())
@@ -186,9 +184,10 @@ impl TextConditioner {
     /// # Errors
     /// A tokenizer error.
     pub fn truncated(&self, texts: &[&str]) -> Result<Vec<bool>, ModelError> {
+        if let Some(other) = &self.other {
+            return Ok(other.lengths(texts)?.into_iter().map(|(_, is_long)| is_long).collect());
+        }
         let mut truncated = vec![false; texts.len()];
-        let read = self.read(texts);
-        let texts: &[&str] = &read.iter().map(AsRef::as_ref).collect::<Vec<_>>();
         let third = self.third.iter().map(|(tokenizer, _)| tokenizer);
         for tokenizer in self.encoders.iter().map(|(tokenizer, _)| tokenizer).chain(third) {
             let of_one = tokenizer.encode(texts)?.truncated;
@@ -197,35 +196,19 @@ impl TextConditioner {
         Ok(truncated)
     }
 
-    /// The maximum number of tokens that every encoder reads, begin and end included, if there is a limit.
-    pub fn max_length(&self) -> Option<usize> {
-        let third = self.third.iter().filter(|_| self.encoders.is_empty()).map(|(tokenizer, _)| tokenizer);
-        let tokenizers = self.encoders.iter().map(|(tokenizer, _)| tokenizer).chain(third);
-        tokenizers.filter_map(ClipTokenizer::max_length).min()
-    }
-
-    /// The number of hidden states of the longest text, where it depends on the text; runs no encoder.
+    /// The largest number of hidden states among texts; `None` if all texts have the same number.
     ///
     /// # Errors
     /// A tokenizer error.
     pub fn longest(&self, texts: &[&str]) -> Result<Option<usize>, ModelError> {
-        let (TextFeatures::T5 { .. }, Some((tokenizer, _))) = (self.reading, &self.third) else { return Ok(None) };
-        let read = self.read(texts);
-        let texts: &[&str] = &read.iter().map(AsRef::as_ref).collect::<Vec<_>>();
-        Ok(tokenizer.encode(texts)?.ids.iter().map(Vec::len).max())
+        let Some(other) = &self.other else { return Ok(None) };
+        Ok(other.lengths(texts)?.into_iter().map(|(length, _)| length).max())
     }
 
-    /// Texts as the tokenizer gets them.
-    fn read<'a>(&self, texts: &[&'a str]) -> Vec<Cow<'a, str>> {
-        let read = |text: &&'a str| match self.reading {
-            // As the pipeline prepares them, without its optional cleaning of web pages' captions.
-            TextFeatures::T5 { .. } => Cow::Owned(text.to_lowercase().trim().to_owned()),
-            TextFeatures::Last
-            | TextFeatures::Penultimate { .. }
-            | TextFeatures::Joint { .. }
-            | TextFeatures::Classes => Cow::Borrowed(*text),
-        };
-        texts.iter().map(read).collect()
+    /// The maximum number of tokens that every encoder reads, begin and end included, if there is a limit.
+    pub fn max_length(&self) -> Option<usize> {
+        let other = self.other.iter().map(|other| other.max_length());
+        self.encoders.iter().filter_map(|(tokenizer, _)| tokenizer.max_length()).chain(other).min()
     }
 
     /// The unconditional condition, for classifier-free guidance.
@@ -249,8 +232,15 @@ impl TextConditioner {
             let condition = |text: &&str| Ok(Arc::new(Conditioning::of_class(classes.class(text)?)));
             return Ok((texts.iter().map(condition).collect::<Result<_, ModelError>>()?, vec![false; texts.len()]));
         }
-        let read = self.read(texts);
-        let texts: &[&str] = &read.iter().map(AsRef::as_ref).collect::<Vec<_>>();
+        if let Some(other) = &self.other {
+            let time_ids = self.has_sizes.then(|| framing.time_ids());
+            let condition = |states: Vec<f32>| {
+                let length = states.len() / other.width();
+                Arc::new(Conditioning { time_ids, ..Conditioning::of_hidden(states, length) })
+            };
+            let encoded = other.encode(texts)?.into_iter();
+            return Ok(encoded.map(|text| (condition(text.states), text.truncated)).unzip());
+        }
         let mut outputs = Vec::new();
         let mut truncated = vec![false; texts.len()];
         for (tokenizer, encoder) in &self.encoders {
@@ -276,10 +266,6 @@ impl TextConditioner {
         text: usize,
         framing: Framing,
     ) -> Result<Conditioning, ModelError> {
-        if let TextFeatures::T5 { has_sizes } = self.reading {
-            let told = Conditioning::of_hidden(more.to_vec(), more.len() / self.width());
-            return Ok(Conditioning { time_ids: has_sizes.then(|| framing.time_ids()), ..told });
-        }
         let widths: Vec<usize> = self.encoders.iter().map(|(_, encoder)| encoder.config().width).collect();
         let of_text: Vec<&ClipOutput> = outputs.iter().map(|output| &output[text]).collect();
         if self.reading == TextFeatures::Last {
@@ -316,15 +302,6 @@ impl TextConditioner {
             class: None,
         })
     }
-}
-
-fn check_tokens(tokenizer: &ClipTokenizer, encoder: &T5Encoder) -> Result<(), ModelError> {
-    let (known, readable) = (tokenizer.n_tokens(), encoder.config().vocabulary);
-    if known <= readable {
-        return Ok(());
-    }
-    let reason = format!("{known} tokens, and its text encoder has {readable}");
-    Err(ModelError::Tokenizer { path: tokenizer.path().to_path_buf(), reason })
 }
 
 fn misfit(what: &str, expected: String, got: &str) -> ModelError {

@@ -9,9 +9,11 @@ mod conditioner;
 mod config;
 mod encoder;
 mod score;
+mod t5_texts;
 #[cfg(test)]
 mod tests;
 mod text;
+mod text_encoder;
 mod tokenizer;
 mod vision;
 
@@ -21,6 +23,8 @@ pub use conditioner::{ConditionedTexts, TextConditioner, TextFeatures};
 pub use config::ClipTextConfig;
 pub(crate) use score::halves;
 pub use score::{ClipNormalisation, ClipScore};
+pub use t5_texts::T5Texts;
 pub use text::{ClipOutput, ClipText};
+pub use text_encoder::{EncodedText, TextEncoder};
 pub use tokenizer::{ClipTokenizer, TokenizedTexts};
 pub use vision::{ClipVision, ClipVisionConfig};

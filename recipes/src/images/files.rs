@@ -287,11 +287,12 @@ fn write_cache(
         context_of.push(*rows.entry(data.caption(index)?).or_insert(n));
     }
     let like = captions.empty()?;
+    let texts: Vec<&str> = rows.keys().map(String::as_str).chain([""]).collect();
     let layout = LatentLayout {
         kind: plain_kind(data),
         examples: data.len(),
         shape,
-        contexts: context_layout(&like, rows.len() + 1, captions.longest(rows.keys().map(String::as_str))?),
+        contexts: context_layout(&like, captions.longest(&texts)?, rows.len() + 1),
     };
     let mut writer = LatentWriter::create(path, layout)?;
     let empty = rows.len();
@@ -329,13 +330,13 @@ fn plain_kind(data: &ImageDataset) -> ImageKind {
     }
 }
 
-/// The layout of conditions like this one; `longest` is the most hidden states that one has, if their number differs.
-pub(crate) fn context_layout(condition: &Condition, rows: usize, longest: Option<usize>) -> ContextLayout {
-    let hidden = condition.hidden.as_ref();
+/// The layout of conditions in a file, of which `condition` is one; `longest` is the largest number of hidden states if
+/// they have different numbers.
+pub(crate) fn context_layout(condition: &Condition, longest: Option<usize>, rows: usize) -> ContextLayout {
     ContextLayout {
         rows,
-        hidden: hidden.map(|hidden| (longest.unwrap_or(hidden.length), hidden.width)),
-        has_mask: longest.is_some(),
+        hidden: condition.hidden.as_ref().map(|hidden| (longest.unwrap_or(hidden.length), hidden.width)),
+        is_ragged: longest.is_some(),
         pooled: condition.pooled.as_ref().map(Vec::len),
         has_time_ids: condition.time_ids.is_some(),
         has_classes: condition.class.is_some(),

@@ -78,11 +78,9 @@ impl Captions {
         Ok(())
     }
 
-    /// The most hidden states of any of these captions or the empty one, if their number depends on the caption.
-    pub(crate) fn longest<'a>(&self, captions: impl Iterator<Item = &'a str>) -> Result<Option<usize>, Failure> {
-        let Some(texts) = &self.texts else { return Ok(None) };
-        let captions: Vec<&str> = captions.chain([""]).collect();
-        Ok(texts.longest(&captions)?)
+    /// The largest number of hidden states among captions; `None` if all texts have the same number.
+    pub(crate) fn longest(&self, captions: &[&str]) -> Result<Option<usize>, Failure> {
+        Ok(self.texts.as_ref().map(|texts| texts.longest(captions)).transpose()?.flatten())
     }
 
     /// The condition of an empty caption.

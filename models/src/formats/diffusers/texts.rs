@@ -6,7 +6,7 @@ use candle_core::Device;
 
 use super::DiffusersFolder;
 use crate::ModelError;
-use crate::clip::{ClassNames, TextConditioner};
+use crate::clip::{ClassNames, T5Texts, TextConditioner};
 use crate::denoiser::DenoiserConfig;
 use crate::formats::extras::read_object;
 use crate::formats::{load_t5, load_t5_tokenizer};
@@ -35,7 +35,8 @@ pub(super) fn conditioner(folder: &DiffusersFolder, device: &Device) -> Result<O
     let parts = (folder.component("tokenizer"), folder.component("text_encoder"));
     let (Some((_, length)), (Some(tokenizer), Some(encoder))) = (length, parts) else { return Ok(None) };
     let (tokenizer, encoder) = (load_t5_tokenizer(&tokenizer.path)?, load_t5(&encoder.path, device)?);
-    TextConditioner::of_t5(tokenizer, encoder, *length, config.reads_sizes()).map(Some)
+    let conditioner = TextConditioner::of_encoder(T5Texts::new(tokenizer, encoder, *length)?);
+    Ok(Some(if config.reads_sizes() { conditioner.with_sizes() } else { conditioner }))
 }
 
 /// The config of a PixArt or DiT transformer in its folder; `None` for another network.
