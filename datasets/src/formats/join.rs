@@ -65,6 +65,11 @@ pub(super) fn with_prompt(
 ) -> Result<Parts, DatasetError> {
     match (repeats(&chosen), repeats(&rejected)) {
         (false, false) => Ok((Text::Chat(into_question(prompt)), Text::Chat(chosen), Text::Chat(rejected))),
+        (true, true) if chosen[0] != rejected[0] && goes_on(&prompt) => {
+            let detail = "both go on from `prompt` with a message that is not the assistant's, and these differ; what both \
+                          were asked belongs to `prompt`";
+            Err(mismatch(fields, detail.to_owned()))
+        }
         (true, true) => {
             let (shared, chosen, rejected) = split_chats(fields, &chosen, &rejected)?;
             let Text::Chat(shared) = shared else { return Ok((shared, chosen, rejected)) };
@@ -101,11 +106,19 @@ fn whole_prompt(fields: &Fields<'_>, prompt: Text, shared: Vec<Message>) -> Resu
     if messages.ends_with(&shared) {
         return Ok(messages);
     }
-    // A prompt that ends before a user's turn goes on with the sides'.
-    if messages.last().is_some_and(|last| last.role != "user") && shared[0].role != "system" {
+    if ends_with_answer(&messages) && shared[0].role != "system" {
         return Ok([messages, shared].concat());
     }
     Err(mismatch(fields, "what they repeat is neither `prompt` nor its end".to_owned()))
+}
+
+/// Whether messages end before a user's turn, so that sides may go on with it.
+fn ends_with_answer(messages: &[Message]) -> bool {
+    messages.last().is_some_and(|last| last.role != "user")
+}
+
+fn goes_on(prompt: &Text) -> bool {
+    matches!(prompt, Text::Chat(messages) if ends_with_answer(messages) && messages.iter().any(|one| one.role == "assistant"))
 }
 
 fn into_question(prompt: Text) -> Vec<Message> {

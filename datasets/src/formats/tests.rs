@@ -101,6 +101,11 @@ fn ultrafeedback_repeats_the_prompt() {
         &json!({"prompt": "q", "chosen": side("a"), "rejected": [say("assistant", "b")]}),
         &["do not share a prompt", "one side repeats"],
     );
+    let [first, second] = ["a", "b"].map(|asked| json!([say("user", asked), say("assistant", "x")]));
+    check_error(
+        &json!({"prompt": [say("user", "q"), say("assistant", "a")], "chosen": first, "rejected": second}),
+        &["do not share a prompt", "both go on from `prompt`", "belongs to `prompt`"],
+    );
 }
 
 #[test]

@@ -13,6 +13,9 @@ use crate::response::Response;
 /// Characters that few tokens merge with.
 pub(super) const GUARDS: [&str; 5] = ["\n", "\u{1}", "|", "]", "."];
 
+/// Characters on either side of a border that decide its tokens: merges do not cross words.
+const REACH: usize = 48;
+
 /// The strings of a record.
 pub(super) enum Strings {
     Plain {
@@ -94,7 +97,11 @@ impl Tokenise {
             }
             let mut placed: Placed = self.placed(origin, &whole.text, 0)?;
             placed.places.drain(..start.len());
-            found.push(self.with_turns(Placed { tokens, ..placed }, &turns_behind(whole, before, is_prefix)));
+            let mut turns = turns_behind(whole, before, is_prefix);
+            for turn in turns.iter_mut().filter(|turn| !turn.is_marked && turn.span.start > before) {
+                turn.span.start = self.first_changed(origin, &whole.text, turn.span.start)?;
+            }
+            found.push(self.with_turns(Placed { tokens, ..placed }, &turns));
         }
         Ok((start, found))
     }
@@ -177,10 +184,20 @@ impl Tokenise {
         }
     }
 
-    /// Whether a token would span the border if prompt and answer were one text. Only text near the border is checked:
-    /// merges do not cross words.
+    /// The character at which the tokens of a text begin to differ from those of what stands before character `at`, `at` at
+    /// the latest: a later turn begins there, as the first one does at the border of the prompt.
+    fn first_changed(&self, origin: &Origin, text: &str, at: usize) -> Result<usize, DatasetError> {
+        let from = at.saturating_sub(REACH);
+        let near: String = text.chars().skip(from).take(at - from + REACH).collect();
+        let behind = near.char_indices().nth(at - from).map_or(near.len(), |(at, _)| at);
+        let alone = self.placed(origin, &near[..behind], from)?;
+        let whole = self.placed(origin, &near, from)?;
+        let n_same = alone.tokens.iter().zip(&whole.tokens).take_while(|(first, second)| first == second).count();
+        Ok(whole.places.get(n_same).map_or(at, |place| place.start.min(at)))
+    }
+
+    /// Whether a token would span the border if prompt and answer were one text.
     fn merges(&self, origin: &Origin, prompt: &str, answer: &str) -> Result<bool, DatasetError> {
-        const REACH: usize = 48;
         let start = prompt.char_indices().rev().nth(REACH - 1).map_or(0, |(at, _)| at);
         let end = answer.char_indices().nth(REACH).map_or(answer.len(), |(at, _)| at);
         let (before, after) = (&prompt[start..], &answer[..end]);

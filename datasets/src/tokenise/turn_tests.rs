@@ -149,6 +149,25 @@ fn one_rule_says_what_of_a_header_is_scored_in_every_turn() {
 }
 
 #[test]
+fn joint_tokens_of_a_header_that_an_answer_changes_are_scored_in_every_turn() {
+    // The header `ab` is one token alone, and two in front of a space.
+    let mut file: Value = serde_json::from_str(&tokenizer().to_string(false).unwrap()).unwrap();
+    file["model"]["merges"].as_array_mut().unwrap().reverse();
+    let tokenizer: Tokenizer = file.to_string().parse().unwrap();
+    let template = TEMPLATE
+        .replace("<{{ m.role[0] }}>", "<{{ 'ab' if m.role == 'assistant' else m.role[0] }}")
+        .replace("<a>", "<ab");
+    let settings = TokenSettings { tokenization: Tokenization::Joint, ..TokenSettings::new(EOS) };
+    let template = ChatTemplate::new(&template, &[], Date::default()).unwrap();
+    let tokenise = Tokenise::new(&tokenizer, Some(template), settings).unwrap();
+    let say = |role: &str, content: &str| json!({"role": role, "content": content});
+    let row = json!({"prompt": [say("user", "hi")], "rejected": [say("assistant", "x")],
+        "chosen": [say("assistant", " y"), say("user", "and"), say("assistant", " so")]});
+    let (example, _) = run(&tokenise, &row, ReadingChoices::default());
+    assert_eq!(shown(&example.responses[0]), "[ab y;\n]<uand;\n<[ab so;\n]");
+}
+
+#[test]
 fn a_prompt_that_changes_once_it_is_answered_is_not_scored() {
     // The thought of a call is dropped once an answer follows the call's result.
     let source = "{% for m in messages %}<{{ m.role[0] }}>{% if m.thought and messages[-1].role != 'assistant' %}<z>{% endif %}\
@@ -274,6 +293,9 @@ fn a_column_of_weights_holds_numbers_in_every_row_or_in_none() {
     assert!(check(&[json!({"weight": 1}), json!({"weight": null}), json!({}), json!({"weight": "0.5"})]).is_ok());
     assert!(check(&[json!({"weight": "heavy"}), json!({"weight": "light"})]).is_ok());
     assert!(check(&[json!({"margin": "1"}), json!({"margin": "nan"})]).is_ok());
+    let infinite = json!({"prompt": "p", "chosen": "a", "rejected": "b", "weight": "Infinity"});
+    let message = records(&infinite, ReadingChoices::default()).unwrap_err().to_string();
+    assert!(message.contains("`weight`") && message.contains("a finite number"), "{message}");
     for rows in [[json!({"weight": 1}), json!({"weight": "heavy"})], [json!({"weight": "heavy"}), json!({"weight": 1})]]
     {
         let said = check(&rows).unwrap_err().to_string();
