@@ -94,9 +94,28 @@ fn pixart_needs_no_encoder_for_latents_but_for_prompts() {
     let adapters = read_tensors(&scene, "adapted/model/pytorch_lora_weights.safetensors").0;
     assert!(adapters.contains_key("transformer.transformer_blocks.0.attn2.to_k.lora_A.weight"));
     scene.refused(&format!("{SAMPLE} --model pixart --out none.jsonl"), 1, &["text_encoder"]);
+    let mut config: Value = serde_json::from_str(&scene.read("pixart/transformer/config.json")).unwrap();
+    config["sample_size"] = json!(128);
+    scene.write("pixart/transformer/config.json", config.to_string());
+    let tensors = read_tensors(&scene, "pixart/transformer/diffusion_pytorch_model.safetensors").0;
+    write_tensors(&scene, "pixart/transformer/diffusion_pytorch_model.safetensors", &with_sizes(tensors), &[]);
+    let sizeless = format!("{TRAIN} --model pixart --latents told.safetensors --out none");
+    scene.refused(&sizeless, 1, &["reads sizes (`time_ids`), and there are none in it"]);
     write_tensors(&scene, "narrow.safetensors", &latents(4, 12), &[]);
     let narrow = format!("{TRAIN} --model pixart --latents narrow.safetensors --out none");
     scene.refused(&narrow, 1, &["contexts of width 44", "12"]);
+}
+
+/// The weights of a model that is told sizes, which that of 128 latents is unless its config says otherwise.
+fn with_sizes(mut tensors: Tensors) -> Tensors {
+    for part in ["resolution_embedder", "aspect_ratio_embedder"] {
+        for (layer, n_in) in [("linear_1", 256), ("linear_2", 4)] {
+            let name = format!("adaln_single.emb.{part}.{layer}");
+            tensors.insert(format!("{name}.weight"), numbers(&name, &[4, n_in]));
+            tensors.insert(format!("{name}.bias"), numbers(&name, &[4]));
+        }
+    }
+    tensors
 }
 
 #[test]

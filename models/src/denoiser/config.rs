@@ -62,6 +62,11 @@ pub trait NetworkConfig {
         false
     }
 
+    /// Whether it predicts a variance too, which is dropped.
+    fn predicts_variance(&self) -> bool {
+        false
+    }
+
     /// Whether it needs no caption.
     fn is_unconditional(&self) -> bool;
 

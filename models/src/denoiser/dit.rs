@@ -58,6 +58,10 @@ impl NetworkConfig for DitConfig {
         matches!(self.told, DitConditioning::Captions { has_sizes: true, .. })
     }
 
+    fn predicts_variance(&self) -> bool {
+        self.predicts_variance()
+    }
+
     fn is_unconditional(&self) -> bool {
         false
     }

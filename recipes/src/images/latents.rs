@@ -102,6 +102,10 @@ fn check_context(path: &Path, latents: &Latents, loaded: &Loaded) -> Result<(), 
         let text = format!("{}: the model reads {what} of width {width}, and {found}", path.display());
         return Err(Failure::failed(text));
     }
+    if loaded.files.config.reads_sizes() && told.time_ids.is_none() {
+        let text = format!("{}: the model reads sizes (`time_ids`), and there are none in it", path.display());
+        return Err(Failure::failed(text));
+    }
     let Some(n) = loaded.files.config.n_classes() else { return Ok(()) };
     let found = match latents.highest_class() {
         Some(class) if class as usize <= n => return Ok(()),
