@@ -24,6 +24,8 @@ pub mod scheduler;
 pub mod sd3;
 pub mod t5;
 mod tensors;
+#[cfg(test)]
+mod tests;
 pub mod unet;
 pub mod vae;
 mod weights_file;

@@ -15,8 +15,6 @@ mod model;
 mod network;
 mod policy;
 #[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
 mod tests;
 
 pub use crate::image_batch::{Contexts, ImageBatch};

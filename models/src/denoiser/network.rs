@@ -48,7 +48,7 @@ impl DenoiserNetwork {
     }
 
     /// The same network with other weights.
-    pub(super) fn with_weights(&self, weights: Weights) -> Self {
+    pub(crate) fn with_weights(&self, weights: Weights) -> Self {
         match self {
             Self::UNet(unet) => Self::UNet(Arc::new(UNet::new(unet.config.clone(), weights))),
             Self::Sd3(network) => Self::Sd3(Arc::new(Sd3Transformer { config: network.config.clone(), weights })),

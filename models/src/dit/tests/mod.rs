@@ -8,9 +8,9 @@ use candle_core::{DType, Device, Tensor};
 use mdp::diffusion::{DenoisingMdp, LatentShape, NoiseSchedule, Prediction};
 
 use crate::denoiser::DenoiserConfig;
-use crate::denoiser::testing::{self, Acting, Golden};
 use crate::formats::{SaveOptions, load_denoiser, save_denoiser};
 use crate::sampler::Sampler;
+use crate::tests::{self, Acting, Golden};
 
 const GOLDEN: Golden = Golden { family: "dit", cases: &["pixart", "sizes", "dit", "pixels"], is_idle };
 
@@ -21,37 +21,37 @@ fn is_idle(_: &DenoiserConfig, name: &str) -> bool {
 
 #[test]
 fn outputs_and_gradients_are_those_of_diffusers() {
-    testing::check_golden(&GOLDEN);
+    tests::check_golden(&GOLDEN);
 }
 
 #[test]
 fn a_tape_is_the_graph_in_pieces() {
-    testing::check_tape(&GOLDEN);
+    tests::check_tape(&GOLDEN);
 }
 
 #[test]
 fn images_do_not_see_each_other() {
-    testing::check_alone(&GOLDEN);
+    tests::check_alone(&GOLDEN);
 }
 
 #[test]
 fn adapters_learn_and_nothing_else_does() {
     let targets = ["attn1.to_q", "attn2.to_v", "ff.net.2", "adaln_single.linear", "linear_1", "proj"];
-    testing::check_adapters(&GOLDEN, "pixart", &targets);
-    testing::check_adapters(&GOLDEN, "dit", &["to_k", "norm1.linear", "proj_out_1", "linear_2", "proj"]);
+    tests::check_adapters(&GOLDEN, "pixart", &targets);
+    tests::check_adapters(&GOLDEN, "dit", &["to_k", "norm1.linear", "proj_out_1", "linear_2", "proj"]);
 }
 
 #[test]
 fn gradients_are_those_of_finite_differences() {
     for case in GOLDEN.cases {
-        testing::check_finite_differences(&GOLDEN, case, 3);
+        tests::check_finite_differences(&GOLDEN, case, 3);
     }
 }
 
 #[test]
 fn fresh_tensors_predict_nothing_and_learn() {
     let last = |case: &str| if case == "dit" || case == "pixels" { "proj_out_2.weight" } else { "proj_out.weight" };
-    testing::check_fresh(&GOLDEN, last);
+    tests::check_fresh(&GOLDEN, last);
 }
 
 #[test]
@@ -61,21 +61,21 @@ fn transformers_obey_the_laws() {
     let mdp = DenoisingMdp::new(schedule, vec![900, 500, 100, 20], shape.size());
     let acting = Acting { mdp, shape, prediction: Prediction::Epsilon, sampler: Sampler::Ddim { eta: 1. } };
     for case in ["pixart", "sizes", "dit"] {
-        testing::check_policy(&GOLDEN, case, &acting);
+        tests::check_policy(&GOLDEN, case, &acting);
     }
 }
 
 #[test]
 fn what_is_written_is_read_again() {
-    testing::check_saved(&GOLDEN);
+    tests::check_saved(&GOLDEN);
     // Of each block two attentions of four layers, or one.
-    testing::check_saved_adapters(&GOLDEN, "pixart", 2 * 2 * 8);
-    testing::check_saved_adapters(&GOLDEN, "dit", 2 * 2 * 4);
+    tests::check_saved_adapters(&GOLDEN, "pixart", 2 * 2 * 8);
+    tests::check_saved_adapters(&GOLDEN, "dit", 2 * 2 * 4);
 }
 
 #[test]
 fn an_adapter_of_peft_does_what_it_does_there() {
-    testing::check_adapter_file(&GOLDEN, "pixart", &GOLDEN.folder("pixart/adapter"), "adaln_single.linear");
+    tests::check_adapter_file(&GOLDEN, "pixart", &GOLDEN.folder("pixart/adapter"), "adaln_single.linear");
 }
 
 #[test]

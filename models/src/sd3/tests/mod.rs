@@ -10,8 +10,8 @@ use super::Sd3Config;
 use super::config::POSITIONS;
 use super::positions::position_table;
 use crate::denoiser::DenoiserConfig;
-use crate::denoiser::testing::{self, Acting, Golden};
 use crate::sampler::Sampler;
+use crate::tests::{self, Acting, Golden};
 
 const GOLDEN: Golden = Golden { family: "sd3", cases: &["sd3", "sd35", "pixels"], is_idle };
 
@@ -33,7 +33,7 @@ fn is_idle(config: &DenoiserConfig, name: &str) -> bool {
 
 #[test]
 fn outputs_and_gradients_are_those_of_diffusers() {
-    testing::check_golden(&GOLDEN);
+    tests::check_golden(&GOLDEN);
 }
 
 #[test]
@@ -52,28 +52,28 @@ fn positions_are_those_of_diffusers() {
 
 #[test]
 fn a_tape_is_the_graph_in_pieces() {
-    testing::check_tape(&GOLDEN);
+    tests::check_tape(&GOLDEN);
 }
 
 #[test]
 fn images_do_not_see_each_other() {
-    testing::check_alone(&GOLDEN);
+    tests::check_alone(&GOLDEN);
 }
 
 #[test]
 fn adapters_learn_and_nothing_else_does() {
     let targets = ["attn.to_q", "attn.add_v_proj", "ff_context.net.2", "norm1.linear", "pos_embed.proj"];
-    testing::check_adapters(&GOLDEN, "sd35", &targets);
+    tests::check_adapters(&GOLDEN, "sd35", &targets);
 }
 
 #[test]
 fn gradients_are_those_of_finite_differences() {
-    testing::check_finite_differences(&GOLDEN, "sd35", 5);
+    tests::check_finite_differences(&GOLDEN, "sd35", 5);
 }
 
 #[test]
 fn fresh_tensors_predict_nothing_and_learn() {
-    testing::check_fresh(&GOLDEN, |_| "proj_out.weight");
+    tests::check_fresh(&GOLDEN, |_| "proj_out.weight");
 }
 
 #[test]
@@ -82,17 +82,17 @@ fn transformers_obey_the_laws() {
     let shape = LatentShape { height: 4, width: 6, channels: 4 };
     let mdp = DenoisingMdp::full(schedule, shape.size());
     let acting = Acting { mdp, shape, prediction: Prediction::Flow, sampler: Sampler::FlowSde { noise: 0.7 } };
-    testing::check_policy(&GOLDEN, "sd35", &acting);
+    tests::check_policy(&GOLDEN, "sd35", &acting);
 }
 
 #[test]
 fn what_is_written_is_read_again() {
-    testing::check_saved(&GOLDEN);
+    tests::check_saved(&GOLDEN);
     // Of each block eight layers, less the last one's projection of its caption.
-    testing::check_saved_adapters(&GOLDEN, "sd35", 2 * (3 * 8 - 1));
+    tests::check_saved_adapters(&GOLDEN, "sd35", 2 * (3 * 8 - 1));
 }
 
 #[test]
 fn an_adapter_of_diffusers_does_what_it_does_there() {
-    testing::check_adapter_file(&GOLDEN, "sd35", &GOLDEN.folder("sd35"), "pos_embed.proj");
+    tests::check_adapter_file(&GOLDEN, "sd35", &GOLDEN.folder("sd35"), "pos_embed.proj");
 }

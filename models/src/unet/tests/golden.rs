@@ -6,10 +6,10 @@ use candle_core::Tensor;
 use serde_json::Value;
 
 use crate::denoiser::DenoiserConfig;
-use crate::denoiser::testing::{self, Golden};
+use crate::tests::{self, Golden};
 use crate::unet::{ImageBatch, UNetConfig};
 
-pub(super) use crate::denoiser::testing::{flat, rows};
+pub(super) use crate::tests::{flat, rows};
 
 pub(super) const GOLDEN: Golden =
     Golden { family: "unet", cases: &["sd1", "sd2", "sdxl", "ddpm", "ddpm_resnet", "ddpm_resnet_up"], is_idle };
@@ -46,31 +46,31 @@ pub(super) fn expected(case: &str) -> Value {
 }
 
 pub(super) fn batch(config: &UNetConfig, call: &Value) -> ImageBatch {
-    testing::batch(&config.clone().into(), call)
+    tests::batch(&config.clone().into(), call)
 }
 
 #[test]
 fn outputs_and_gradients_are_those_of_diffusers() {
-    testing::check_golden(&GOLDEN);
+    tests::check_golden(&GOLDEN);
 }
 
 #[test]
 fn a_tape_is_the_graph_in_pieces() {
-    testing::check_tape(&GOLDEN);
+    tests::check_tape(&GOLDEN);
 }
 
 #[test]
 fn images_do_not_see_each_other() {
-    testing::check_alone(&GOLDEN);
+    tests::check_alone(&GOLDEN);
 }
 
 #[test]
 fn gradients_are_those_of_finite_differences() {
-    testing::check_finite_differences(&GOLDEN, "sd1", 7);
+    tests::check_finite_differences(&GOLDEN, "sd1", 7);
 }
 
 #[test]
 fn adapters_learn_and_nothing_else_does() {
     let targets = ["to_q", "to_v", "conv1", "conv_shortcut", "proj_in", "downsamplers.0.conv", "linear_1"];
-    testing::check_adapters(&GOLDEN, "sd1", &targets);
+    tests::check_adapters(&GOLDEN, "sd1", &targets);
 }
