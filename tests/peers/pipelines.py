@@ -5,9 +5,10 @@
     python tests/peers/pipelines.py --binary target/release/hybrid-dpo
 
 (1) `sample` draws, from its own noise, the pictures that the whole pipeline draws from it: tokenizer, text encoders,
-the network, guidance, sampler, autoencoder. (2) `train` on pictures writes a folder that the pipeline loads whole, with another
-network and everything else as it was; both then draw the same pictures again. Pictures are compared as they are written, in
-256 levels, and rounding may fall on either side. The last line is the count of checks.
+the network, guidance, sampler, autoencoder. (2) `train` on pictures writes a folder that the pipeline loads whole,
+with another network and everything else as it was; both then draw the same pictures again. (3) PixArt's and DiT's
+latents are those of the pipeline after every step. Pictures are compared as they are written, in 256 levels, and
+rounding may fall on either side. The last line is the count of checks.
 """
 
 import argparse
@@ -61,6 +62,8 @@ PROMPTS = ["a red circle", "hello, it's a DOG!", "the quick brown fox jumps over
 STEPS, GUIDANCE, SIZE = 7, 4.0, 16
 # Of 0 to 255: one picture's standard deviation and the difference of two are far above what is allowed between ours and theirs.
 ALLOWED, VARIED = 1, 8
+# Of latents, as a share of the largest: diffusers takes sines of times in single precision, which large weights make larger.
+WAY = 1e-4
 SCHEDULER = {
     "_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
     "num_train_timesteps": 1000, "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1,
@@ -90,7 +93,7 @@ def made(name, folder):
     model = kind(**config)
     with torch.no_grad():  # large enough that every part matters
         for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * (0.3 if parameter.dim() > 1 else 0.1))
+            parameter.add_(torch.randn_like(parameter) * (0.2 if parameter.dim() > 1 else 0.1))
     model.save_pretrained(folder / "transformer")
     shutil.copytree(FOLDERS / "sd" / "vae", folder / "vae")
     (folder / "scheduler").mkdir()
@@ -136,8 +139,8 @@ def ours(binary, model, sampler, out):
     return [read(out / line["image"]) for line in lines], load_file(out / "way.safetensors")["latents"][:, 0]
 
 
-def theirs(model, name, sampler, spacing, noise):
-    """The pictures that the pipeline makes of the same noise."""
+def theirs(model, name, sampler, spacing, noise, seen=None):
+    """The pictures that the pipeline makes of the same noise; `seen` gets every step's latents."""
     # Parts that may be absent must be said to be so.
     absent = ["text_encoder_3", "tokenizer_3"] if name == "sd3" and not (model / "text_encoder_3").exists() else []
     pipe = PIPELINES[name].from_pretrained(model, **dict.fromkeys(absent))
@@ -150,7 +153,7 @@ def theirs(model, name, sampler, spacing, noise):
         pipeline_ddim.randn_tensor = lambda *_, **__: noise.clone()
         pipe.set_progress_bar_config(disable=True)
         return pipe(batch_size=len(noise), num_inference_steps=STEPS, eta=0.0, output_type="pil").images
-    pipe.scheduler = scheduler
+    pipe.scheduler = scheduler if seen is None else recorded(scheduler, seen)
     pipe.set_progress_bar_config(disable=True)
     if name == "dit":  # it draws its noise itself too
         pipeline_dit.randn_tensor = lambda *_, **__: noise.clone()
@@ -165,10 +168,40 @@ def theirs(model, name, sampler, spacing, noise):
     return [draw(prompt, start) for prompt, start in zip(PROMPTS, noise, strict=True)]
 
 
+def recorded(scheduler, seen):
+    step = scheduler.step
+
+    def recording(*arguments, **named):
+        result = step(*arguments, **named)
+        seen.append(result[0] if isinstance(result, tuple) else result.prev_sample)
+        return result
+
+    scheduler.step = recording
+    return scheduler
+
+
+def check_way(check, what, binary, model, name, out):
+    """Every latent from noise to image: of DDIM with so little chance that the steps have densities and nothing else."""
+    out.mkdir()
+    (out / "prompts.txt").write_text("\n".join(prompts_of(name)) + "\n")
+    (out / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
+    call(binary, "sample", "--mdp", "diffusion", "--model", model, "--prompts", out / "prompts.txt", "--sample-steps", STEPS,
+         "--scheduler", out / "scheduler_config.json", "--seed", 5, "--guidance", GUIDANCE, "--image-size", SIZE, "--eta",
+         1e-6, "--out", out / "way.jsonl", "--save-trajectories", out / "way.safetensors")
+    way, seen = load_file(out / "way.safetensors")["latents"], []
+    theirs(model, name, "ddim", "leading", way[:, 0], seen)
+    if name == "dit":  # all at once, the guided before the others
+        expected = torch.stack(seen, dim=1)[: len(way)]
+    else:
+        expected = torch.cat(seen).reshape(way[:, 1:].shape)
+    check(f"{what}: latents of every step", ((way[:, 1:] - expected).abs().max() / expected.abs().max()).item(), WAY)
+
+
 def check_pictures(check, what, binary, model, name, out, spacings=("leading",)):
     out.mkdir()
     (out / "prompts.txt").write_text("\n".join(prompts_of(name)) + "\n")
-    samplers = {"ddpm": ["ddim"], "sd3": ["euler"]}.get(name, SAMPLERS)
+    # The pipeline of DiT does not scale its noise, as Euler's sampler asks of pipelines.
+    samplers = {"ddpm": ["ddim"], "sd3": ["euler"], "dit": ["ddim", "dpm++2m"]}.get(name, SAMPLERS)
     ways = [(sampler, spacing) for sampler in samplers for spacing in (SHIFTS if name == "sd3" else spacings)]
     for sampler, spacing in ways:
         settings = SCHEDULER | {"timestep_spacing": spacing}
@@ -224,6 +257,8 @@ def main():
             try:
                 model = made(name, folder / f"{name}-model") if name in TRANSFORMERS else FOLDERS / name
                 check_pictures(check, name, binary, model, name, folder / name, SPACINGS)
+                if name in TRANSFORMERS:
+                    check_way(check, name, binary, model, name, folder / f"{name}-way")
                 if name != "ddpm":
                     saved = check_training(check, f"{name} trained", binary, name, model, folder / f"{name}-training")
                     check_pictures(check, f"{name} trained", binary, saved, name, folder / f"{name}-trained")
