@@ -10,12 +10,12 @@ import json
 import pathlib
 import shutil
 
-import diffusers
-import peft
 import torch
 from diffusers import DiTTransformer2DModel, PixArtAlphaPipeline, PixArtTransformer2DModel
 from peft import LoraConfig, get_peft_model
 from transformers import T5EncoderModel, T5Tokenizer
+
+from denoisers import as_written, flat, golden_call, randomise_adapter, write
 
 FOLDER = pathlib.Path(__file__).parent / "dit"
 SMALL = {"sample_size": 8, "patch_size": 2, "in_channels": 4, "num_layers": 2, "attention_head_dim": 6, "num_attention_heads": 2}
@@ -65,10 +65,6 @@ def randomise(model, generator):
             parameter.data = noise * 0.1
 
 
-def flat(tensor):
-    return [float(f"{x:.8g}") for x in tensor.detach().flatten().tolist()]
-
-
 def make_batch(model, size, generator):
     config = model.config
     batch = {
@@ -96,33 +92,11 @@ def call(model, batch):
     ).sample[:, :kept]
 
 
-def golden_call(model, size, generator):
-    batch = make_batch(model, size, generator)
-    batch["x"].requires_grad_()
-    model.zero_grad()
-    out = call(model, batch)
-    slopes = torch.randn(out.shape, generator=generator)
-    (out * slopes).sum().backward()
-    gradients = {name: p.grad for name, p in model.named_parameters()}
-    assert all(g is not None and float(g.norm()) > 0 for g in gradients.values())
-    return {
-        "size": list(size),
-        "inputs": {name: flat(value) for name, value in batch.items()},
-        "output": flat(out),
-        "slopes": flat(slopes),
-        "input_gradient": flat(batch["x"].grad),
-        "gradients": {name: flat(gradients[name]) for name in WRITTEN if name in gradients},
-        "gradient_norms": {name: float(f"{g.norm():.8g}") for name, g in gradients.items()},
-    }
-
-
 def golden_lora(model, folder, size, generator):
     """An adapter whose alpha is not its rank, as PEFT writes it: pipelines of these models have no loader of their own."""
     targets = ["attn1.to_q", "attn2.to_v", "attn1.to_out.0", "ff.net.2", "proj", "adaln_single.linear"]
     adapted = get_peft_model(model, LoraConfig(r=2, lora_alpha=3, target_modules=targets))
-    for name, parameter in adapted.named_parameters():
-        if "lora_" in name:
-            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
+    randomise_adapter(adapted, generator)
     adapted.save_pretrained(folder / "adapter")
     (folder / "adapter" / "README.md").unlink()
     # A set, whose order changes from run to run.
@@ -132,8 +106,7 @@ def golden_lora(model, folder, size, generator):
     path.write_text(json.dumps(settings, indent=1) + "\n")
     batch = make_batch(model, size, generator)
     with torch.no_grad():
-        out = call(model, batch)
-    return {"size": list(size), "inputs": {name: flat(value) for name, value in batch.items()}, "output": flat(out)}
+        return as_written(batch, size, call(model, batch))
 
 
 def golden_prompts():
@@ -161,11 +134,9 @@ def main():
         folder = FOLDER / name
         shutil.rmtree(folder, ignore_errors=True)
         model.save_pretrained(folder)
-        versions = {"torch": torch.__version__, "diffusers": diffusers.__version__, "peft": peft.__version__}
-        expected = {"versions": versions, "calls": [golden_call(model, size, generator) for size in sizes]}
-        if name == "pixart":
-            expected["lora"] = golden_lora(model, folder, sizes[0], generator)
-        (folder / "expected.json").write_text(json.dumps(expected) + "\n")
+        calls = [golden_call(model, make_batch(model, size, generator), size, call, WRITTEN, generator) for size in sizes]
+        more = {"lora": golden_lora(model, folder, sizes[0], generator)} if name == "pixart" else {}
+        write(folder, calls=calls, **more)
     golden_prompts()
 
 
