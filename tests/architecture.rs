@@ -54,7 +54,7 @@ pub(crate) const MAY_KNOW: [(&str, &[&str]); 17] = [
 
 /// Which modules of `models` each of its modules may know, beside [`ModelError`](hybrid_dpo::models::ModelError). Each knows
 /// only those that stand before it, so there is no circle: files know models, and no model knows a file.
-const MODELS_MAY_KNOW: [(&str, &[&str]); 22] = [
+const MODELS_MAY_KNOW: [(&str, &[&str]); 25] = [
     ("error", &[]),
     ("weights_file", &[]),
     ("fields", &[]),
@@ -62,24 +62,31 @@ const MODELS_MAY_KNOW: [(&str, &[&str]); 22] = [
     ("input_limits", &[]),
     ("export", &[]),
     ("image_batch", &[]),
+    ("joint_rows", &[]),
     ("network", &["weights_file"]),
     ("sampler", &[]),
     ("scheduler", &["fields", "sampler"]),
     ("causal", &["fields", "tensors", "input_limits", "export", "network"]),
     ("unet", &["fields", "tensors", "image_batch", "network"]),
-    ("sd3", &["fields", "tensors", "image_batch", "network"]),
+    ("sd3", &["fields", "tensors", "image_batch", "joint_rows", "network"]),
+    ("flux", &["fields", "tensors", "image_batch", "joint_rows", "network"]),
+    ("zimage", &["fields", "tensors", "image_batch", "joint_rows", "network"]),
     ("dit", &["fields", "tensors", "image_batch", "network"]),
-    ("denoiser", &["fields", "export", "image_batch", "network", "sampler", "unet", "sd3", "dit"]),
+    ("denoiser", &["fields", "export", "image_batch", "network", "sampler", "unet", "sd3", "flux", "zimage", "dit"]),
     ("vae", &["fields", "tensors"]),
     ("t5", &["fields", "tensors", "input_limits"]),
     ("clip", &["fields", "tensors", "input_limits", "t5"]),
     ("gaussian", &["fields", "tensors", "export", "network"]),
-    (
-        "formats",
-        &["weights_file", "fields", "tensors", "export", "causal", "unet", "denoiser", "vae", "t5", "clip", "gaussian"],
-    ),
+    ("formats", FORMATS_MAY_KNOW),
     ("prompted", &["clip", "formats"]),
     ("codebook", &[]),
+];
+
+/// Files know the models that they hold.
+#[rustfmt::skip]
+const FORMATS_MAY_KNOW: &[&str] = &[
+    "weights_file", "fields", "tensors", "export", "causal", "unet", "sd3", "flux", "zimage", "denoiser", "vae", "t5",
+    "clip", "gaussian",
 ];
 
 /// The modules of `train` that are its loop, which knows no kind of problem.

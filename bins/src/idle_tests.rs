@@ -37,6 +37,11 @@ impl Scene {
         }
         scene.write("pictures.jsonl", pictures);
         scene.write("latents.safetensors", tensors(&["chosen", "rejected"], &[4, 3, 8, 8]));
+        let told = [("chosen", vec![4, 16, 4, 4]), ("rejected", vec![4, 16, 4, 4]), ("context", vec![4, 3, 44])];
+        let told: Vec<_> =
+            told.into_iter().chain([("pooled", vec![4, 16])]).map(|(n, s)| (n, numbers(&s), s)).collect();
+        let views = told.iter().map(|(n, data, s)| (*n, TensorView::new(Dtype::F32, s.clone(), data).unwrap()));
+        scene.write("told.safetensors", serialize(views, None).unwrap());
         let timesteps: Vec<u8> = (0..4i64).flat_map(|i| (100 * i).to_le_bytes()).collect();
         let draws = numbers(&[4, 3, 8, 8]);
         let views = [
@@ -148,6 +153,7 @@ const LINES: &[&str] = &[
     "score --mdp diffusion --model builtin:shapes --data builtin:shapes --limit 2 --out @scores",
     "score --mdp diffusion --model %companions/sd --reference %companions/sd --data @pictures.jsonl --omega min-snr --out @scores",
     "score --mdp diffusion --model builtin:shapes --data @shapes --out @scores",
+    "score --mdp diffusion --model %flux/dev --latents @told.safetensors --guidance 2 --out @scores",
     "score --mdp diffusion --model %companions/ddpm --latents @latents.safetensors --draws @draws.safetensors --out @scores",
     "score --mdp hybrid --refiner builtin:chimera-refiner --generator builtin:chimera-generator --generator-reference \
      builtin:chimera-generator --data @both --omega min-snr --out @scores",
@@ -157,6 +163,7 @@ const LINES: &[&str] = &[
     "eval --mdp diffusion --model builtin:shapes --reference builtin:shapes --data builtin:shapes --limit 2 --out @measured",
     "eval --mdp diffusion --model %companions/sd --reference %companions/sd --data @pictures.jsonl --omega min-snr",
     "eval --mdp diffusion --model builtin:shapes --data @shapes --out @measured",
+    "eval --mdp diffusion --model %flux/dev --latents @told.safetensors --guidance 2",
     "eval --mdp diffusion --model %companions/ddpm --latents @latents.safetensors --draws @draws.safetensors",
     "eval --mdp hybrid --refiner builtin:chimera-refiner --generator builtin:chimera-generator --generator-reference \
      builtin:chimera-generator --data @both --omega min-snr --out @measured",
@@ -221,6 +228,7 @@ const LINES: &[&str] = &[
      --draws-per-pair 2 --out @credit --html @page",
     "credit --mdp diffusion --model %companions/sd --reference %companions/sd --data @pictures.jsonl --omega min-snr",
     "credit --mdp diffusion --model builtin:shapes --reference builtin:shapes --data @shapes --draws-per-pair 2",
+    "credit --mdp diffusion --model %flux/dev --reference %flux/dev --latents @told.safetensors --guidance 2",
     "credit --mdp diffusion --model %companions/ddpm --reference %companions/ddpm --latents @latents.safetensors --draws \
      @draws.safetensors",
     "credit --mdp hybrid --refiner builtin:chimera-refiner --generator builtin:chimera-generator --refiner-reference \

@@ -32,10 +32,14 @@ impl TimeLeft {
         keep(&mut self.evaluations, seconds, EVALUATIONS);
     }
 
-    /// The seconds left after `step` steps.
-    pub(crate) fn after(&self, step: usize) -> f64 {
-        let steps = self.course.total.saturating_sub(step) as f64;
-        steps * mean(&self.steps) + self.course.evaluations_after(step) as f64 * mean(&self.evaluations)
+    /// The seconds left after `step` steps; `None` if there are more and none has been timed.
+    pub(crate) fn after(&self, step: usize) -> Option<f64> {
+        let n_steps = self.course.total.saturating_sub(step);
+        if n_steps > 0 && self.steps.is_empty() {
+            return None;
+        }
+        let evaluations = self.course.evaluations_after(step) as f64 * mean(&self.evaluations);
+        Some(n_steps as f64 * mean(&self.steps) + evaluations)
     }
 }
 
@@ -62,11 +66,12 @@ mod tests {
     fn the_last_steps_count_and_evaluations_apart() {
         let mut left = TimeLeft::of(Course { step: 0, total: 100, eval_every: 50, judge_every: 0, evaluates: true });
         left.evaluation(60.0);
+        assert_eq!((left.after(40), left.after(100)), (None, Some(0.0)));
         (0..10).for_each(|_| left.step(100.0));
         (0..STEPS).for_each(|_| left.step(2.0));
-        assert_eq!(left.after(40), 60.0 * 2.0 + 2.0 * 60.0);
-        assert_eq!(left.after(60), 40.0 * 2.0 + 60.0);
+        assert_eq!(left.after(40), Some(60.0 * 2.0 + 2.0 * 60.0));
+        assert_eq!(left.after(60), Some(40.0 * 2.0 + 60.0));
         left.step(f64::NAN);
-        assert_eq!(left.after(100), 0.0);
+        assert_eq!(left.after(100), Some(0.0));
     }
 }

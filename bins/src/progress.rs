@@ -277,7 +277,7 @@ impl Monitor for Console {
 }
 
 /// What is shown of a step, the most important first.
-fn parts(record: &Record, left: f64) -> Vec<String> {
+fn parts(record: &Record, left: Option<f64>) -> Vec<String> {
     let shown =
         |name: &str, label: &str, digits: usize| record.value(name).map(|value| format!("{label} {value:.digits$}"));
     let accuracy =
@@ -285,7 +285,9 @@ fn parts(record: &Record, left: f64) -> Vec<String> {
     let first = [shown("loss", "loss", 4), shown(PREFERENCE_PART, "preference", 4)];
     let then = [accuracy, shown("rewards/margins", "margin", 3)];
     let mut parts: Vec<String> = first.into_iter().chain(then).flatten().collect();
-    parts.insert(1, format!("{} left", duration(left)));
+    if let Some(left) = left {
+        parts.insert(1, format!("{} left", duration(left)));
+    }
     for (name, value) in &record.values {
         if let Some(unit) = name.strip_suffix("_per_second") {
             parts.push(format!("{value:.*} {unit}/s", usize::from(unit == "pairs")));
@@ -339,9 +341,9 @@ mod tests {
     #[test]
     fn a_step_of_ties_has_no_accuracy() {
         let tied = [("loss", 0.625), ("rewards/accuracies", 0.0), ("rewards/margins", 0.0)];
-        assert_eq!(parts(&record(&tied), 0.0)[2..], ["all tied", "margin 0.000"]);
+        assert_eq!(parts(&record(&tied), Some(0.0))[2..], ["all tied", "margin 0.000"]);
         let better = [("loss", 0.6), ("rewards/accuracies", 0.75), ("rewards/margins", 0.25)];
-        assert_eq!(parts(&record(&better), 0.0)[2..], ["accuracy 0.75", "margin 0.250"]);
+        assert_eq!(parts(&record(&better), Some(0.0))[2..], ["accuracy 0.75", "margin 0.250"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Models as policies: networks, and their file formats.
 //!
 //! [`causal`] has language models and reward models; [`denoiser`] makes a policy of the denoising problem from a
-//! network ([`unet`], [`sd3`], [`dit`]) and a noise schedule, sampled by a [`sampler`] with the settings of a [`scheduler`];
+//! network ([`unet`], [`sd3`], [`flux`], [`zimage`], [`dit`]) and a noise schedule, sampled by a [`sampler`] with the settings of a [`scheduler`];
 //! [`clip`] and [`vae`] are the encoders around it. [`gaussian`] has networks of continuous control. A model is made from a config and tensors and knows no file: [`formats`] reads and
 //! writes those of Hugging Face, diffusers, PEFT and llama.cpp, and an [`Export`] is the exporter that a model keeps.
 //! [`Prompted`] and [`Codebook`] are hand-offs from a language model to a denoiser.
@@ -13,10 +13,12 @@ pub mod dit;
 mod error;
 mod export;
 mod fields;
+pub mod flux;
 pub mod formats;
 pub mod gaussian;
 mod image_batch;
 mod input_limits;
+mod joint_rows;
 mod network;
 mod prompted;
 pub mod sampler;
@@ -29,6 +31,7 @@ mod tests;
 pub mod unet;
 pub mod vae;
 mod weights_file;
+pub mod zimage;
 pub use codebook::Codebook;
 pub use error::ModelError;
 pub use export::{Export, Exported};

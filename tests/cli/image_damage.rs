@@ -115,7 +115,7 @@ fn folders_with_parts_missing_or_unknown() {
         ),
         ("\"in_channels\": 4", "\"in_channels\": 5", unet, &["don't fit", "`in_channels` is 5"]),
         ("\"norm_num_groups\": 4", "\"norm_num_groups\": 3", unet, &["sd/unet", "norm_num_groups"]),
-        ("StableDiffusionPipeline", "FluxPipeline", "sd/model_index.json", &["model_index.json", "`FluxPipeline`"]),
+        ("StableDiffusionPipeline", "LuminaPipeline", "sd/model_index.json", &["model_index.json", "`LuminaPipeline`"]),
         ("DDIMScheduler", "UniPCScheduler", "sd/scheduler/scheduler_config.json", &["scheduler_config.json", "UniPC"]),
         ("epsilon", "sample", "sd/scheduler/scheduler_config.json", &["scheduler_config.json", "prediction_type"]),
     ] {

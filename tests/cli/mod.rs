@@ -12,6 +12,7 @@ mod credit_images;
 mod dit;
 mod eval;
 mod export;
+mod flux;
 mod hybrid;
 mod idle;
 mod image_contracts;
@@ -37,6 +38,7 @@ mod sample_search;
 mod search;
 mod training;
 mod transformers;
+mod zimage;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

@@ -80,10 +80,10 @@ fn what_a_transformer_is_not_told_is_said() {
     }
     write_tensors(&scene, "odd.safetensors", &odd, &[]);
     scene.refused(&run("odd.safetensors"), 1, &["multiples of 2", "3 x 4 pixels"]);
-    let flux = r#"{"_class_name": "FluxTransformer2DModel"}"#;
-    scene.write("flux/config.json", flux);
-    let arguments = run("told.safetensors").replace("--model transformer", "--model flux");
-    scene.refused(&arguments, 1, &["FluxTransformer2DModel", "SD3Transformer2DModel", "(nearest)"]);
+    let other = r#"{"_class_name": "SanaTransformer2DModel"}"#;
+    scene.write("other/config.json", other);
+    let arguments = run("told.safetensors").replace("--model transformer", "--model other");
+    scene.refused(&arguments, 1, &["SanaTransformer2DModel", "supported: SD3Transformer2DModel"]);
     assert!(!scene.path("run").exists());
 }
 

@@ -20,8 +20,9 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUS
 
 import torch
 from diffusers import (
-    DDPMScheduler, DiTTransformer2DModel, FlowMatchEulerDiscreteScheduler, PixArtTransformer2DModel, SD3Transformer2DModel,
-    StableDiffusion3Pipeline, StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel,
+    DDPMScheduler, DiTTransformer2DModel, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel,
+    PixArtTransformer2DModel, SD3Transformer2DModel, StableDiffusion3Pipeline, StableDiffusionPipeline,
+    UNet2DConditionModel, UNet2DModel, ZImagePipeline, ZImageTransformer2DModel,
 )
 from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 from safetensors import safe_open
@@ -56,6 +57,17 @@ SD3 = dict(
     pos_embed_max_size=7,
 )
 SD35 = dict(SD3, num_layers=3, dual_attention_layers=(0, 1), qk_norm="rms_norm")
+FLUX = dict(
+    in_channels=16, num_layers=2, num_single_layers=2, attention_head_dim=12, num_attention_heads=2,
+    joint_attention_dim=WIDTH, pooled_projection_dim=POOLED, axes_dims_rope=(4, 4, 4),
+)
+FLUX_DEV = dict(FLUX, num_layers=1, num_single_layers=3, guidance_embeds=True, axes_dims_rope=(2, 6, 4))
+# What a guided transformer is told in training and scores.
+GUIDANCE = 2.25
+ZIMAGE = dict(
+    in_channels=4, dim=24, n_layers=2, n_refiner_layers=1, n_heads=3, n_kv_heads=3, cap_feat_dim=WIDTH, axes_dims=[2, 4, 2],
+    axes_lens=[64, 8, 8],
+)
 # With a variance beside the prediction, which takes no part.
 PIXART = dict(
     sample_size=SIZE, patch_size=2, in_channels=4, out_channels=8, num_layers=2, attention_head_dim=8,
@@ -76,6 +88,7 @@ SCHEDULERS = {
     "epsilon, squared cosine": DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
     "flow": FlowMatchEulerDiscreteScheduler(),
     "flow, shifted": FlowMatchEulerDiscreteScheduler(shift=3.0),
+    "flow, shifted by size": FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
 }
 CASES = {
     "SD 1": (UNet2DConditionModel, SD1, ["epsilon", "flow"]),
@@ -84,6 +97,11 @@ CASES = {
     "SD 3": (SD3Transformer2DModel, SD3, ["flow", "flow, shifted"]),
     "SD 3.5": (SD3Transformer2DModel, SD35, ["flow, shifted"]),
     "SD 3.5, masked": (SD3Transformer2DModel, SD35, ["flow, shifted"]),
+    "FLUX.1 schnell": (FluxTransformer2DModel, FLUX, ["flow", "flow, shifted"]),
+    "FLUX.1 dev": (FluxTransformer2DModel, FLUX_DEV, ["flow, shifted by size"]),
+    "FLUX.1 dev, masked": (FluxTransformer2DModel, FLUX_DEV, ["flow"]),
+    "Z-Image": (ZImageTransformer2DModel, ZIMAGE, ["flow", "flow, shifted"]),
+    "Z-Image, masked": (ZImageTransformer2DModel, ZIMAGE | dict(qk_norm=False, t_scale=500.0), ["flow, shifted"]),
     "PixArt-Sigma, masked": (PixArtTransformer2DModel, PIXART, ["epsilon, linear", "v"]),
     "PixArt-Sigma": (PixArtTransformer2DModel, PIXART, ["epsilon, linear"]),
     "PixArt-alpha, masked": (PixArtTransformer2DModel, ALPHA, ["epsilon, linear"]),
@@ -116,7 +134,7 @@ def make_data(name, channels):
         latents["pooled"] = randn(PAIRS, POOLED)
     if name in ("SDXL", "PixArt-alpha, masked"):
         latents["time_ids"] = torch.tensor([[64.0, 96, 8, 0, 64, 80], [64, 64, 0, 0, 64, 64]]).repeat(PAIRS // 2, 1)
-    if name.startswith("SD 3"):
+    if name.startswith(("SD 3", "FLUX")):
         latents["pooled"] = randn(PAIRS, POOLED)
     if name.endswith("masked"):
         latents["context_mask"] = torch.tensor([[1] * n + [0] * (TOKENS - n) for n in (7, 2, 5, 1)])
@@ -136,6 +154,19 @@ def noised(scheduler, clean, draws):
     return scheduler.add_noise(clean, noise, t), t, target
 
 
+def flux(model, x, times, context, pooled):
+    """As the pipeline does it: latents are packed, and each row is told where it is."""
+    n, channels, height, width = x.shape
+    places = FluxPipeline._prepare_latent_image_ids(n, height // 2, width // 2, "cpu", x.dtype)
+    guidance = torch.full([n], GUIDANCE, dtype=x.dtype) if model.config.guidance_embeds else None
+    out = model(
+        FluxPipeline._pack_latents(x, n, channels, height, width), timestep=times / 1000, guidance=guidance,
+        encoder_hidden_states=context, pooled_projections=pooled, img_ids=places,
+        txt_ids=torch.zeros(context.shape[1], 3, dtype=x.dtype),
+    ).sample
+    return FluxPipeline._unpack_latents(out, 8 * height, 8 * width, 8)
+
+
 def squared_errors(model, scheduler, latents, draws, side):
     """Of every number of every latent."""
     kind = next(model.parameters()).dtype
@@ -153,14 +184,21 @@ def squared_errors(model, scheduler, latents, draws, side):
         out = model(x, encoder_hidden_states=context, timestep=times, encoder_attention_mask=of_side("context_mask"),
                     added_cond_kwargs=added).sample
         return (out[:, : x.shape[1]] - target) ** 2
-    if isinstance(model, SD3Transformer2DModel):
+    if isinstance(model, ZImageTransformer2DModel):  # told and read as by its pipeline
+        mask = of_side("context_mask")
+        texts = [text if mask is None else text[mask[i].bool()] for i, text in enumerate(context)]
+        out = model(list(x.unsqueeze(2)), (1000 - times) / 1000, texts, return_dict=False)[0]
+        return (-torch.stack(out).squeeze(2) - target) ** 2
+    if isinstance(model, (SD3Transformer2DModel, FluxTransformer2DModel)):
         pooled = of_side("pooled").to(kind)
+        predict = flux if isinstance(model, FluxTransformer2DModel) else lambda model, x, times, context, pooled: model(
+            x, timestep=times, encoder_hidden_states=context, pooled_projections=pooled
+        ).sample
         if (mask := of_side("context_mask")) is None:
-            out = model(x, timestep=times, encoder_hidden_states=context, pooled_projections=pooled).sample
+            out = predict(model, x, times, context, pooled)
         else:  # without a mask of its own: each text alone, as long as it is
             out = torch.cat([
-                model(x[i : i + 1], timestep=times[i : i + 1], encoder_hidden_states=context[i : i + 1, mask[i].bool()],
-                      pooled_projections=pooled[i : i + 1]).sample
+                predict(model, x[i : i + 1], times[i : i + 1], context[i : i + 1, mask[i].bool()], pooled[i : i + 1])
                 for i in range(len(x))
             ])
         return (out - target) ** 2
@@ -224,13 +262,15 @@ class Case:
         self.scheduler = SCHEDULERS[scheduler]
         make_model(self.kind, config, self.path("base"), 0)
         make_model(self.kind, config, self.path("other"), 1)
-        self.latents, self.draws = make_data(name, config["in_channels"])
+        channels = config["in_channels"] // (4 if self.kind is FluxTransformer2DModel else 1)
+        self.latents, self.draws = make_data(name, channels)
         save_file(self.latents, self.path("latents.safetensors"))
         save_file(self.draws, self.path("draws.safetensors"))
         with open(self.path("scheduler_config.json"), "w") as file:
             json.dump(dict(self.scheduler.config) | {"_class_name": type(self.scheduler).__name__}, file)
         self.data = ["--mdp", "diffusion", "--latents", self.path("latents.safetensors")]
         self.data += ["--draws", self.path("draws.safetensors"), "--scheduler", self.path("scheduler_config.json")]
+        self.data += ["--guidance", str(GUIDANCE)] if config.get("guidance_embeds") else []
         self.training = [
             "--objective", "dpo", "--beta", str(BETA), "--optimizer", "adamw", "--weight-decay", "0.01", "--warmup-steps",
             "0", "--max-grad-norm", "1", "--batch-size", str(PAIRS), "--micro-batch-size", "2", "--epochs", str(STEPS),
@@ -293,9 +333,13 @@ class Case:
             load_by_peft(adapted, self.path("lora", "model", "pytorch_lora_weights.safetensors"))
             return self.check_adapted(base, adapted)
         where = dict(weight_name="pytorch_lora_weights.safetensors", return_lora_metadata=True)
-        if self.kind is SD3Transformer2DModel:
-            state, metadata = StableDiffusion3Pipeline.lora_state_dict(self.path("lora", "model"), **where)
-            StableDiffusion3Pipeline.load_lora_into_transformer(state, adapted, metadata=metadata)
+        if self.kind is FluxTransformer2DModel:
+            state, _, metadata = FluxPipeline.lora_state_dict(self.path("lora", "model"), return_alphas=True, **where)
+            FluxPipeline.load_lora_into_transformer(state, None, adapted, metadata=metadata)
+        elif self.kind in (SD3Transformer2DModel, ZImageTransformer2DModel):
+            pipeline = StableDiffusion3Pipeline if self.kind is SD3Transformer2DModel else ZImagePipeline
+            state, metadata = pipeline.lora_state_dict(self.path("lora", "model"), **where)
+            pipeline.load_lora_into_transformer(state, adapted, metadata=metadata)
         else:
             state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(self.path("lora", "model"), **where)
             StableDiffusionPipeline.load_lora_into_unet(state, alphas, adapted, metadata=metadata)

@@ -158,9 +158,9 @@ def check_refusals(place):
     path = folder / "pytorch_lora_weights.safetensors"
     sound = load_file(path)
     for key, word in {
-        "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight": "text encoder",
-        "lora_unet_mid_block_attentions_0_proj_in.lora_down.weight": "kohya",
-        "lora_te_text_model_encoder_layers_0_mlp_fc1.alpha": "kohya",
+        "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight": "is missing",
+        "lora_unet_mid_block_attentions_0_proj_in.lora_down.weight": "lora_B is missing",
+        "lora_te_text_model_encoder_layers_0_mlp_fc1.alpha": "an alpha is one number",
         "unet.mid_block.attentions.0.proj_in.lokr_w1": "LoKr",
         "unet.mid_block.attentions.0.proj_in.hada_w1_a": "LoHa",
         "unet.mid_block.nowhere.lora_A.weight": "nowhere",

@@ -6,8 +6,8 @@
 
 (1) `sample` draws, from its own noise, the pictures that the whole pipeline draws from it: tokenizer, text encoders,
 the network, guidance, sampler, autoencoder. (2) `train` on pictures writes a folder that the pipeline loads whole,
-with another network and everything else as it was; both then draw the same pictures again. (3) PixArt's and DiT's
-latents are those of the pipeline after every step. Pictures are compared as they are written, in 256 levels, and
+with another network and everything else as it was; both then draw the same pictures again. (3) Latents are those of
+the pipeline after every step. Pictures are compared as they are written, in 256 levels, and
 rounding may fall on either side. The last line is the count of checks.
 """
 
@@ -28,8 +28,9 @@ import torch
 import transformers
 from diffusers import (
     DDIMPipeline, DDIMScheduler, DDPMPipeline, DiTPipeline, DiTTransformer2DModel, DPMSolverMultistepScheduler,
-    EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, PixArtAlphaPipeline, PixArtSigmaPipeline,
+    EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, FluxPipeline, PixArtAlphaPipeline, PixArtSigmaPipeline,
     PixArtTransformer2DModel, StableDiffusion3Pipeline, StableDiffusionPipeline, StableDiffusionXLPipeline,
+    ZImagePipeline,
 )
 from diffusers.pipelines.ddim import pipeline_ddim
 from diffusers.pipelines.dit import pipeline_dit
@@ -43,6 +44,7 @@ transformers.utils.logging.disable_progress_bar()
 FOLDERS = pathlib.Path(__file__).parent.parent / "golden" / "companions"
 PIPELINES = {
     "sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "sd3": StableDiffusion3Pipeline, "ddpm": DDPMPipeline,
+    "flux": FluxPipeline, "schnell": FluxPipeline, "zimage": ZImagePipeline,
 }
 # Those whose folders are made here, of the parts of the others and a random transformer; twice as many channels out are a
 # prediction and a variance. The pipeline of PixArt-alpha tells sizes to models of this sample size only.
@@ -72,6 +74,9 @@ SCHEDULER = {
 SPACINGS = ["leading", "linspace", "trailing"]
 # Of flow matching, which has no spacings: the shift.
 SHIFTS = {"shift 3": {"shift": 3.0}, "shift by size": {"use_dynamic_shifting": True, "base_image_seq_len": 4}}
+FLOWS = ("sd3", "flux", "schnell", "zimage")
+# Whose pipelines take and give latents in rows of four.
+PACKED = ("flux", "schnell")
 SAMPLERS = {"ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpm++2m": DPMSolverMultistepScheduler}
 
 
@@ -112,8 +117,59 @@ def made(name, folder):
     return folder
 
 
+def folder_of(name, place):
+    """A pipeline's folder: one that is kept, or made at a place."""
+    if name in PACKED:
+        return flux(place, name == "flux")
+    if name == "zimage":
+        return with_transformer(place)
+    return made(name, place) if name in TRANSFORMERS else FOLDERS / name
+
+
 def prompts_of(name):
     return CLASSES if name == "dit" else PROMPTS
+
+
+def scheduler_settings(name, spacing):
+    if name in FLOWS:
+        return {"_class_name": "FlowMatchEulerDiscreteScheduler", **SHIFTS[spacing]}
+    return SCHEDULER | {"timestep_spacing": spacing}
+
+
+def flux(folder, is_guided):
+    """FLUX.1 of parts of others; a guided transformer is that of tests/golden/flux."""
+    parts = {"text_encoder": "sd/text_encoder", "tokenizer": "sd/tokenizer", "vae": "sd3/vae", "scheduler": "sd3/scheduler",
+             "text_encoder_2": "t5/text_encoder_3", "tokenizer_2": "t5/tokenizer_3"}
+    for part, source in parts.items():
+        shutil.copytree(FOLDERS / source, folder / part)
+    classes = {
+        "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
+        "text_encoder_2": ["transformers", "T5EncoderModel"], "tokenizer_2": ["transformers", "T5Tokenizer"],
+        "vae": ["diffusers", "AutoencoderKL"], "transformer": ["diffusers", "FluxTransformer2DModel"],
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"], "_class_name": "FluxPipeline",
+    }
+    (folder / "model_index.json").write_text(json.dumps(classes))
+    golden = FOLDERS.parent / "flux" / "dev"
+    config = json.loads((golden / "config.json").read_text()) | {"guidance_embeds": is_guided}
+    model = diffusers.FluxTransformer2DModel.from_config(config)
+    state = {name: tensor for name, tensor in load_file(golden / "diffusion_pytorch_model.safetensors").items()
+             if is_guided or "guidance_embedder" not in name}
+    model.load_state_dict(state)
+    model.save_pretrained(folder / "transformer")
+    return folder
+
+
+def with_transformer(folder):
+    """Z-Image, whose transformer is kept beside the rest of its pipeline."""
+    golden = FOLDERS.parent / "zimage"
+    shutil.copytree(golden / "pipeline", folder, ignore=shutil.ignore_patterns("expected.json"))
+    shutil.copytree(golden / "zimage", folder / "transformer", ignore=shutil.ignore_patterns("expected.json", "pytorch_lora*"))
+    # In single precision, in which both compute.
+    model = diffusers.ZImageTransformer2DModel.from_pretrained(folder / "transformer")
+    # diffusers rounds times to single precision, of which large weights make a difference.
+    model.t_embedder.mlp[0].weight.data *= 0.2
+    model.float().save_pretrained(folder / "transformer")
+    return folder
 
 
 def call(binary, *arguments):
@@ -131,8 +187,8 @@ def ours(binary, model, sampler, out):
     """
     arguments = ["sample", "--mdp", "diffusion", "--model", model, "--prompts", out / "prompts.txt", "--sample-steps",
                  STEPS, "--scheduler", out / "scheduler_config.json", "--seed", 5]
-    arguments += ["--guidance", GUIDANCE] if (pathlib.Path(model) / "vae").exists() else []
-    arguments += ["--image-size", SIZE] if (pathlib.Path(model) / "vae").exists() else []
+    # Z-Image names no size of its own, and that of FLUX.1 is of 128 latents.
+    arguments += ["--guidance", GUIDANCE, "--image-size", SIZE] if (pathlib.Path(model) / "vae").exists() else []
     call(binary, *arguments, "--sampler", sampler, "--out", out / f"{sampler}.jsonl")
     call(binary, *arguments, "--eta", 1, "--out", out / "way.jsonl", "--save-trajectories", out / "way.safetensors")
     lines = [json.loads(line) for line in (out / f"{sampler}.jsonl").read_text().splitlines()]
@@ -144,7 +200,7 @@ def theirs(model, name, sampler, spacing, noise, seen=None):
     # Parts that may be absent must be said to be so.
     absent = ["text_encoder_3", "tokenizer_3"] if name == "sd3" and not (model / "text_encoder_3").exists() else []
     pipe = PIPELINES[name].from_pretrained(model, **dict.fromkeys(absent))
-    if name == "sd3":
+    if name in FLOWS:
         scheduler = FlowMatchEulerDiscreteScheduler(**SHIFTS[spacing])
     else:
         scheduler = SAMPLERS[sampler].from_config(SCHEDULER | {"timestep_spacing": spacing})
@@ -159,12 +215,15 @@ def theirs(model, name, sampler, spacing, noise, seen=None):
         pipeline_dit.randn_tensor = lambda *_, **__: noise.clone()
         ids = [int(label) if label.isdigit() else pipe.get_label_ids([label])[0] for label in CLASSES]
         return pipe(class_labels=ids, num_inference_steps=STEPS, guidance_scale=GUIDANCE, output_type="pil").images
-    # As the text is, and at the size that is asked for.
-    plain = dict(clean_caption=False, use_resolution_binning=False) if name.startswith("pixart") else {}
-    draw = lambda prompt, start: pipe(
-        prompt, latents=start[None].clone(), num_inference_steps=STEPS, guidance_scale=GUIDANCE, height=SIZE, width=SIZE,
-        output_type="pil", **plain,
-    ).images[0]
+    how = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE, "height": SIZE, "width": SIZE, "output_type": "pil"}
+    if name == "schnell":  # which is told of no guidance
+        how |= {"true_cfg_scale": GUIDANCE, "negative_prompt": ""}
+    if name.startswith("pixart"):  # as the text is, and at the size that is asked for
+        how |= {"clean_caption": False, "use_resolution_binning": False}
+    packed = lambda start: start[None].clone()
+    if name in PACKED:
+        packed = lambda start: FluxPipeline._pack_latents(start[None].clone(), 1, *start.shape)
+    draw = lambda prompt, start: pipe(prompt, latents=packed(start), **how).images[0]
     return [draw(prompt, start) for prompt, start in zip(PROMPTS, noise, strict=True)]
 
 
@@ -181,33 +240,35 @@ def recorded(scheduler, seen):
 
 
 def check_way(check, what, binary, model, name, out):
-    """Every latent from noise to image: of DDIM with so little chance that the steps have densities and nothing else."""
+    """Every latent from noise to image, of steps with so little chance that they have densities and nothing else."""
     out.mkdir()
     (out / "prompts.txt").write_text("\n".join(prompts_of(name)) + "\n")
-    (out / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
-    call(binary, "sample", "--mdp", "diffusion", "--model", model, "--prompts", out / "prompts.txt", "--sample-steps", STEPS,
-         "--scheduler", out / "scheduler_config.json", "--seed", 5, "--guidance", GUIDANCE, "--image-size", SIZE, "--eta",
-         1e-6, "--out", out / "way.jsonl", "--save-trajectories", out / "way.safetensors")
-    way, seen = load_file(out / "way.safetensors")["latents"], []
-    theirs(model, name, "ddim", "leading", way[:, 0], seen)
-    if name == "dit":  # all at once, the guided before the others
-        expected = torch.stack(seen, dim=1)[: len(way)]
-    else:
-        expected = torch.cat(seen).reshape(way[:, 1:].shape)
-    check(f"{what}: latents of every step", ((way[:, 1:] - expected).abs().max() / expected.abs().max()).item(), WAY)
+    for spacing in SHIFTS if name in FLOWS else ["leading"]:
+        (out / "scheduler_config.json").write_text(json.dumps(scheduler_settings(name, spacing)))
+        call(binary, "sample", "--mdp", "diffusion", "--model", model, "--prompts", out / "prompts.txt", "--sample-steps",
+             STEPS, "--scheduler", out / "scheduler_config.json", "--seed", 5, "--guidance", GUIDANCE, "--image-size", SIZE,
+             "--eta", 1e-6, "--out", out / "way.jsonl", "--save-trajectories", out / "way.safetensors",
+             *(["--sampler", "flow-sde"] if name in FLOWS else []))
+        way, seen = load_file(out / "way.safetensors")["latents"], []
+        theirs(model, name, "ddim", spacing, way[:, 0], seen)
+        if name in PACKED:
+            seen = [FluxPipeline._unpack_latents(latents, *(8 * side for side in way.shape[-2:]), 8) for latents in seen]
+        if name == "dit":  # all at once, the guided before the others
+            expected = torch.stack(seen, dim=1)[: len(way)]
+        else:
+            expected = torch.cat(seen).reshape(way[:, 1:].shape)
+        error = ((way[:, 1:] - expected).abs().max() / expected.abs().max()).item()
+        check(f"{what}, {spacing}: latents of every step", error, WAY)
 
 
 def check_pictures(check, what, binary, model, name, out, spacings=("leading",)):
     out.mkdir()
     (out / "prompts.txt").write_text("\n".join(prompts_of(name)) + "\n")
     # The pipeline of DiT does not scale its noise, as Euler's sampler asks of pipelines.
-    samplers = {"ddpm": ["ddim"], "sd3": ["euler"], "dit": ["ddim", "dpm++2m"]}.get(name, SAMPLERS)
-    ways = [(sampler, spacing) for sampler in samplers for spacing in (SHIFTS if name == "sd3" else spacings)]
+    samplers = ["euler"] if name in FLOWS else {"ddpm": ["ddim"], "dit": ["ddim", "dpm++2m"]}.get(name, SAMPLERS)
+    ways = [(sampler, spacing) for sampler in samplers for spacing in (SHIFTS if name in FLOWS else spacings)]
     for sampler, spacing in ways:
-        settings = SCHEDULER | {"timestep_spacing": spacing}
-        if name == "sd3":
-            settings = {"_class_name": "FlowMatchEulerDiscreteScheduler", **SHIFTS[spacing]}
-        (out / "scheduler_config.json").write_text(json.dumps(settings))
+        (out / "scheduler_config.json").write_text(json.dumps(scheduler_settings(name, spacing)))
         pictures, noise = ours(binary, model, sampler, out)
         expected = theirs(model, name, sampler, spacing, noise)
         expected = [numpy.asarray(picture.convert("RGB"), dtype=numpy.int64) for picture in expected]
@@ -255,11 +316,10 @@ def main():
         folder = pathlib.Path(folder)
         for name in filter(lambda name: options.only in name, PIPELINES):
             try:
-                model = made(name, folder / f"{name}-model") if name in TRANSFORMERS else FOLDERS / name
+                model = folder_of(name, folder / f"{name}-model")
                 check_pictures(check, name, binary, model, name, folder / name, SPACINGS)
-                if name in TRANSFORMERS:
-                    check_way(check, name, binary, model, name, folder / f"{name}-way")
                 if name != "ddpm":
+                    check_way(check, name, binary, model, name, folder / f"{name}-way")
                     saved = check_training(check, f"{name} trained", binary, name, model, folder / f"{name}-training")
                     check_pictures(check, f"{name} trained", binary, saved, name, folder / f"{name}-trained")
             except (subprocess.CalledProcessError, OSError, KeyError, ValueError, RuntimeError) as error:

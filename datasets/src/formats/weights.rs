@@ -32,7 +32,7 @@ impl WeighingColumns {
         let Value::Object(map) = record else { return Ok(()) };
         for name in NAMES {
             let Some(value) = map.get(name).filter(|value| !is_empty(value) && !is_missing(value)) else { continue };
-            let is_number = as_number(value).is_some();
+            let is_number = finite(value).is_some();
             if *self.seen.entry(name).or_insert(is_number) == is_number {
                 continue;
             }
@@ -45,7 +45,7 @@ impl WeighingColumns {
 
 /// Reads the columns that weigh a record's feedback. One that holds no number says something else, and stays unread.
 pub(super) fn read(fields: &Fields<'_>, record: &mut PreferenceRecord) -> Result<(), DatasetError> {
-    if let Some((name, weight)) = number(fields, &WEIGHTS)? {
+    if let Some((name, weight)) = number(fields, &WEIGHTS) {
         if weight < 0.0 {
             return Err(wrong(fields, name, "a number that is not negative"));
         }
@@ -54,10 +54,10 @@ pub(super) fn read(fields: &Fields<'_>, record: &mut PreferenceRecord) -> Result
     if !matches!(record.answers, Answers::Pair { .. }) {
         return Ok(());
     }
-    if let Some((_, margin)) = number(fields, &[MARGIN])? {
+    if let Some((_, margin)) = number(fields, &[MARGIN]) {
         record.margin = margin;
     }
-    if let Some((name, preference)) = number(fields, &PREFERENCES)? {
+    if let Some((name, preference)) = number(fields, &PREFERENCES) {
         if !(0.0..=1.0).contains(&preference) {
             return Err(wrong(fields, name, "a probability from 0 to 1"));
         }
@@ -66,15 +66,12 @@ pub(super) fn read(fields: &Fields<'_>, record: &mut PreferenceRecord) -> Result
     Ok(())
 }
 
-/// The first of the columns that holds a number, which must be finite.
-fn number(fields: &Fields<'_>, names: &[&'static str]) -> Result<Option<(&'static str, f64)>, DatasetError> {
-    let found = |name: &&'static str| as_number(fields.peek(name)?).map(|number| (*name, number));
-    let Some((name, number)) = names.iter().find_map(found) else { return Ok(None) };
-    if number.is_infinite() {
-        return Err(wrong(fields, name, "a finite number"));
-    }
+/// The first of the columns that holds a finite number.
+fn number(fields: &Fields<'_>, names: &[&'static str]) -> Option<(&'static str, f64)> {
+    let found = |name: &&'static str| finite(fields.peek(name)?).map(|number| (*name, number));
+    let (name, number) = names.iter().find_map(found)?;
     _ = fields.optional(name);
-    Ok(Some((name, number)))
+    Some((name, number))
 }
 
 /// Whether a value is one of the words by which tables say that there is none.
@@ -83,15 +80,14 @@ fn is_missing(value: &Value) -> bool {
     word.is_some_and(|word| ["nan", "null", "none", "na", "n/a"].contains(&word.as_str()))
 }
 
-/// The number that a value is or spells, which may be infinite.
-fn as_number(value: &Value) -> Option<f64> {
+fn finite(value: &Value) -> Option<f64> {
     let number = match value {
         Value::Number(number) => number.as_f64(),
         // Tables of comma-separated values have texts only.
         Value::String(text) => text.trim().parse().ok(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     };
-    number.filter(|number: &f64| !number.is_nan())
+    number.filter(|number: &f64| number.is_finite())
 }
 
 fn wrong(fields: &Fields<'_>, name: &str, takes: &'static str) -> DatasetError {

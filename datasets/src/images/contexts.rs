@@ -270,9 +270,9 @@ impl ContextLayout {
     /// The tensors to be written.
     pub(super) fn shapes(&self) -> Vec<(&'static str, Vec<usize>)> {
         let hidden = self.hidden.map(|(length, width)| ("context", vec![self.rows, length, width]));
+        let mask = self.hidden.filter(|_| self.is_ragged).map(|(length, _)| (MASK, vec![self.rows, length]));
         let pooled = self.pooled.map(|width| ("pooled", vec![self.rows, width]));
         let time_ids = self.has_time_ids.then(|| ("time_ids", vec![self.rows, 6]));
-        let mask = self.hidden.filter(|_| self.is_ragged).map(|(length, _)| (MASK, vec![self.rows, length]));
         let classes = self.has_classes.then(|| (CLASSES, vec![self.rows]));
         [hidden, mask, pooled, time_ids, classes].into_iter().flatten().filter(|_| self.rows > 0).collect()
     }

@@ -16,7 +16,7 @@ use arrow_schema::{ArrowError, DataType, Field};
 use serde_json::{Value, json};
 
 use super::guard::guarded;
-use super::{Cell, CellRow, CellRows, RECORD_LIMIT, Rows, python};
+use super::{Cell, CellRow, CellRows, RECORD_LIMIT, Rows};
 use crate::error::DatasetError;
 use crate::record::Origin;
 
@@ -197,9 +197,9 @@ fn number(column: &dyn Array, at: usize) -> Result<Value, String> {
         DataType::UInt16 => of::<UInt16Type>(column, at).into(),
         DataType::UInt32 => of::<UInt32Type>(column, at).into(),
         DataType::UInt64 => of::<UInt64Type>(column, at).into(),
-        DataType::Float16 => python::number(of::<Float16Type>(column, at).to_f64()),
-        DataType::Float32 => python::number(f64::from(of::<Float32Type>(column, at))),
-        DataType::Float64 => python::number(of::<Float64Type>(column, at)),
+        DataType::Float16 => of::<Float16Type>(column, at).to_f64().into(),
+        DataType::Float32 => f64::from(of::<Float32Type>(column, at)).into(),
+        DataType::Float64 => of::<Float64Type>(column, at).into(),
         // A time is the number of its units, as Arrow holds it.
         DataType::Timestamp(..) | DataType::Date64 | DataType::Time64(_) | DataType::Duration(_) => {
             of::<Int64Type>(&as_type(column, DataType::Int64)?, at).into()
@@ -295,7 +295,6 @@ mod tests {
             vec![
                 (Field::new("messages", messages.data_type().clone(), true), messages),
                 column("score", Float64Array::from(vec![Some(1.5), Some(f64::NAN)])),
-                column("weight", Float64Array::from(vec![Some(0.5), Some(f64::INFINITY)])),
                 column("rank", Int64Array::from(vec![Some(-3), None])),
                 column("label", BooleanArray::from(vec![true, false])),
                 column("word", dictionary),
@@ -305,8 +304,8 @@ mod tests {
             2,
         );
         let chat = json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": null}]);
-        let first = json!({"messages": chat, "score": 1.5, "weight": 0.5, "rank": -3, "label": true, "word": "a", "time": 7, "kwargs": {"a": [1]}});
-        let second = json!({"messages": [], "score": null, "weight": "Infinity", "rank": null, "label": false, "word": "b", "time": 8, "kwargs": "not json"});
+        let first = json!({"messages": chat, "score": 1.5, "rank": -3, "label": true, "word": "a", "time": 7, "kwargs": {"a": [1]}});
+        let second = json!({"messages": [], "score": null, "rank": null, "label": false, "word": "b", "time": 8, "kwargs": "not json"});
         assert_eq!(read(&bytes).unwrap(), [first.clone(), second.clone(), first, second]);
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::guard::guarded;
 use super::sized::sized;
-use super::{Cell, CellRows, Rows, footer, python};
+use super::{Cell, CellRows, Rows, footer};
 use crate::error::DatasetError;
 use crate::record::Origin;
 
@@ -141,8 +141,6 @@ fn value(field: &Field) -> Value {
         Field::Bytes(bytes) => std::str::from_utf8(bytes.data()).map_or(Value::Null, Value::from),
         Field::Group(row) => Value::Object(object(row)),
         Field::ListInternal(list) => list.elements().iter().map(value).collect(),
-        Field::Float(number) => python::number(f64::from(*number)),
-        Field::Double(number) => python::number(*number),
         other => other.to_json_value(),
     }
 }

@@ -27,20 +27,13 @@ fn with_whole_numbers(text: &str) -> Option<String> {
     })
 }
 
-/// Replaces non-finite and overflowing numbers (`NaN`, `Infinity`, `1e999`) outside strings by [`number`] of them; `None`
-/// if there are none.
+/// Replaces non-finite and overflowing numbers (`NaN`, `Infinity`, `1e999`) outside strings by `null`; `None` if there
+/// are none. A field with such a number counts as missing.
 pub(super) fn without_odd_numbers(text: &str) -> Option<String> {
     replaced(text, |token| {
-        let is_named = NAMES.contains(&token);
-        let odd = token.parse::<f64>().ok().filter(|number| is_named || number.is_infinite())?;
-        Some(number(odd).to_string())
+        let is_odd = NAMES.contains(&token) || token.parse::<f64>().is_ok_and(f64::is_infinite);
+        is_odd.then(|| "null".to_owned())
     })
-}
-
-/// A number as JSON has it: one that is not a number counts as missing, as pandas writes it; an infinite one is its name, so
-/// that a field which takes numbers refuses it.
-pub(super) fn number(number: f64) -> Value {
-    if number.is_infinite() { if number > 0.0 { NAMES[1] } else { NAMES[2] }.into() } else { number.into() }
 }
 
 /// Replaces words and numbers outside strings; `None` if nothing is replaced.
@@ -85,8 +78,8 @@ mod tests {
     #[test]
     fn only_numbers_outside_strings_are_replaced() {
         let cases = [
-            (r#"{"a": NaN, "b": [-Infinity,Infinity]}"#, Some(r#"{"a": null, "b": ["-Infinity","Infinity"]}"#)),
-            (r#"{"a": 1e999, "b": -1e999, "c": 1e9}"#, Some(r#"{"a": "Infinity", "b": "-Infinity", "c": 1e9}"#)),
+            (r#"{"a": NaN, "b": [-Infinity,Infinity]}"#, Some(r#"{"a": null, "b": [null,null]}"#)),
+            (r#"{"a": 1e999, "b": -1e999, "c": 1e9}"#, Some(r#"{"a": null, "b": null, "c": 1e9}"#)),
             (r#"{"NaN": "NaN \" NaN", "é": NaN}"#, Some(r#"{"NaN": "NaN \" NaN", "é": null}"#)),
             (r#"{"a": NaNs, "b": nan, "c": "NaN"}"#, None),
             (r#"{"a": "NaN"#, None),

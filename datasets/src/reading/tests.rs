@@ -117,9 +117,9 @@ fn strings_that_are_said_to_hold_json_do() {
 }
 
 #[test]
-fn numbers_that_only_python_writes_are_null_or_names() {
+fn numbers_that_only_python_writes_are_null() {
     let text = "{\"a\": NaN, \"b\": [1, -Infinity], \"c\": \"NaN\", \"d\": 1e999}\n";
-    let expected = json!({"a": null, "b": [1, "-Infinity"], "c": "NaN", "d": "Infinity"});
+    let expected = json!({"a": null, "b": [1, null], "c": "NaN", "d": null});
     assert_eq!(values("a.jsonl", text), std::slice::from_ref(&expected));
     assert_eq!(values("a.json", format!("[{}]", text.trim())), [expected]);
     assert!(message("a.jsonl", "{\"a\": nan}").contains("broken JSON"));

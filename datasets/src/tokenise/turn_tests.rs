@@ -293,9 +293,6 @@ fn a_column_of_weights_holds_numbers_in_every_row_or_in_none() {
     assert!(check(&[json!({"weight": 1}), json!({"weight": null}), json!({}), json!({"weight": "0.5"})]).is_ok());
     assert!(check(&[json!({"weight": "heavy"}), json!({"weight": "light"})]).is_ok());
     assert!(check(&[json!({"margin": "1"}), json!({"margin": "nan"})]).is_ok());
-    let infinite = json!({"prompt": "p", "chosen": "a", "rejected": "b", "weight": "Infinity"});
-    let message = records(&infinite, ReadingChoices::default()).unwrap_err().to_string();
-    assert!(message.contains("`weight`") && message.contains("a finite number"), "{message}");
     for rows in [[json!({"weight": 1}), json!({"weight": "heavy"})], [json!({"weight": "heavy"}), json!({"weight": 1})]]
     {
         let said = check(&rows).unwrap_err().to_string();

@@ -151,6 +151,7 @@ impl<'a, T: Real> Shared<'a, T> {
     /// # Safety
     ///
     /// No other reference may access its elements while the view lives.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tasks that multiply into parts of one buffer"))]
     #[expect(unsafe_code, reason = "hands out writable views of one buffer")]
     pub(crate) unsafe fn view(self, offset: usize, rows: usize, columns: usize, row_stride: usize) -> ViewMut<'a, T> {
         check_result(self.len, offset, rows, columns, row_stride);
@@ -188,6 +189,7 @@ pub(crate) enum Into {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Threads {
     /// The calling thread.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tasks that multiply on a thread of their own"))]
     One,
     /// All of rayon's threads.
     All,

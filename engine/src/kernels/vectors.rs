@@ -12,6 +12,10 @@ pub(crate) trait Vectorised: Real {
     fn vectors<S: Simd>(simd: S, data: &[Self]) -> &[Self::Vector<S>];
     /// [`Vectorised::vectors`], mutable.
     fn vectors_mut<S: Simd>(simd: S, data: &mut [Self]) -> &mut [Self::Vector<S>];
+    /// The numbers of a slice shorter than a vector, or as long, then zeros.
+    fn partial<S: Simd>(simd: S, data: &[Self]) -> Self::Vector<S>;
+    /// Stores the first lanes of a vector in a slice shorter than one, or as long.
+    fn store_partial<S: Simd>(simd: S, data: &mut [Self], vector: Self::Vector<S>);
     /// One number in every lane.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
     /// `a * b + c`, fused where the CPU supports it.
@@ -39,7 +43,8 @@ pub(crate) trait Vectorised: Real {
 }
 
 macro_rules! implement {
-    ($real:ty, $vector:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $multiply_add:ident) => {
+    ($real:ty, $vector:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $multiply_add:ident,
+     $partial_load:ident, $partial_store:ident) => {
         impl Vectorised for $real {
             type Vector<S: Simd> = S::$vector;
 
@@ -51,6 +56,16 @@ macro_rules! implement {
             #[inline(always)]
             fn vectors_mut<S: Simd>(_simd: S, data: &mut [Self]) -> &mut [S::$vector] {
                 S::$as_mut_simd(data).0
+            }
+
+            #[inline(always)]
+            fn partial<S: Simd>(simd: S, data: &[Self]) -> S::$vector {
+                simd.$partial_load(data)
+            }
+
+            #[inline(always)]
+            fn store_partial<S: Simd>(simd: S, data: &mut [Self], vector: S::$vector) {
+                simd.$partial_store(data, vector);
             }
 
             #[inline(always)]
@@ -66,8 +81,26 @@ macro_rules! implement {
     };
 }
 
-implement!(f32, f32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, mul_add_e_f32s);
-implement!(f64, f64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, mul_add_e_f64s);
+implement!(
+    f32,
+    f32s,
+    as_simd_f32s,
+    as_mut_simd_f32s,
+    splat_f32s,
+    mul_add_e_f32s,
+    partial_load_f32s,
+    partial_store_f32s
+);
+implement!(
+    f64,
+    f64s,
+    as_simd_f64s,
+    as_mut_simd_f64s,
+    splat_f64s,
+    mul_add_e_f64s,
+    partial_load_f64s,
+    partial_store_f64s
+);
 
 /// Adds the products of rows with a matrix `[width, VECTORS * lanes]`, each sum in the order of the rows' numbers.
 #[inline(always)]

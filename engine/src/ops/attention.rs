@@ -3,7 +3,7 @@
 use super::fused::{Backward, Fused, Gradient, Input, Saved, ternary, unary};
 use super::slices::fused_or;
 use super::{AttentionForm, Block, Forest, Heads, QkvLayout, composed};
-use crate::kernels::Real;
+use crate::kernels::Vectorised;
 use crate::kernels::attention::{Attention, Columns, Normalisers, Operand, Plan, Target};
 use crate::kernels::gemm::Shared;
 use candle_core::{Result, Shape, Tensor};
@@ -55,7 +55,7 @@ pub fn forest_attention_packed(
 }
 
 /// The fused form of [`super::block_attention`].
-pub(super) fn attend_blocks<T: Real>(
+pub(super) fn attend_blocks<T: Vectorised>(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
@@ -74,7 +74,7 @@ struct Op<T> {
     normalisers: Saved<Normalisers<T>>,
 }
 
-impl<T: Real> Op<T> {
+impl<T: Vectorised> Op<T> {
     fn new(heads: Heads, form: AttentionForm, packed: Option<QkvLayout>, plan: Plan) -> Self {
         Self { heads, form, packed, plan, normalisers: Saved::new() }
     }
@@ -104,7 +104,7 @@ impl<T: Real> Op<T> {
     }
 }
 
-impl<T: Real, const N: usize> Fused<T, N> for Op<T> {
+impl<T: Vectorised, const N: usize> Fused<T, N> for Op<T> {
     const NAME: &'static str = "attention";
 
     fn shape(&self, _inputs: [&[usize]; N]) -> Shape {

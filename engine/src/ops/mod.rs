@@ -5,6 +5,7 @@
 
 mod adaptive;
 mod attention;
+mod axial_rope;
 mod cached;
 pub mod composed;
 mod convolution;
@@ -27,6 +28,7 @@ mod vocabulary;
 pub use crate::layout::{AttentionForm, Block, Forest, Heads, LogitForm, Pairing, QkvLayout, Segment};
 pub use adaptive::{adaptive_layer_norm, gated_add};
 pub use attention::{forest_attention, forest_attention_packed};
+pub use axial_rope::{AxialRope, axial_rope};
 pub use cached::{CacheBlock, CachedSequence, cached_attention};
 pub use convolution::{Convolution, Padding, conv2d};
 pub use elementwise::{add, geglu, gelu, gelu_tanh, quick_gelu, silu, swiglu, tanh};

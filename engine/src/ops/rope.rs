@@ -198,11 +198,11 @@ pub fn rope_packed(qkv: &Tensor, positions: &[u32], heads: Heads, layout: QkvLay
 /// The number of positions whose cosines and sines are cached.
 const LONGEST_TABLE: usize = 1 << 15;
 
-struct Turning<T> {
-    angles: Angles<T>,
-    pairing: Pairing,
+pub(super) struct Turning<T> {
+    pub(super) angles: Angles<T>,
+    pub(super) pairing: Pairing,
     /// The first column of each rotated head.
-    heads: Vec<usize>,
+    pub(super) heads: Vec<usize>,
 }
 
 impl<T: Real> Turning<T> {

@@ -2,8 +2,8 @@
 
 use super::checks::{check, check_at, tensor};
 use super::{
-    AttentionForm, Forest, Heads, LogitForm, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery, WeightLayout,
-    composed, forest_attention,
+    AttentionForm, AxialRope, Forest, Heads, LogitForm, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery,
+    WeightLayout, composed, forest_attention,
 };
 use candle_core::{DType, Device, Tensor, Var};
 use std::sync::Arc;
@@ -104,6 +104,33 @@ fn rotary_embeddings() {
             });
         }
     }
+}
+
+#[test]
+fn rotary_embeddings_over_axes() {
+    let places = [[0, 0, 0], [0, 1, 2], [3, 0, 1]];
+    let rows = vec![0, 2, 1, 1, 0];
+    for pairing in [Pairing::Interleaved, Pairing::Halves] {
+        let rope = AxialRope::new(10_000., &[2, 4, 2], pairing, &places, rows.clone()).unwrap();
+        for size in [8, 10] {
+            check(&[&[5, 3 * size]], &|x| super::axial_rope(&x[0], &rope, 3, size), &|x| {
+                composed::axial_rope(&x[0], &rope, 3, size)
+            });
+        }
+        assert!(super::axial_rope(&tensor(1, &[4, 24]), &rope, 3, 8).is_err());
+        assert!(super::axial_rope(&tensor(1, &[5, 18]), &rope, 3, 6).is_err());
+    }
+    // The second axis has the pairs 1 and 2: of (0, 1, 2) those turn by 1 and 1 / 100, the last pair by 2.
+    let rope = AxialRope::new(10_000., &[2, 4, 2], Pairing::Interleaved, &places, vec![1]).unwrap();
+    let x = Tensor::new(&[[1f64, 0., 1., 0., 1., 0., 1., 0.]], &Device::Cpu).unwrap();
+    let turned = super::axial_rope(&x, &rope, 1, 8).unwrap().to_vec2::<f64>().unwrap();
+    for (pair, angle) in [0., 1., 0.01, 2f64].into_iter().enumerate() {
+        let (cos, sin) = (turned[0][2 * pair], turned[0][2 * pair + 1]);
+        assert!((cos - angle.cos()).abs() < 1e-12 && (sin - angle.sin()).abs() < 1e-12, "pair {pair}");
+    }
+    assert!(AxialRope::new(1e4, &[3], Pairing::Halves, &[[0]], vec![0]).is_err());
+    assert!(AxialRope::new(1e4, &[2], Pairing::Halves, &[[0, 1]], vec![0]).is_err());
+    assert!(AxialRope::new(1e4, &[2], Pairing::Halves, &[[0]], vec![1]).is_err());
 }
 
 #[test]

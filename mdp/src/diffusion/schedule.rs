@@ -134,6 +134,16 @@ impl NoiseSchedule {
         Ok(Self::straight((0..n).map(level).collect(), timesteps))
     }
 
+    /// The `n` noise levels of a sampler that asks for them evenly spaced, 1 / n, .., 1, then shifted, as a new schedule:
+    /// whatever the training levels are (FLUX.1).
+    ///
+    /// # Errors
+    /// No level or no timestep; a shift that is not positive.
+    pub fn flow_levels_even(timesteps: usize, shift: f64, n: usize) -> Result<Self, MdpError> {
+        check_length(timesteps)?;
+        Ok(Self::straight(Self::flow(n, shift)?.noise, timesteps))
+    }
+
     /// Rescales the schedule to zero terminal SNR: signals are shifted and scaled so that the last is exactly 0 and the
     /// first is unchanged. [`log_snr`](Self::log_snr) is minus infinity there and epsilon does not determine the image,
     /// so this needs velocity or flow prediction.

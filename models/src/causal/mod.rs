@@ -38,6 +38,7 @@ mod config;
 mod cursor;
 mod decoder;
 mod draw;
+mod encoder;
 mod families;
 mod family;
 mod from_json;
@@ -58,6 +59,7 @@ mod windows;
 
 pub use config::{Activation, CausalConfig, Layer, LayerPositions, Layers, Scales};
 pub use draw::GenerationConfig;
+pub use encoder::CausalEncoder;
 pub use family::Family;
 pub use learn::TokenTape;
 pub use model::CausalLm;

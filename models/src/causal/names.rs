@@ -82,11 +82,23 @@ impl CausalConfig {
         tensors
     }
 
+    /// Every tensor of a model that is read for its hidden states: the decoder without its output matrix.
+    pub fn encoder_tensors(&self) -> BTreeMap<String, Vec<usize>> {
+        let mut tensors = self.expected_tensors();
+        tensors.remove(self.head_name());
+        tensors
+    }
+
     /// As [`CausalConfig::canonical_name`] for a reward model, which has no output matrix.
     pub(crate) fn canonical_reward_name(&self, found: &str) -> Option<String> {
         if found == SCORE {
             return Some(found.to_owned());
         }
+        self.canonical_encoder_name(found)
+    }
+
+    /// As [`CausalConfig::canonical_name`] without the output matrix.
+    pub(crate) fn canonical_encoder_name(&self, found: &str) -> Option<String> {
         self.canonical_name(found).filter(|name| name != self.head_name())
     }
 

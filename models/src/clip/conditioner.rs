@@ -42,6 +42,13 @@ pub enum TextFeatures {
         /// The number of T5's rows.
         more_rows: usize,
     },
+    /// The states of T5, and the pooled state of the only CLIP encoder without its projection (FLUX.1).
+    PooledAndT5 {
+        /// The width of a row.
+        width: usize,
+        /// The number of T5's rows.
+        rows: usize,
+    },
 }
 
 /// Encoded texts.
@@ -61,7 +68,7 @@ impl TextConditioner {
     /// without the required projection.
     pub fn new(mut encoders: Vec<(ClipTokenizer, ClipText)>, reading: TextFeatures) -> Result<Self, ModelError> {
         let fits = match reading {
-            TextFeatures::Last => encoders.len() == 1,
+            TextFeatures::Last | TextFeatures::PooledAndT5 { .. } => encoders.len() == 1,
             TextFeatures::Penultimate { .. } => {
                 encoders.last().is_some_and(|(_, last)| last.config().projection.is_some())
             }
@@ -115,12 +122,12 @@ impl TextConditioner {
     /// A reading without rows for it, another width, a tokenizer with more tokens than the encoder.
     pub fn with_t5(mut self, mut tokenizer: ClipTokenizer, encoder: T5Encoder) -> Result<Self, ModelError> {
         let (width, known) = (encoder.config().width, tokenizer.n_tokens());
-        let TextFeatures::Joint { more_rows, .. } = self.reading else {
-            return Err(misfit(
-                "a third text encoder",
-                format!("none beside those that {:?} reads", self.reading),
-                "T5",
-            ));
+        let rows = match self.reading {
+            TextFeatures::Joint { more_rows: rows, .. } | TextFeatures::PooledAndT5 { rows, .. } => rows,
+            TextFeatures::Last | TextFeatures::Penultimate { .. } => {
+                let expected = format!("none beside those that {:?} reads", self.reading);
+                return Err(misfit("a third text encoder", expected, "T5"));
+            }
         };
         if width != self.width() {
             return Err(misfit("T5's states", format!("of width {}", self.width()), &format!("width {width}")));
@@ -130,7 +137,7 @@ impl TextConditioner {
             return Err(ModelError::Tokenizer { path: tokenizer.path().to_path_buf(), reason });
         }
         // The pipeline asks for this length, whatever the tokenizer's own limit is.
-        tokenizer.set_length(more_rows)?;
+        tokenizer.set_length(rows)?;
         self.third = Some((tokenizer, encoder));
         Ok(self)
     }
@@ -141,7 +148,7 @@ impl TextConditioner {
             return other.width();
         }
         match self.reading {
-            TextFeatures::Joint { width, .. } => width,
+            TextFeatures::Joint { width, .. } | TextFeatures::PooledAndT5 { width, .. } => width,
             TextFeatures::Last | TextFeatures::Penultimate { .. } => {
                 self.encoders.iter().map(|(_, encoder)| encoder.config().width).sum()
             }
@@ -156,6 +163,7 @@ impl TextConditioner {
             TextFeatures::Joint { .. } => {
                 Some(self.encoders.iter().filter_map(|(_, encoder)| encoder.config().projection).sum())
             }
+            TextFeatures::PooledAndT5 { .. } => self.encoders.last().map(|(_, last)| last.config().width),
         }
     }
 
@@ -271,6 +279,10 @@ impl TextConditioner {
         if self.reading == TextFeatures::Last {
             let values = of_text[0].last.clone();
             return Ok(Conditioning::of_hidden(values, of_text[0].last.len() / widths[0]));
+        }
+        if let TextFeatures::PooledAndT5 { width, .. } = self.reading {
+            let hidden = Some(Hidden { values: more.to_vec(), length: more.len() / width, width });
+            return Ok(Conditioning { hidden, pooled: Some(of_text[0].pooled.clone()), ..Conditioning::default() });
         }
         let lengths: Vec<usize> = of_text.iter().zip(&widths).map(|(output, w)| output.penultimate.len() / w).collect();
         if lengths.iter().any(|length| *length != lengths[0]) {

@@ -12,8 +12,10 @@ use serde_json::Value;
 use crate::ModelError;
 use crate::dit::DitConfig;
 use crate::fields::{Fields, nearest_first};
+use crate::flux::FluxConfig;
 use crate::sd3::Sd3Config;
 use crate::unet::{UNetClass, UNetConfig};
+use crate::zimage::ZImageConfig;
 
 /// The config of a network that denoises; it derefs to what all families have in common.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +24,10 @@ pub enum DenoiserConfig {
     UNet(UNetConfig),
     /// Of a `SD3Transformer2DModel`.
     Sd3(Sd3Config),
+    /// Of a `FluxTransformer2DModel`.
+    Flux(FluxConfig),
+    /// Of a `ZImageTransformer2DModel`.
+    ZImage(ZImageConfig),
     /// Of a `PixArtTransformer2DModel` or `DiTTransformer2DModel`.
     Dit(DitConfig),
 }
@@ -70,6 +76,21 @@ pub trait NetworkConfig {
     /// Whether it needs no caption.
     fn is_unconditional(&self) -> bool;
 
+    /// The guidance that it is told of as a number, if it was distilled to be told.
+    fn embedded_guidance(&self) -> Option<f64> {
+        None
+    }
+
+    /// The number by which its pipeline means no classifier-free guidance.
+    fn no_guidance(&self) -> f64 {
+        1.0
+    }
+
+    /// The factor of classifier-free guidance, 1 for none, that its pipeline means by a number.
+    fn guidance_factor(&self, number: f64) -> f64 {
+        number
+    }
+
     /// The layers that diffusers' training scripts adapt.
     fn lora_targets(&self) -> &'static [&'static str];
 
@@ -102,8 +123,15 @@ pub trait NetworkConfig {
 
 impl DenoiserConfig {
     /// The classes that are built.
-    pub const CLASSES: [&'static str; 5] =
-        ["UNet2DModel", "UNet2DConditionModel", Sd3Config::CLASS, DitConfig::PIXART, DitConfig::DIT];
+    pub const CLASSES: [&'static str; 7] = [
+        "UNet2DModel",
+        "UNet2DConditionModel",
+        Sd3Config::CLASS,
+        FluxConfig::CLASS,
+        ZImageConfig::CLASS,
+        DitConfig::PIXART,
+        DitConfig::DIT,
+    ];
 
     /// Reads and checks the contents of a `config.json`.
     ///
@@ -114,6 +142,8 @@ impl DenoiserConfig {
         match found.as_str() {
             "UNet2DModel" | "UNet2DConditionModel" => UNetConfig::from_json(source).map(Self::UNet),
             Sd3Config::CLASS => Sd3Config::from_json(source).map(Self::Sd3),
+            FluxConfig::CLASS => FluxConfig::from_json(source).map(Self::Flux),
+            ZImageConfig::CLASS => ZImageConfig::from_json(source).map(Self::ZImage),
             DitConfig::PIXART | DitConfig::DIT | DitConfig::EITHER => DitConfig::from_json(source).map(Self::Dit),
             _ => Err(ModelError::Architecture { supported: Self::nearest(&found), found }),
         }
@@ -123,8 +153,24 @@ impl DenoiserConfig {
     pub(crate) fn component_of(class: &str) -> Option<&'static str> {
         match class {
             "UNet2DModel" | "UNet2DConditionModel" => Some("unet"),
-            Sd3Config::CLASS | DitConfig::PIXART | DitConfig::DIT | DitConfig::EITHER => Some("transformer"),
+            Sd3Config::CLASS
+            | FluxConfig::CLASS
+            | ZImageConfig::CLASS
+            | DitConfig::PIXART
+            | DitConfig::DIT
+            | DitConfig::EITHER => Some("transformer"),
             _ => None,
+        }
+    }
+
+    /// Sets the guidance that the network is told of as a number; without effect on networks that are told of none.
+    ///
+    /// # Errors
+    /// A number that is not finite or below 0.
+    pub fn with_guidance(self, guidance: f64) -> Result<Self, ModelError> {
+        match self {
+            Self::Flux(config) => config.with_guidance(guidance).map(Self::Flux),
+            other @ (Self::UNet(_) | Self::Sd3(_) | Self::ZImage(_) | Self::Dit(_)) => Ok(other),
         }
     }
 
@@ -156,6 +202,8 @@ impl Deref for DenoiserConfig {
         match self {
             Self::UNet(config) => config,
             Self::Sd3(config) => config,
+            Self::Flux(config) => config,
+            Self::ZImage(config) => config,
             Self::Dit(config) => config,
         }
     }

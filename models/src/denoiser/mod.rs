@@ -8,6 +8,7 @@ mod batch;
 mod config;
 mod cursor;
 mod dit;
+mod flux;
 mod generate;
 mod learn;
 mod maps;
@@ -16,6 +17,7 @@ mod network;
 mod policy;
 #[cfg(test)]
 mod tests;
+mod zimage;
 
 pub use crate::image_batch::{Contexts, ImageBatch};
 pub use crate::network::LearnerOptions;

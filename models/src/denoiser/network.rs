@@ -10,10 +10,12 @@ use engine::lora::LoraConfig;
 use super::config::DenoiserConfig;
 use crate::ModelError;
 use crate::dit::DitTransformer;
+use crate::flux::FluxTransformer;
 use crate::image_batch::ImageBatch;
 use crate::network::{Network, Weights};
 use crate::sd3::Sd3Transformer;
 use crate::unet::UNet;
+use crate::zimage::ZImageTransformer;
 
 /// A network that denoises, of one of the families that are built.
 #[derive(Debug)]
@@ -22,6 +24,10 @@ pub enum DenoiserNetwork {
     UNet(Arc<UNet>),
     /// diffusers' `SD3Transformer2DModel`.
     Sd3(Arc<Sd3Transformer>),
+    /// diffusers' `FluxTransformer2DModel`.
+    Flux(Arc<FluxTransformer>),
+    /// diffusers' `ZImageTransformer2DModel`.
+    ZImage(Arc<ZImageTransformer>),
     /// diffusers' `PixArtTransformer2DModel` or `DiTTransformer2DModel`.
     Dit(Arc<DitTransformer>),
 }
@@ -31,6 +37,8 @@ impl DenoiserNetwork {
         Ok(match config {
             DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::frozen(config, tensors)?)),
             DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::frozen(config, tensors)?)),
+            DenoiserConfig::Flux(config) => Self::Flux(Arc::new(FluxTransformer::frozen(config, tensors)?)),
+            DenoiserConfig::ZImage(config) => Self::ZImage(Arc::new(ZImageTransformer::frozen(config, tensors)?)),
             DenoiserConfig::Dit(config) => Self::Dit(Arc::new(DitTransformer::frozen(config, tensors)?)),
         })
     }
@@ -43,6 +51,10 @@ impl DenoiserNetwork {
         Ok(match config {
             DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::trainable(config, tensors, lora)?)),
             DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::trainable(config, tensors, lora)?)),
+            DenoiserConfig::Flux(config) => Self::Flux(Arc::new(FluxTransformer::trainable(config, tensors, lora)?)),
+            DenoiserConfig::ZImage(config) => {
+                Self::ZImage(Arc::new(ZImageTransformer::trainable(config, tensors, lora)?))
+            }
             DenoiserConfig::Dit(config) => Self::Dit(Arc::new(DitTransformer::trainable(config, tensors, lora)?)),
         })
     }
@@ -52,6 +64,10 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => Self::UNet(Arc::new(UNet::new(unet.config.clone(), weights))),
             Self::Sd3(network) => Self::Sd3(Arc::new(Sd3Transformer { config: network.config.clone(), weights })),
+            Self::Flux(network) => Self::Flux(Arc::new(FluxTransformer { config: network.config.clone(), weights })),
+            Self::ZImage(network) => {
+                Self::ZImage(Arc::new(ZImageTransformer { config: network.config.clone(), weights }))
+            }
             Self::Dit(network) => Self::Dit(Arc::new(DitTransformer { config: network.config.clone(), weights })),
         }
     }
@@ -67,6 +83,8 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => unet.score(batch),
             Self::Sd3(network) => network.score(batch),
+            Self::Flux(network) => network.score(batch),
+            Self::ZImage(network) => network.score(batch),
             Self::Dit(network) => network.score(batch),
         }
     }
@@ -77,6 +95,8 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => unet.forward(batch),
             Self::Sd3(network) => network.forward(batch),
+            Self::Flux(network) => network.forward(batch),
+            Self::ZImage(network) => network.forward(batch),
             Self::Dit(network) => network.forward(batch),
         }
     }
@@ -92,6 +112,8 @@ impl DenoiserNetwork {
         match self {
             Self::UNet(unet) => unet.run_tape(batch, recompute),
             Self::Sd3(network) => network.run_tape(batch, recompute),
+            Self::Flux(network) => network.run_tape(batch, recompute),
+            Self::ZImage(network) => network.run_tape(batch, recompute),
             Self::Dit(network) => network.run_tape(batch, recompute),
         }
     }
@@ -104,6 +126,8 @@ impl Network for DenoiserNetwork {
         match self {
             Self::UNet(unet) => &unet.weights,
             Self::Sd3(network) => &network.weights,
+            Self::Flux(network) => &network.weights,
+            Self::ZImage(network) => &network.weights,
             Self::Dit(network) => &network.weights,
         }
     }

@@ -12,6 +12,8 @@ use super::load_clip_tokenizer;
 use crate::ModelError;
 use crate::clip::{ClipNormalisation, ClipScore, ClipText, ClipTextConfig, ClipVision, ClipVisionConfig, halves};
 
+/// The name of its weights.
+pub(super) const STEM: &str = "model";
 /// The class of a whole CLIP.
 const WHOLE: &str = "CLIPModel";
 /// The code of bicubic resampling in config files.
@@ -22,16 +24,33 @@ const BICUBIC: u64 = 3;
 /// # Errors
 /// Files that are missing or damaged, another class of model, tensors that do not match the config.
 pub fn load_clip_text(folder: &Path, device: &Device) -> Result<ClipText, ModelError> {
-    load_text_half(read_config(folder, ClipTextConfig::from_json)?, folder, device)
+    let (config, tensors) = read_clip_text(folder, device)?;
+    ClipText::new(config, tensors)
 }
 
-/// Loads the text half of a text encoder's folder or a whole CLIP's.
-fn load_text_half(config: ClipTextConfig, folder: &Path, device: &Device) -> Result<ClipText, ModelError> {
+/// Reads a text encoder's config and tensors.
+///
+/// # Errors
+/// As [`load_clip_text`].
+pub(super) fn read_clip_text(
+    folder: &Path,
+    device: &Device,
+) -> Result<(ClipTextConfig, BTreeMap<String, Tensor>), ModelError> {
+    let config = read_config(folder, ClipTextConfig::from_json)?;
+    let tensors = read_text_half(&config, folder, device)?;
+    Ok((config, tensors))
+}
+
+/// Reads the text half of a text encoder's folder or a whole CLIP's.
+fn read_text_half(
+    config: &ClipTextConfig,
+    folder: &Path,
+    device: &Device,
+) -> Result<BTreeMap<String, Tensor>, ModelError> {
     let shapes = config.tensor_shapes();
     let canonical = |stored: &str| config.canonical_name(stored);
-    let expected = Expected { class: config.class(), stem: "model", shapes: &shapes, canonical: &canonical };
-    let tensors = read_tensors(folder, &expected, device)?;
-    ClipText::new(config, tensors)
+    let expected = Expected { class: config.class(), stem: STEM, shapes: &shapes, canonical: &canonical };
+    read_tensors(folder, &expected, device)
 }
 
 /// Loads the vision half of a whole CLIP's folder.
@@ -57,7 +76,8 @@ pub fn load_clip_score(folder: &Path, device: &Device) -> Result<ClipScore, Mode
     let (text, vision) = read_config(folder, halves)?;
     let normalisation = preprocessing(folder, vision.image_size)?;
     let tokenizer = load_clip_tokenizer(folder)?;
-    let text = load_text_half(text, folder, device)?;
+    let tensors = read_text_half(&text, folder, device)?;
+    let text = ClipText::new(text, tensors)?;
     let vision = load_vision_half(vision, folder, device)?;
     ClipScore::new(tokenizer, text, vision, normalisation, logit_scale(folder)?.exp())
 }

@@ -65,17 +65,25 @@ impl DenoiserFiles {
     }
 }
 
+/// Reads the `config.json` of a `unet/` or `transformer/` folder.
+///
+/// # Errors
+/// A file that is missing or damaged; a class or setting that is not built.
+pub fn read_denoiser_config(folder: &Path) -> Result<DenoiserConfig, ModelError> {
+    let path = folder.join("config.json");
+    DenoiserConfig::from_json(read_object(&path)?).map_err(|error| match error {
+        ModelError::Config { .. } | ModelError::Architecture { .. } => ModelError::format(&path, error.to_string()),
+        other => other,
+    })
+}
+
 /// Loads a `unet/` or `transformer/` folder: one weight file or shards with their index, in full or half (`.fp16`) precision.
 ///
 /// # Errors
 /// A file that is missing, damaged or of another kind; a class or variant that is not built; tensors that are missing,
 /// unknown, of the wrong shape or not finite.
 pub fn load_denoiser(folder: &Path, device: &Device) -> Result<DenoiserFiles, ModelError> {
-    let path = folder.join("config.json");
-    let config = DenoiserConfig::from_json(read_object(&path)?).map_err(|error| match error {
-        ModelError::Config { .. } | ModelError::Architecture { .. } => ModelError::format(&path, error.to_string()),
-        other => other,
-    })?;
+    let config = read_denoiser_config(folder)?;
     let expected = Expected {
         class: config.class(),
         stem: STEM,

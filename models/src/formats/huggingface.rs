@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 
 use super::extras::read_object;
 use super::{Extras, ModelFiles, ModelTokenizer, stored_types, text_part};
 use crate::ModelError;
-use crate::causal::{CausalConfig, SCORE};
+use crate::causal::{CausalConfig, CausalEncoder, SCORE};
 use crate::tensors::{differences, some};
 use crate::weights_file::WeightsFile;
 
@@ -39,11 +39,24 @@ pub fn load_reward(folder: &Path, device: &Device) -> Result<ModelFiles, ModelEr
     load_headed(folder, device, Head::Reward)
 }
 
+/// Loads a decoder for its hidden states, with or without an output matrix: the text encoder of a pipeline.
+///
+/// # Errors
+/// As [`load_reward`].
+pub(super) fn load_encoder(folder: &Path, device: &Device) -> Result<CausalEncoder, ModelError> {
+    let path = folder.join("config.json");
+    let mut config = parse_config(&path, read_object(&path)?)?;
+    let (_, tensors) = read_weights(folder, &mut config, Head::None, false, device)?;
+    CausalEncoder::new(config, tensors)
+}
+
 /// The head of a decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Head {
     Vocabulary,
     Reward,
+    /// None is read.
+    None,
 }
 
 fn load_headed(folder: &Path, device: &Device, head: Head) -> Result<ModelFiles, ModelError> {
@@ -51,21 +64,7 @@ fn load_headed(folder: &Path, device: &Device, head: Head) -> Result<ModelFiles,
     let mut value = read_object(&path)?;
     let is_nested = text_part::unwrap(&mut value);
     let mut config = parse_config(&path, value)?;
-    let files = weight_files(folder, head)?.iter().map(|p| WeightsFile::open(p)).collect::<Result<Vec<_>, _>>()?;
-    let mut places = places(&config, &files, head, is_nested)?;
-    if config.tied && head == Head::Vocabulary {
-        settle_tie(&mut config, &mut places, &files)?;
-    }
-    let found = places.iter().map(|(name, place)| (name.clone(), place.shape.clone())).collect();
-    let path = if let [file] = files.as_slice() { file.path() } else { folder };
-    match head {
-        Head::Vocabulary => check_tensors(path, &config, &found)?,
-        Head::Reward => check_reward(path, &config, &found)?,
-    }
-    let mut tensors = BTreeMap::new();
-    for (name, place) in places {
-        tensors.insert(name, files[place.file].read(&place.stored, device)?);
-    }
+    let (files, tensors) = read_weights(folder, &mut config, head, is_nested, device)?;
     let mut extras = Extras::read(folder)?;
     let tokenizer = ModelTokenizer::from_extras(folder, &extras, Some(&config))?;
     if let Some(tokenizer) = &tokenizer {
@@ -73,6 +72,36 @@ fn load_headed(folder: &Path, device: &Device, head: Head) -> Result<ModelFiles,
     }
     let stored = stored_types::of_files(&files);
     Ok(ModelFiles { path: folder.to_path_buf(), config, tensors, tokenizer, extras, stored })
+}
+
+/// Finds, checks and reads the tensors of the architecture, and resolves the tie of a tied output matrix.
+fn read_weights(
+    folder: &Path,
+    config: &mut CausalConfig,
+    head: Head,
+    is_nested: bool,
+    device: &Device,
+) -> Result<(Vec<WeightsFile>, BTreeMap<String, Tensor>), ModelError> {
+    let files = weight_files(folder, head)?.iter().map(|p| WeightsFile::open(p)).collect::<Result<Vec<_>, _>>()?;
+    let mut places = places(config, &files, head, is_nested)?;
+    if config.tied && head == Head::Vocabulary {
+        settle_tie(config, &mut places, &files)?;
+    }
+    let found = places.iter().map(|(name, place)| (name.clone(), place.shape.clone())).collect();
+    let path = if let [file] = files.as_slice() { file.path() } else { folder };
+    match head {
+        Head::Vocabulary => check_tensors(path, config, &found)?,
+        Head::Reward => check_reward(path, config, &found)?,
+        Head::None => {
+            check_layers(path, config, found.len())?;
+            compare(path, config.family.model_type(), &config.encoder_tensors(), &found)?;
+        }
+    }
+    let mut tensors = BTreeMap::new();
+    for (name, place) in places {
+        tensors.insert(name, files[place.file].read(&place.stored, device)?);
+    }
+    Ok((files, tensors))
 }
 
 /// Validates a config; errors name the file.
@@ -127,6 +156,7 @@ fn explain_no_weights(folder: &Path, head: Head) -> Result<String, ModelError> {
         let class = match head {
             Head::Vocabulary => "AutoModelForCausalLM",
             Head::Reward => "AutoModelForSequenceClassification",
+            Head::None => "AutoModel",
         };
         format!(
             "only pytorch_model.bin weights, which are Python pickles and are not read; convert them with: python -c \
@@ -171,6 +201,7 @@ fn places(
             let name = match head {
                 Head::Vocabulary => config.canonical_name(&plain),
                 Head::Reward => config.canonical_reward_name(&plain),
+                Head::None => config.canonical_encoder_name(&plain),
             };
             let Some(name) = name else { continue };
             let place = TensorLocation { file: index, stored: stored.clone(), shape: entry.shape.clone() };

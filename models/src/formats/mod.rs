@@ -19,6 +19,7 @@ mod extras;
 mod gaussian;
 mod gguf;
 mod huggingface;
+mod language_encoder;
 mod llama2c;
 mod lora_fields;
 mod lora_settings;
@@ -45,7 +46,7 @@ use candle_core::{DType, Device, Tensor};
 
 pub use clip::{is_clip_score, load_clip_score, load_clip_text};
 pub use clip_tokenizer::{load_clip_tokenizer, load_clip_tokenizer_as};
-pub use denoiser::{DenoiserFiles, load_denoiser, save_denoiser};
+pub use denoiser::{DenoiserFiles, load_denoiser, read_denoiser_config, save_denoiser};
 pub use denoiser_lora::{
     DenoiserLora, denoiser_lora_base, is_denoiser_lora, load_denoiser_lora, merge_denoiser_lora, save_denoiser_lora,
 };
@@ -54,6 +55,7 @@ pub use export::{DiffusersExport, HuggingFaceExport};
 pub use extras::Extras;
 pub use gaussian::{load_gaussian, load_gaussian_to_train, save_gaussian};
 pub use huggingface::{is_reward, load_reward};
+pub use language_encoder::LanguageEncoder;
 pub use lora_settings::{LoraLayer, TrainedLora};
 pub use peft::{PeftAdapter, load_peft, save_peft};
 pub use peft_merge::merge_peft;

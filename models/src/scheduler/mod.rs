@@ -56,6 +56,8 @@ pub struct Scheduler {
     steps_offset: usize,
     /// The number of an image's patches, if the shift depends on it and it is known.
     tokens: Option<usize>,
+    /// Whether samplers of flow matching visit evenly spaced levels.
+    is_even: bool,
     settings: Settings,
     text: String,
 }
@@ -85,6 +87,7 @@ impl Scheduler {
             spacing: settings.spacing()?,
             steps_offset: settings.count("steps_offset", 0)?,
             tokens: None,
+            is_even: false,
             settings,
             text: text.to_owned(),
         };
@@ -210,6 +213,13 @@ impl Scheduler {
         Self { tokens: Some(tokens), ..self }
     }
 
+    /// Spaces the levels of flow matching evenly from 1 to 1 / n before their shift, as FLUX.1's pipeline does, rather than
+    /// between the training levels; other schedulers stay as they are.
+    #[must_use]
+    pub fn with_even_levels(self) -> Self {
+        Self { is_even: true, ..self }
+    }
+
     /// The level after steps of `sampler` below timestep 0: the image, or the cleanest timestep.
     ///
     /// # Errors
@@ -237,6 +247,9 @@ impl Scheduler {
     ) -> Result<(Arc<NoiseSchedule>, Vec<usize>), MdpError> {
         let n_train = self.schedule.len();
         let made = |levels: NoiseSchedule| (Arc::new(levels), (0..n).rev().collect());
+        if self.kind == SchedulerKind::FlowMatch && self.is_even {
+            return Ok(made(NoiseSchedule::flow_levels_even(n_train, sampling, n)?));
+        }
         if self.kind == SchedulerKind::FlowMatch {
             return Ok(made(NoiseSchedule::flow_levels_shifted(n_train, training, sampling, n)?));
         }

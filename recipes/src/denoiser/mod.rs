@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
+use datasets::Message;
 use datasets::images::Pixels;
 use engine::Noise;
 use engine::ops::Grid;
 use mdp::diffusion::{Latent, NoiseLevel};
+use models::ModelError;
 use models::clip::TextConditioner;
 use models::denoiser::{Denoiser, DenoiserConfig, Framing, LatentShape, SamplerConfig};
 use models::formats::{
@@ -19,6 +21,7 @@ use models::formats::{
 use models::sampler::{Sampler, Variance};
 use models::scheduler::Scheduler;
 use models::vae::Vae;
+use serde_json::Map;
 use tempfile::TempDir;
 
 use crate::embedded::{ModelKind, find_model, is_embedded};
@@ -26,7 +29,7 @@ use crate::settings::{Field, OptimizerName, Scheme, Settings, Values, at};
 use crate::{Failure, adapters, model};
 
 use names::base_and_adapter;
-pub(crate) use names::{LORA_FILE, base_of, is_one, named_base};
+pub(crate) use names::{LORA_FILE, base_of, embeds_guidance, is_one, named_base};
 pub(crate) use schedule::{plan, scored_plan};
 use schedule::{sampler, scheduler};
 
@@ -66,7 +69,7 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
     } else {
         (PathBuf::from(base), None, true)
     };
-    let folder = DiffusersFolder::open(&path)?;
+    let mut folder = DiffusersFolder::open(&path)?;
     let mut files = if is_trained {
         load_denoiser(folder.denoiser(), &device)?
     } else {
@@ -75,10 +78,34 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
     if let Some(adapter) = adapter {
         let lora = load_denoiser_lora(&adapter, &files.config, &device)?;
         merge_denoiser_lora(&lora, &mut files.tensors)?;
+        folder = folder.with_text_adapters(&lora)?;
     }
-    let (texts, vae) = (folder.conditioner(&device)?.map(Arc::new), folder.vae(&device)?.map(Arc::new));
+    let (texts, vae) = (conditioner(&folder, &device)?.map(Arc::new), folder.vae(&device)?.map(Arc::new));
+    if files.config.embedded_guidance().is_some()
+        && let Some(guidance) = values.sample.guidance()
+    {
+        let wrong = |_| Failure::usage(format!("`sample.guidance` takes a number from 0 up, not {guidance}"));
+        files.config = files.config.with_guidance(guidance).map_err(wrong)?;
+    }
     let scheduler = scheduler(&folder, &files.config, values)?;
     Ok(Loaded { name: name.to_owned(), files, scheduler, texts, vae, folder, _embedded: embedded })
+}
+
+/// The text encoders of a folder; a language model reads prompts in the frame of its chat template.
+fn conditioner(folder: &DiffusersFolder, device: &Device) -> Result<Option<TextConditioner>, Failure> {
+    let Some(encoder) = folder.language_encoder(device)? else { return Ok(folder.conditioner(device)?) };
+    let (tokenizer, path) = (encoder.tokenizer(), encoder.tokenizer().path.clone());
+    let wrong = move |reason: String| ModelError::Tokenizer { path: path.clone(), reason };
+    let template = model::template(tokenizer, false).map_err(|error| wrong(error.to_string()))?;
+    let template =
+        template.ok_or_else(|| wrong("it has no chat template, in which the pipeline reads prompts".into()))?;
+    // As the pipeline renders its prompts.
+    let thinks = Map::from_iter([("enable_thinking".to_owned(), true.into())]);
+    let framing = move |prompt: &str| {
+        let rendered = template.render(&[Message::new("user", prompt)], true, &thinks);
+        rendered.map_err(|error| wrong(error.to_string()))
+    };
+    Ok(Some(TextConditioner::of_encoder(encoder.with_framing(framing))))
 }
 
 /// Loads `model.reference` for a model. Prediction type, noise schedule and encoders must match, or errors are not
@@ -175,6 +202,12 @@ impl Loaded {
         self.files.config.pooled_width()
     }
 
+    /// The guidance of its predictions: classifier-free as its pipeline counts it, or the number that a distilled network is told of.
+    pub(crate) fn guidance(&self, values: &Values) -> f64 {
+        let config = &self.files.config;
+        config.embedded_guidance().unwrap_or_else(|| values.sample.guidance().unwrap_or_else(|| config.no_guidance()))
+    }
+
     /// A one-line description.
     pub(crate) fn describe(&self, shape: LatentShape) -> String {
         let n: usize = self.files.tensors.values().map(Tensor::elem_count).sum();
@@ -267,14 +300,16 @@ pub(crate) fn acting(values: &Values, loaded: &Loaded, shape: LatentShape) -> Re
         Scheme::Half => Sampler::Ddpm { variance: Variance::Small },
         Scheme::Forward | Scheme::Trajectory => sampler(values, &loaded.scheduler)?,
     };
-    let scale = values.sample.guidance();
-    let guidance = match (&loaded.texts, scale) {
-        // As in diffusers' pipelines, guidance applies only above 1.
+    let number = loaded.guidance(values);
+    let guidance = match (&loaded.texts, loaded.files.config.guidance_factor(number)) {
+        // It is told of it as a number.
+        _ if loaded.files.config.embedded_guidance().is_some() => None,
+        // As in diffusers' pipelines, guidance applies only above a factor of 1.
         (_, 1.0) => None,
         (Some(_), scale) if (0.0..1.0).contains(&scale) => None,
         (Some(texts), scale) if scale.is_finite() && scale > 1.0 => Some((scale, texts.none(framing(loaded, shape))?)),
         (None, _) => return Err(Failure::usage("`sample.guidance` is for models that read texts")),
-        (_, scale) => return Err(Failure::usage(format!("`sample.guidance` takes a number from 0 up, not {scale}"))),
+        _ => return Err(Failure::usage(format!("`sample.guidance` takes a number from 0 up, not {number}"))),
     };
     let last = match values.diffusion.scheme() {
         Scheme::Trajectory => loaded.scheduler.last_level(sampler)?,

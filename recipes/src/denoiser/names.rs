@@ -61,5 +61,12 @@ pub(crate) fn base_of(name: &str) -> Result<String, Failure> {
     Ok(base_and_adapter(name)?.0)
 }
 
+/// Whether a name is that of a denoiser that is told of guidance as a number.
+pub(crate) fn embeds_guidance(name: &str) -> bool {
+    let base = base_of(name).unwrap_or_default();
+    let folder = DiffusersFolder::open(Path::new(&base)).ok();
+    folder.is_some_and(|folder| folder.config().is_ok_and(|config| config.embedded_guidance().is_some()))
+}
+
 /// The name that diffusers gives a file of adapters.
 pub(crate) const LORA_FILE: &str = "pytorch_lora_weights.safetensors";

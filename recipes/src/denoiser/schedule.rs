@@ -10,9 +10,18 @@ use super::Loaded;
 use crate::Failure;
 use crate::settings::{PredictionName, SamplerName, Values};
 
-/// The scheduler of a bare transformer: Stable Diffusion 3's flow matching.
+/// The scheduler of a bare transformer: the flow matching of Stable Diffusion 3 and Z-Image Turbo.
 const FLOW_SCHEDULER: &str =
     r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0}"#;
+
+/// The scheduler of a bare transformer of FLUX.1 schnell.
+const SCHNELL_SCHEDULER: &str =
+    r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 1.0}"#;
+
+/// The scheduler of a bare transformer of FLUX.1 dev, whose shift depends on the size of the images.
+const DEV_SCHEDULER: &str = r#"{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000,
+"shift": 3.0, "use_dynamic_shifting": true, "base_shift": 0.5, "max_shift": 1.15, "base_image_seq_len": 256,
+"max_image_seq_len": 4096}"#;
 
 /// The scheduler of a bare UNet: Stable Diffusion's noise schedule.
 const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear",
@@ -38,18 +47,24 @@ pub(super) fn scheduler(
     } else {
         let text = match config {
             DenoiserConfig::UNet(_) => DEFAULT_SCHEDULER,
-            DenoiserConfig::Sd3(_) => FLOW_SCHEDULER,
+            DenoiserConfig::Sd3(_) | DenoiserConfig::ZImage(_) => FLOW_SCHEDULER,
+            DenoiserConfig::Flux(config) if config.guidance.is_some() => DEV_SCHEDULER,
+            DenoiserConfig::Flux(_) => SCHNELL_SCHEDULER,
             DenoiserConfig::Dit(_) => LINEAR_SCHEDULER,
         };
         (folder.path.join("scheduler/scheduler_config.json"), text.to_owned())
     };
-    let prediction = match values.model.prediction() {
-        PredictionName::Epsilon => "epsilon",
-        PredictionName::V => "v_prediction",
-        PredictionName::Flow => return flow(&path, &text),
-        PredictionName::Auto => return Ok(Scheduler::parse(&path, &text)?),
+    let scheduler = match values.model.prediction() {
+        PredictionName::Epsilon => Scheduler::parse(&path, &text)?.with_prediction("epsilon")?,
+        PredictionName::V => Scheduler::parse(&path, &text)?.with_prediction("v_prediction")?,
+        PredictionName::Flow => flow(&path, &text)?,
+        PredictionName::Auto => Scheduler::parse(&path, &text)?,
     };
-    Ok(Scheduler::parse(&path, &text)?.with_prediction(prediction)?)
+    Ok(match config {
+        // As the pipeline asks its scheduler for levels.
+        DenoiserConfig::Flux(_) | DenoiserConfig::ZImage(_) => scheduler.with_even_levels(),
+        DenoiserConfig::UNet(_) | DenoiserConfig::Sd3(_) | DenoiserConfig::Dit(_) => scheduler,
+    })
 }
 
 /// A flow-matching scheduler, in place of one of another kind.

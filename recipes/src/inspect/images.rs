@@ -40,6 +40,12 @@ pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<Descriptio
             unet.levels.iter().map(|level| level.width.to_string()).collect::<Vec<_>>().join(", ")
         }
         DenoiserConfig::Sd3(network) => format!("{}, {} blocks", network.width(), network.n_layers),
+        DenoiserConfig::ZImage(network) => {
+            format!("{}, {} blocks behind {} refiners", network.width, network.n_layers, network.n_refiners)
+        }
+        DenoiserConfig::Flux(network) => {
+            format!("{}, {} blocks and {} single", network.width(), network.n_layers, network.n_single_layers)
+        }
         DenoiserConfig::Dit(network) => format!("{}, {} blocks", network.width(), network.n_layers),
     };
     let parts: Vec<String> = loaded.components().map(|(part, class)| format!("{part} ({class})")).collect();

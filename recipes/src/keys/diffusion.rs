@@ -169,14 +169,26 @@ pub(super) const KEYS: &[Key] = &[
         ),
         Condition(TRAIN | SAMPLE | SEARCH, ANY, OneOf(&at::sample::sampler, &["ddim", "flow-sde"])),
     ]),
-    key(&at::sample::guidance, REFERS | SAMPLE | SEARCH).only(Modality::Diffusion).in_hybrid().when(&[Condition(
-        TRAIN,
-        ANY,
-        Predicate(
-            |here| here.is_guided(),
-            "would do nothing: this run draws nothing, neither samples nor trajectories",
-        ),
-    )]),
+    key(&at::sample::guidance, REFERS | SCORES | SAMPLE | SEARCH | CREDIT).only(Modality::Diffusion).in_hybrid().when(
+        &[
+            Condition(
+                TRAIN,
+                ANY,
+                Predicate(
+                    |here| here.is_guided() || here.embeds_guidance(),
+                    "would do nothing: this run draws nothing, neither samples nor trajectories",
+                ),
+            ),
+            Condition(
+                SCORES | CREDIT,
+                ANY,
+                Predicate(
+                    |here| here.embeds_guidance(),
+                    "would do nothing: nothing is drawn, and the model is told of no guidance (as FLUX.1 dev is)",
+                ),
+            ),
+        ],
+    ),
     key(&at::sample::save_trajectories, SAMPLE).only(Modality::Diffusion).when(&[
         Condition(SAMPLE, ANY, NotGiven(&at::label::pairs, "it names the folder to write")),
         Condition(

@@ -2,6 +2,7 @@
 //!
 //! Each setting of the table states its own: `.when(&[Condition(TRAIN, ANY, AnyGiven(&[&at::rounds::rounds]))])`.
 //! [`super::idle`] walks the table and refuses given settings that would not be read.
+use crate::denoiser::embeds_guidance;
 use crate::embedded::is_embedded;
 use crate::origin::origin_of;
 use crate::settings::{DRAWS_PER_PAIR, Field, Modality, Scheme, SearchMethod, SearchScore, TimestepsName, Values, at};
@@ -271,6 +272,12 @@ impl Usage<'_> {
     /// Whether scored decisions depend on guidance.
     pub(super) fn is_guided(&self) -> bool {
         self.draws_pictures() || self.values.diffusion.scheme == Scheme::Half
+    }
+
+    /// Whether the denoiser is told of guidance as a number.
+    pub(super) fn embeds_guidance(&self) -> bool {
+        let names = [&self.values.model.model, &self.values.hybrid.generator];
+        names.into_iter().flatten().any(|name| embeds_guidance(name))
     }
 
     /// Whether a denoiser's reference is used.

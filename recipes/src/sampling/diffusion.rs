@@ -70,7 +70,7 @@ fn pairs(call: &Call<'_>, path: &Path) -> Result<(), Failure> {
     let plan = denoiser::plan(values, &loaded)?;
     let seed = values.run.seed();
     let fingerprints = [Some(own.fingerprint()?), other.as_ref().map(Persist::fingerprint).transpose()?];
-    let settings = pair_settings(values, &loaded.name, fingerprints);
+    let settings = pair_settings(values, &loaded, fingerprints);
     let mut writer = PairWriter::create(path, Modality::Diffusion, settings, Some(shape))?;
     let bar = call.reporter.bar("pairs", prompts.len() * n);
     for numbers in (0..prompts.len() * n).collect::<Vec<_>>().chunks(AT_ONCE) {
@@ -112,11 +112,11 @@ fn makers(values: &Values, loaded: &Loaded, shape: LatentShape) -> Result<(Denoi
 }
 
 /// The settings that reproduce a folder of pairs.
-pub(crate) fn pair_settings(values: &Values, model: &str, [own, other]: [Option<String>; 2]) -> Map<String, Value> {
+pub(crate) fn pair_settings(values: &Values, loaded: &Loaded, [own, other]: [Option<String>; 2]) -> Map<String, Value> {
     super::settings_map(&json!({
-        "model": model, "side_b_model": other.as_ref().and(values.model.reference()), "fingerprint": own, "side_b_fingerprint": other,
+        "model": loaded.name, "side_b_model": other.as_ref().and(values.model.reference()), "fingerprint": own, "side_b_fingerprint": other,
         "seed": values.run.seed(), "sampler": values.sample.sampler(), "steps": Some(values.sample.steps()),
-        "eta": Some(values.sample.eta()), "guidance": Some(values.sample.guidance()),
+        "eta": Some(values.sample.eta()), "guidance": loaded.guidance(values),
     }))
 }
 

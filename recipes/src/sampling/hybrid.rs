@@ -226,7 +226,7 @@ pub(crate) fn pair_settings(
         "sampler": values.sample.sampler(),
         "steps": Some(values.sample.steps()),
         "eta": Some(values.sample.eta()),
-        "guidance": Some(values.sample.guidance()),
+        "guidance": values.sample.guidance(),
         "null_share": Some(values.sample.null_share()),
     }))
 }

@@ -37,7 +37,7 @@ pub(super) fn search(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
     let longest = vec![plan.timesteps.len() + 1; starts.len()];
     let (starts, vae) = ((&starts[..], &longest[..]), loaded.vae.as_deref());
     if let Some(folder) = values.label.pairs() {
-        let settings = pair_settings(values, &loaded.name, [Some(cast.policy.fingerprint()?), None]);
+        let settings = pair_settings(values, &loaded, [Some(cast.policy.fingerprint()?), None]);
         let settings = pairs::with_search(settings, values, &cast, |model| vec![model])?;
         let mut writer = PairWriter::create(Path::new(folder), Modality::Diffusion, settings, Some(shape))?;
         let done = |i: usize, outcome| push_pairs(values, &mut writer, (i, &prompts[i]), &outcome, (vae, shape));

@@ -79,6 +79,10 @@ choices! {
         Diffusers2500 = "diffusers-2500",
         /// Flow matching, in the units of Flow-GRPO's online DPO.
         FlowGrpo100 = "flow-grpo-100",
+        /// verl-omni's offline DPO of Stable Diffusion 3.5 medium, with adapters.
+        VerlOmniSd35 = "verl-omni-sd35",
+        /// Flow-Factory's DPO of FLUX.1 dev, with adapters.
+        FlowFactoryFlux = "flow-factory-flux",
         /// The paper's units (Eq. 15).
         Paper = "paper",
     }

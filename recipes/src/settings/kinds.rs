@@ -113,12 +113,12 @@ kinds! {
 
     /// Scoring by a denoiser.
     DiffusionScoring: ScoringSettings, SCORE, Some(Modality::Diffusion), {
-        run: Run, model: Model, data: Data, objective: Objective, diffusion: Diffusion
+        run: Run, model: Model, data: Data, objective: Objective, diffusion: Diffusion, sample: Sample
     }
 
     /// Scoring by a refiner and a generator.
     HybridScoring: ScoringSettings, SCORE, Some(Modality::Hybrid), {
-        run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, diffusion: Diffusion
+        run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, diffusion: Diffusion, sample: Sample
     }
 
     /// Measuring of a language model on preferences.
@@ -128,12 +128,12 @@ kinds! {
 
     /// Measuring of a denoiser on preferences.
     DiffusionEvaluation: EvaluationSettings, EVAL, Some(Modality::Diffusion), {
-        run: Run, model: Model, data: Data, objective: Objective, diffusion: Diffusion
+        run: Run, model: Model, data: Data, objective: Objective, diffusion: Diffusion, sample: Sample
     }
 
     /// Measuring of a refiner and a generator on preferences.
     HybridEvaluation: EvaluationSettings, EVAL, Some(Modality::Hybrid), {
-        run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, diffusion: Diffusion
+        run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, diffusion: Diffusion, sample: Sample
     }
 
     /// Sampling of answers, or of pairs of them.
@@ -185,12 +185,12 @@ kinds! {
     Reporting: ReportSettings, REPORT, None, { run: Run, report: Report }
     /// Credit assignment by a denoiser and its reference.
     DiffusionCredit: CreditSettings, CREDIT, Some(Modality::Diffusion), {
-        run: Run, model: Model, data: Data, objective: Objective, diffusion: Diffusion, credit: Credit
+        run: Run, model: Model, data: Data, objective: Objective, diffusion: Diffusion, sample: Sample, credit: Credit
     }
 
     /// Credit assignment by a refiner, a generator and their references.
     HybridCredit: CreditSettings, CREDIT, Some(Modality::Hybrid), {
-        run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, diffusion: Diffusion, credit: Credit
+        run: Run, model: Model, hybrid: Hybrid, data: Data, objective: Objective, diffusion: Diffusion, sample: Sample, credit: Credit
     }
 }
 

@@ -38,8 +38,9 @@ section! {
         steps: usize = 20, "sample-steps";
         /// ddim: the share of fresh noise in every step; flow-sde: its factor (0.7 in Flow-GRPO)
         eta: f64 = 0.0, "eta";
-        /// Classifier-free guidance; 1 or less: none
-        guidance: f64 = 1.0, "guidance";
+        /// Classifier-free guidance; 1 or less (Z-Image: 0 or less), or not given: none. FLUX.1 dev is told of it as a
+        /// number, in training too; else 3.5
+        guidance: Option<f64> = None, "guidance";
         /// A file for every latent on the way and its log-density; with `data.data` builtin:shapes judged by the oracle
         save_trajectories: Option<String> = None, "save-trajectories";
         /// Share of sampled pairs (`label.pairs`, `rounds.rounds`, builtin:chimera) that skip the refiner: both

@@ -61,18 +61,42 @@ fn of_name(values: &mut Values) -> Result<(), Failure> {
                 settings.diffusion.half = false;
             });
         }
-        Some(Preset::FlowGrpo100) => values.preset(|settings| {
-            settings.objective.beta = 100.0;
-            settings.diffusion.half = true;
-            settings.diffusion.timesteps = TimestepsName::LogitNormal;
-            settings.model.prediction = PredictionName::Flow;
-        }),
+        Some(Preset::FlowGrpo100) => values.preset(flow_grpo),
+        Some(Preset::VerlOmniSd35) => {
+            values.preset(flow_grpo);
+            values.preset(|settings| with_adapters(settings, 32, 2e-4));
+        }
+        Some(Preset::FlowFactoryFlux) => {
+            values.preset(flow_grpo);
+            values.preset(|settings| {
+                with_adapters(settings, 64, 1e-6);
+                settings.objective.beta = 2000.0;
+            });
+        }
         Some(Preset::Paper) => values.preset(paper),
         Some(other @ (Preset::Tldr | Preset::Trl)) => {
             return Err(Failure::usage(format!("`train.preset` {other} is for `run.mdp` token")));
         }
     }
     Ok(())
+}
+
+/// The units of Flow-GRPO's online DPO.
+fn flow_grpo(settings: &mut Settings) {
+    settings.objective.beta = 100.0;
+    settings.diffusion.half = true;
+    settings.diffusion.timesteps = TimestepsName::LogitNormal;
+    settings.model.prediction = PredictionName::Flow;
+}
+
+/// Adapters whose alpha is twice their rank, with the optimiser of both flow-matching recipes.
+fn with_adapters(settings: &mut Settings, rank: usize, rate: f64) {
+    settings.model.lora_rank = Some(rank);
+    settings.model.lora_alpha = 2.0 * rank as f64;
+    settings.optimizer.name = OptimizerName::Adamw;
+    settings.optimizer.lr = rate;
+    settings.optimizer.weight_decay = 1e-4;
+    settings.optimizer.max_grad_norm = 1.0;
 }
 
 /// Eq. 15's sum with its T outside; beta matches the released 5000 on 4 x 64 x 64 latents: 0.1526 over T.
@@ -136,6 +160,21 @@ mod tests {
         assert_eq!(numbers(&preset_values(&["objective.name=ipo"])), (300.0, 1e-5));
         assert_eq!(numbers(&preset_values(&["diffusion.scheme=trajectory", "objective.beta=3"])), (3.0, 5e-4));
         assert_eq!(numbers(&preset_values(&[own[0], own[1], "train.preset=salesforce-sd15"])), (5000.0, 2.05e-5));
+    }
+
+    #[test]
+    fn presets_of_flow_matching_have_adapters() {
+        for (name, numbers, coefficient) in [
+            ("verl-omni-sd35", (Some(32), 64.0, 2e-4), 100.0 * 0.5 / 65_536.0),
+            ("flow-factory-flux", (Some(64), 128.0, 1e-6), 2000.0 * 0.5 / 65_536.0),
+        ] {
+            let values = preset_values(&["model.model=m", "data.data=d", &format!("train.preset={name}")]);
+            let found = (values.model.lora_rank(), values.model.lora_alpha(), values.optimizer.lr());
+            assert_eq!(found, numbers, "{name}");
+            let units = draws::units(&values).unwrap();
+            let found = units.coefficient(values.objective.beta(), 16 * 64 * 64);
+            assert!((found - coefficient).abs() < 1e-12, "{name}: {found}");
+        }
     }
 
     #[test]

@@ -59,7 +59,14 @@ pub(super) fn presets(values: &mut Values) -> Result<(), Failure> {
             settings.data.format = FormatName::Tldr;
         }),
         Some(Preset::Trl) => values.preset(trl),
-        Some(other @ (Preset::SalesforceSd15 | Preset::Diffusers2500 | Preset::FlowGrpo100 | Preset::Paper)) => {
+        Some(
+            other @ (Preset::SalesforceSd15
+            | Preset::Diffusers2500
+            | Preset::FlowGrpo100
+            | Preset::VerlOmniSd35
+            | Preset::FlowFactoryFlux
+            | Preset::Paper),
+        ) => {
             return Err(Failure::usage(format!("`train.preset` {other} is for `run.mdp` diffusion")));
         }
     }

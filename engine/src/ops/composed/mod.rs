@@ -13,7 +13,7 @@ pub use groups::{add_per_image, concat, geglu, group_norm, quick_gelu, squared_e
 pub use images::{conv2d, upsample_nearest};
 pub use vocabulary::vocabulary_log_prob;
 
-use super::{Heads, Pairing, QkvLayout, Rope, WeightLayout};
+use super::{AxialRope, Heads, Pairing, QkvLayout, Rope, WeightLayout};
 use candle_core::{D, Result, Tensor};
 use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
 
@@ -85,23 +85,38 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// See [`super::rope`].
 pub fn rope(x: &Tensor, positions: &[u32], n_heads: usize, head_size: usize, rope: &Rope) -> Result<Tensor> {
     rope.check(head_size)?;
-    let (n_rows, half) = (positions.len(), rope.rotated / 2);
-    let (cos, sin) = rope.table(positions);
+    turned_heads(x, rope.table(positions), (n_heads, head_size), rope.pairing)
+}
+
+/// See [`super::axial_rope`].
+pub fn axial_rope(x: &Tensor, rope: &AxialRope, n_heads: usize, head_size: usize) -> Result<Tensor> {
+    turned_heads(x, rope.by_row(), (n_heads, head_size), rope.pairing)
+}
+
+/// Rotates the leading coordinates of every head by cosines and sines, `[rows, half]` each.
+pub(super) fn turned_heads(
+    x: &Tensor,
+    (cos, sin): (Vec<f64>, Vec<f64>),
+    (n_heads, head_size): (usize, usize),
+    pairing: Pairing,
+) -> Result<Tensor> {
+    let n_rows = x.dim(0)?;
+    let half = cos.len() / n_rows.max(1);
     // Pairs lie along `dim` of `[T, heads, ..]`; the table is broadcast over the heads.
-    let (pairs, angles, dim) = match rope.pairing {
+    let (pairs, angles, dim) = match pairing {
         Pairing::Halves => ([n_rows, n_heads, 2, half], [n_rows, 1, 1, half], 2),
         Pairing::Interleaved => ([n_rows, n_heads, half, 2], [n_rows, 1, half, 1], 3),
     };
     let table = |values| Tensor::from_vec(values, &angles[..], x.device())?.to_dtype(x.dtype());
     let (cos, sin) = (table(cos)?, table(sin)?);
     let heads = x.reshape((n_rows, n_heads, head_size))?;
-    let turning = heads.narrow(2, 0, rope.rotated)?.contiguous()?.reshape(&pairs[..])?;
+    let turning = heads.narrow(2, 0, 2 * half)?.contiguous()?.reshape(&pairs[..])?;
     let (first, second) = (turning.narrow(dim, 0, 1)?, turning.narrow(dim, 1, 1)?);
     let turned_first = (first.broadcast_mul(&cos)? - second.broadcast_mul(&sin)?)?;
     let turned_second = (second.broadcast_mul(&cos)? + first.broadcast_mul(&sin)?)?;
-    let turned = Tensor::cat(&[turned_first, turned_second], dim)?.reshape((n_rows, n_heads, rope.rotated))?;
-    let turned = if rope.rotated < head_size {
-        Tensor::cat(&[turned, heads.narrow(2, rope.rotated, head_size - rope.rotated)?], 2)?
+    let turned = Tensor::cat(&[turned_first, turned_second], dim)?.reshape((n_rows, n_heads, 2 * half))?;
+    let turned = if 2 * half < head_size {
+        Tensor::cat(&[turned, heads.narrow(2, 2 * half, head_size - 2 * half)?], 2)?
     } else {
         turned
     };

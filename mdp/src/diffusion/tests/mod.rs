@@ -76,6 +76,18 @@ fn flow_levels_are_those_of_diffusers() {
 }
 
 #[test]
+fn even_flow_levels_are_shifted_once() {
+    // Levels 1/4, 1/2, 3/4 and 1; 3 s / (1 + 2 s).
+    let levels = NoiseSchedule::flow_levels_even(1000, 3.0, 4).unwrap();
+    for (i, expected) in [0.5, 0.75, 0.9, 1.0].into_iter().enumerate() {
+        assert!(near(levels.noise(i), expected, 1e-12) && near(levels.time(i), 1000.0 * expected, 1e-9));
+    }
+    assert!(NoiseSchedule::flow_levels_even(1000, 3.0, 0).is_err());
+    assert!(NoiseSchedule::flow_levels_even(0, 3.0, 4).is_err());
+    assert!(NoiseSchedule::flow_levels_even(1000, 0.0, 4).is_err());
+}
+
+#[test]
 fn spacings_are_those_of_diffusers() {
     let schedule = stable_diffusion();
     for case in golden()["spacings"].as_array().unwrap() {

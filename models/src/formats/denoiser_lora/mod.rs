@@ -4,7 +4,9 @@
 //! finds the file and its settings, [`names`] parses older spellings, [`write`] writes what diffusers' pipelines load.
 
 mod names;
+mod original;
 mod source;
+mod texts;
 mod write;
 
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ use super::lora_settings::{Halves, Settings, TrainedLora};
 use crate::ModelError;
 use crate::denoiser::DenoiserConfig;
 use names::TensorRole;
+use original::Originals;
 use source::Source;
 pub use source::is_denoiser_lora;
 pub use write::save_denoiser_lora;
@@ -33,6 +36,8 @@ pub struct DenoiserLora {
     pub base: Option<String>,
     /// The change to each weight, by the layer's name without `.weight`; kernels are `[out, height, width, in]`.
     pub layers: BTreeMap<String, LoraLayer>,
+    /// The change to each weight of CLIP's text encoders, by component, then by the layer's path with underscores.
+    pub(crate) texts: BTreeMap<&'static str, BTreeMap<String, LoraLayer>>,
     /// Tensors that replace the base's (PEFT's `modules_to_save` and trained biases).
     pub replaced: BTreeMap<String, Tensor>,
 }
@@ -46,6 +51,10 @@ impl DenoiserLora {
         if let Some(name) = self.replaced.keys().next() {
             let reason = "takes the place of the base's, and adapters that learn are nothing but their factors";
             return Err(ModelError::tensor(&self.path, name, reason));
+        }
+        if let Some(component) = self.texts.keys().next() {
+            let reason = format!("has adapters of `{component}` too, which do not learn; merge it into its base first");
+            return Err(ModelError::format(&self.path, reason));
         }
         TrainedLora::new(&self.layers, &config.adaptable_layers()).map_err(|reason| {
             let reason = format!("{reason}, and adapters that learn share one rank and one alpha");
@@ -65,21 +74,37 @@ pub fn load_denoiser_lora(path: &Path, config: &DenoiserConfig, device: &Device)
     let shapes = config.tensor_shapes();
     let names: Vec<String> = file.entries().keys().cloned().collect();
     let mut found = Found { obeys_targets: is_pefts, ..Found::default() };
+    let mut of_texts: BTreeMap<&'static str, Found> = BTreeMap::new();
+    let originals = Originals::of(config);
     for name in names {
         let wrong = |reason: String| ModelError::tensor(&path, &name, reason);
+        let read = || from_file(file.read(&name, device)?);
+        names::refuse(&name).map_err(wrong)?;
         if is_pefts {
             names::check_pefts(&name).map_err(wrong)?;
+        } else if let Some((component, layer, part)) = texts::parse(&name).map_err(wrong)? {
+            if settings.is_some() {
+                let reason = "an adapter of a text encoder in a file with settings in its header is not supported";
+                return Err(wrong(reason.to_owned()));
+            }
+            of_texts.entry(component).or_default().insert(layer, part, read()?).map_err(wrong)?;
+            continue;
+        } else if let Some(parts) = originals.convert(&name, read).map_err(wrong)? {
+            parts.into_iter().try_for_each(|(layer, part, tensor)| found.insert(layer, part, tensor)).map_err(wrong)?;
+            continue;
         }
         let (layer, part) = names::parse(&name, config, &shapes).map_err(wrong)?;
-        found.insert(layer, part, from_file(file.read(&name, device)?)?).map_err(wrong)?;
+        found.insert(layer, part, read()?).map_err(wrong)?;
     }
     let wrong = |(name, reason): (String, String)| ModelError::tensor(&path, name, reason);
     let layers = found.layers(settings.as_ref(), &shapes).map_err(wrong)?;
+    let texts = of_texts.into_iter().map(|(component, mut found)| Ok((component, found.plain_layers()?)));
+    let texts = texts.collect::<Result<_, _>>().map_err(wrong)?;
     if layers.is_empty() {
         return Err(ModelError::format(&path, "no LoRA tensors"));
     }
     let base = settings.and_then(|settings| settings.base);
-    Ok(DenoiserLora { path, base, layers, replaced: found.replaced })
+    Ok(DenoiserLora { path, base, layers, texts, replaced: found.replaced })
 }
 
 /// The base model that an adapter file names; `path` is as for [`load_denoiser_lora`].
@@ -164,9 +189,23 @@ impl Found {
             let fits = layer.and_then(|layer| check_fits(&layer, shape?).map(|()| layer));
             layers.insert(name.clone(), fits.map_err(|reason| (name, reason))?);
         }
+        self.no_alpha_is_left().map(|()| layers)
+    }
+
+    /// The weight change of each layer of a model whose layers are checked elsewhere, without settings.
+    fn plain_layers(&mut self) -> Result<BTreeMap<String, LoraLayer>, (String, String)> {
+        let mut layers = BTreeMap::new();
+        for (name, halves) in std::mem::take(&mut self.halves) {
+            let layer = plain(halves, self.alphas.remove(&name)).map_err(|reason| (name.clone(), reason))?;
+            layers.insert(name, layer);
+        }
+        self.no_alpha_is_left().map(|()| layers)
+    }
+
+    fn no_alpha_is_left(&mut self) -> Result<(), (String, String)> {
         match self.alphas.pop_first() {
             Some((layer, _)) => Err((layer, "has an alpha and no factors".to_owned())),
-            None => Ok(layers),
+            None => Ok(()),
         }
     }
 }

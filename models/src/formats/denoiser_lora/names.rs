@@ -22,8 +22,10 @@ pub(super) enum TensorRole {
 /// PEFT's infixes of the two factors.
 const MARKS: [(&str, TensorRole); 2] = [(".lora_A.", TensorRole::A), (".lora_B.", TensorRole::B)];
 
-/// Suffixes of other spellings: diffusers', those of attention processors, and an alpha.
-const ENDS: [(&str, TensorRole); 5] = [
+/// Suffixes of other spellings: kohya's, diffusers', those of attention processors, and an alpha.
+const ENDS: [(&str, TensorRole); 7] = [
+    (".lora_down.weight", TensorRole::A),
+    (".lora_up.weight", TensorRole::B),
     (".lora.down.weight", TensorRole::A),
     (".lora.up.weight", TensorRole::B),
     ("_lora.down.weight", TensorRole::A),
@@ -32,10 +34,11 @@ const ENDS: [(&str, TensorRole); 5] = [
 ];
 
 /// Name components of unsupported adapters, and what to do about them.
-const OTHERS: [(&str, &str); 9] = [
-    ("text_encoder", "adapters of a text encoder are not supported; only the denoising network's are"),
-    ("lora_te", "a file of kohya's scripts; load it with diffusers and save it again"),
-    ("lora_unet_", "a file of kohya's scripts; load it with diffusers and save it again"),
+const OTHERS: [(&str, &str); 10] = [
+    (".processor.qkv_lora", "a file of x-flux; load it with diffusers and save it again"),
+    (".processor.proj_lora", "a file of x-flux; load it with diffusers and save it again"),
+    ("query_norm.scale", "adapters that also replace norms (FLUX.1 control) are not supported"),
+    ("key_norm.scale", "adapters that also replace norms (FLUX.1 control) are not supported"),
     ("lora_magnitude_vector", "DoRA is not supported"),
     ("dora_scale", "DoRA is not supported"),
     ("lora_embedding_", "adapters of embeddings are not supported"),
@@ -55,6 +58,17 @@ pub(super) fn check_pefts(name: &str) -> Result<(), String> {
     Err(format!("its name does not begin with `{PEFT_PREFIX}`, so peft would leave it out"))
 }
 
+/// Refuses a tensor of an adapter that is not LoRA's.
+///
+/// # Errors
+/// The kind of adapter.
+pub(super) fn refuse(name: &str) -> Result<(), String> {
+    match OTHERS.iter().find(|(mark, _)| name.contains(mark)) {
+        Some((_, reason)) => Err((*reason).to_owned()),
+        None => Ok(()),
+    }
+}
+
 /// The layer of a tensor and its role in the adapter; for [`TensorRole::Replaced`] the full name of the replaced tensor.
 /// `shapes` are the model's tensors.
 ///
@@ -65,14 +79,6 @@ pub(super) fn parse(
     config: &DenoiserConfig,
     shapes: &BTreeMap<String, Vec<usize>>,
 ) -> Result<(String, TensorRole), String> {
-    let is_kind = |mark: &str| match mark {
-        // A module may have these further inside its name.
-        "text_encoder" | "lora_te" | "lora_unet_" => name.starts_with(mark),
-        _ => name.contains(mark),
-    };
-    if let Some((_, reason)) = OTHERS.iter().find(|(mark, _)| is_kind(mark)) {
-        return Err((*reason).to_owned());
-    }
     let component = config.component();
     if let Some(other) = PREFIXES.iter().find(|prefix| name.starts_with(**prefix) && !prefix.starts_with(component)) {
         let (other, class) = (other.trim_end_matches('.'), config.class());
@@ -92,7 +98,7 @@ pub(super) fn parse(
 }
 
 /// The layer and role of a factor by its name, if it is one.
-fn factor(path: &str) -> Result<Option<(&str, TensorRole)>, String> {
+pub(super) fn factor(path: &str) -> Result<Option<(&str, TensorRole)>, String> {
     for (mark, part) in MARKS {
         let Some((layer, rest)) = path.split_once(mark) else { continue };
         // An in-memory state dict has the adapter's name there.

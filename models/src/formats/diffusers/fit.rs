@@ -2,13 +2,15 @@
 
 use serde_json::Value;
 
-use super::{DENOISERS, DiffusersFolder, texts};
+use super::{DENOISERS, DiffusersFolder, dit};
 use crate::ModelError;
 use crate::clip::ClipTextConfig;
+use crate::flux::FluxConfig;
 use crate::formats::component::read_config;
 use crate::formats::extras::read_object;
 use crate::t5::T5Config;
 use crate::vae::VaeConfig;
+use crate::zimage::ZImageConfig;
 
 /// Compares the widths in the components' configs.
 ///
@@ -23,9 +25,19 @@ pub(super) fn check(folder: &DiffusersFolder) -> Result<(), ModelError> {
         let vae = read_config(&vae.path, VaeConfig::from_json)?;
         let channels = config["in_channels"].as_u64().unwrap_or(4);
         let (latent, what) = (vae.latent_channels as u64, format!("{name} `in_channels`"));
-        compare(folder, &what, channels, "vae `latent_channels`", latent)?;
+        if is_flux(&config) {
+            compare(folder, &what, channels, "four times vae `latent_channels`", 4 * latent)?;
+        } else {
+            compare(folder, &what, channels, "vae `latent_channels`", latent)?;
+        }
     }
-    if let Some(config) = texts::transformer(&network.path)? {
+    if is_flux(&config) {
+        return check_flux(folder, &config);
+    }
+    if config["_class_name"] == ZImageConfig::CLASS {
+        return check_language(folder, &config);
+    }
+    if let Some(config) = dit::transformer(&network.path)? {
         return check_captions(folder, config.context_width());
     }
     let mut texts = Vec::new();
@@ -35,6 +47,34 @@ pub(super) fn check(folder: &DiffusersFolder) -> Result<(), ModelError> {
         }
     }
     if name == "transformer" { check_joint(folder, &config, &texts) } else { check_unet(folder, &config, &texts) }
+}
+
+fn is_flux(config: &Value) -> bool {
+    config["_class_name"] == FluxConfig::CLASS
+}
+
+/// The text encoders of FLUX.1: CLIP's pooled state and T5's states.
+fn check_flux(folder: &DiffusersFolder, config: &Value) -> Result<(), ModelError> {
+    let width = |key: &str| config[key].as_u64().unwrap_or(0);
+    if let Some(part) = folder.component("text_encoder") {
+        let clip = read_config(&part.path, ClipTextConfig::from_json)?.width as u64;
+        let (key, other) = ("pooled_projection_dim", "text_encoder `hidden_size`");
+        compare(folder, &format!("transformer `{key}`"), width(key), other, clip)?;
+    }
+    if let Some(part) = folder.component("text_encoder_2") {
+        let t5 = read_config(&part.path, T5Config::from_json)?.width as u64;
+        let (key, other) = ("joint_attention_dim", "text_encoder_2 `d_model`");
+        compare(folder, &format!("transformer `{key}`"), width(key), other, t5)?;
+    }
+    Ok(())
+}
+
+/// The language model of Z-Image.
+fn check_language(folder: &DiffusersFolder, config: &Value) -> Result<(), ModelError> {
+    let Some(part) = folder.component("text_encoder") else { return Ok(()) };
+    let width = read_object(&part.path.join("config.json"))?["hidden_size"].as_u64().unwrap_or(0);
+    let read = config["cap_feat_dim"].as_u64().unwrap_or(0);
+    compare(folder, "transformer `cap_feat_dim`", read, "text_encoder `hidden_size`", width)
 }
 
 /// The text encoder of PixArt: the width of its states is that of the captions which the transformer reads.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::texts::{DIT_PIPELINE, PIXART_PIPELINES};
+use super::dit::{DIT_PIPELINE, PIXART_PIPELINES};
 use super::{ACCEPTED, Component, DENOISERS};
 use crate::ModelError;
 use crate::denoiser::DenoiserConfig;
@@ -63,17 +63,41 @@ const SD3: RequiredComponents = &[
     ("tokenizer_3", T5_TOKENIZERS),
     ("scheduler", &[]),
 ];
+/// The pipeline of FLUX.1.
+pub(super) const FLUX_PIPELINE: &str = "FluxPipeline";
+/// The tokens of that pipeline's second text encoder (T5).
+pub(super) const FLUX_T5_LENGTH: usize = 512;
+const FLUX: RequiredComponents = &[
+    ("transformer", &["FluxTransformer2DModel"]),
+    ("vae", &["AutoencoderKL"]),
+    ("text_encoder", &["CLIPTextModel", "CLIPTextModelWithProjection"]),
+    ("text_encoder_2", &["T5EncoderModel"]),
+    ("tokenizer", TOKENIZERS),
+    ("tokenizer_2", T5_TOKENIZERS),
+    ("scheduler", &[]),
+];
+/// The pipeline of Z-Image.
+pub(super) const ZIMAGE_PIPELINE: &str = "ZImagePipeline";
+const ZIMAGE: RequiredComponents = &[
+    ("transformer", &["ZImageTransformer2DModel"]),
+    ("vae", &["AutoencoderKL"]),
+    ("text_encoder", &["Qwen3Model", "Qwen3ForCausalLM"]),
+    ("tokenizer", &["Qwen2Tokenizer", "Qwen2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"]),
+    ("scheduler", &[]),
+];
 /// The parts that may be absent: without an autoencoder the model generates pixels, without the third text encoder it
 /// reads zeros in its place.
 const OPTIONAL: [&str; 3] = ["vae", "text_encoder_3", "tokenizer_3"];
 /// The same of PixArt, which may be trained from encoded captions alone.
 const OPTIONAL_OF_PIXART: [&str; 2] = ["text_encoder", "tokenizer"];
-const PIPELINES: [(&str, RequiredComponents, Table); 8] = [
+const PIPELINES: [(&str, RequiredComponents, Table); 10] = [
     ("StableDiffusionPipeline", SD, SD_FIELDS),
     ("StableDiffusionXLPipeline", SDXL, SDXL_FIELDS),
     (SD3_PIPELINE, SD3, SD3_FIELDS),
-    (PIXART_PIPELINES[0].0, PIXART, PIXART_FIELDS),
-    (PIXART_PIPELINES[1].0, PIXART, PIXART_FIELDS),
+    (FLUX_PIPELINE, FLUX, FLUX_FIELDS),
+    (ZIMAGE_PIPELINE, ZIMAGE, ONE_ENCODER_FIELDS),
+    (PIXART_PIPELINES[0].0, PIXART, ONE_ENCODER_FIELDS),
+    (PIXART_PIPELINES[1].0, PIXART, ONE_ENCODER_FIELDS),
     (DIT_PIPELINE, DIT, DIT_FIELDS),
     ("DDPMPipeline", UNCONDITIONAL, UNCONDITIONAL_FIELDS),
     ("DDIMPipeline", UNCONDITIONAL, UNCONDITIONAL_FIELDS),
@@ -124,7 +148,21 @@ const SD3_FIELDS: Table = Table(&[
     harmless("image_encoder", Any),
 ]);
 
-const PIXART_FIELDS: Table = Table(&[
+const FLUX_FIELDS: Table = Table(&[
+    honoured("transformer", Any),
+    honoured("vae", Any),
+    honoured("text_encoder", Any),
+    honoured("text_encoder_2", Any),
+    honoured("tokenizer", Any),
+    honoured("tokenizer_2", Any),
+    honoured("scheduler", Any),
+    // For image prompts.
+    harmless("feature_extractor", Any),
+    harmless("image_encoder", Any),
+]);
+
+/// Of Z-Image and PixArt: one text encoder.
+const ONE_ENCODER_FIELDS: Table = Table(&[
     honoured("transformer", Any),
     honoured("vae", Any),
     honoured("text_encoder", Any),

@@ -1,5 +1,6 @@
 //! Diffusers folders: a denoiser with its other components.
 
+mod dit;
 mod fit;
 mod index;
 mod save;
@@ -7,14 +8,19 @@ mod texts;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Device;
 use serde_json::Value;
 
+use super::denoiser_lora::DenoiserLora;
 use super::extras::read_object;
-use super::{load_clip_text, load_clip_tokenizer_as, load_t5, load_t5_tokenizer, load_vae, resolve};
+use super::{
+    LanguageEncoder, load_clip_tokenizer_as, load_t5, load_t5_tokenizer, load_vae, read_denoiser_config, resolve,
+};
 use crate::ModelError;
 use crate::clip::{TextConditioner, TextFeatures};
+use crate::denoiser::DenoiserConfig;
 use crate::vae::Vae;
 
 /// The accepted kinds of paths, for messages.
@@ -35,6 +41,8 @@ pub struct DiffusersFolder {
     pub pipeline: Option<String>,
     parts: BTreeMap<String, Component>,
     index: Value,
+    /// A file with adapters of its text encoders, if one was added.
+    adapters: Option<Arc<DenoiserLora>>,
 }
 
 /// A component of a diffusers folder.
@@ -69,10 +77,10 @@ impl DiffusersFolder {
         let folder = if path.join("model_index.json").is_file() {
             let index = read_object(&path.join("model_index.json"))?;
             let (pipeline, parts) = index::parts(&path, &index)?;
-            Self { path, pipeline: Some(pipeline), parts, index }
+            Self { path, pipeline: Some(pipeline), parts, index, adapters: None }
         } else {
             let parts = index::parts_without_index(&path)?;
-            Self { path, pipeline: None, parts, index: Value::Null }
+            Self { path, pipeline: None, parts, index: Value::Null, adapters: None }
         };
         fit::check(&folder)?;
         Ok(folder)
@@ -93,6 +101,14 @@ impl DiffusersFolder {
         DENOISERS.iter().find_map(|name| self.component(name)).map_or(&self.path, |part| &part.path)
     }
 
+    /// Reads the denoiser's config.
+    ///
+    /// # Errors
+    /// As [`read_denoiser_config`].
+    pub fn config(&self) -> Result<DenoiserConfig, ModelError> {
+        read_denoiser_config(self.denoiser())
+    }
+
     /// Loads the autoencoder; `None` for a pixel-space or standalone denoiser.
     ///
     /// # Errors
@@ -102,25 +118,49 @@ impl DiffusersFolder {
         let vae = load_vae(&part.path, device)?;
         Ok(Some(match self.pipeline.as_deref() {
             Some("StableDiffusionXLPipeline") => vae.normalised(),
-            Some(index::SD3_PIPELINE) => vae.shifted(),
+            Some(index::SD3_PIPELINE | index::FLUX_PIPELINE | index::ZIMAGE_PIPELINE) => vae.shifted(),
             _ => vae,
         }))
     }
 
-    /// Loads the tokenizers and text encoders; `None` if there are none.
+    /// Loads the language model that encodes prompts, with its tokenizer; `None` if this is no pipeline of one.
+    ///
+    /// Its chat template frames prompts: see [`LanguageEncoder::with_framing`].
     ///
     /// # Errors
-    /// As [`load_clip_tokenizer_as`], [`load_clip_text`], [`load_t5`] and [`TextConditioner::new`].
+    /// Files that are missing or damaged, a model or tokenizer that is not supported, more tokens than the model has.
+    pub fn language_encoder(&self, device: &Device) -> Result<Option<LanguageEncoder>, ModelError> {
+        let parts = (self.component("text_encoder"), self.component("tokenizer"));
+        match (self.pipeline.as_deref(), parts) {
+            (Some(index::ZIMAGE_PIPELINE), (Some(encoder), Some(tokenizer))) => {
+                LanguageEncoder::load(&encoder.path, &tokenizer.path, device).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Loads the tokenizers and text encoders; `None` if there are none, or a language model is in their place.
+    ///
+    /// # Errors
+    /// As [`load_clip_tokenizer_as`], [`load_clip_text`](super::load_clip_text), [`load_t5`] and [`TextConditioner::new`].
     pub fn conditioner(&self, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
-        if let Some(own) = texts::conditioner(self, device)? {
+        if let Some(own) = dit::conditioner(self, device)? {
             return Ok(Some(own));
+        }
+        if self.pipeline.as_deref() == Some(index::ZIMAGE_PIPELINE) {
+            return Ok(None);
+        }
+        if self.pipeline.as_deref() == Some(index::FLUX_PIPELINE) {
+            return self.flux_conditioner(device);
         }
         let mut encoders = Vec::new();
         for end in ["", "_2"] {
-            let parts = (self.component(&format!("tokenizer{end}")), self.component(&format!("text_encoder{end}")));
-            if let (Some(tokenizer), Some(encoder)) = parts {
+            let name = format!("text_encoder{end}");
+            if let (Some(tokenizer), Some(encoder)) =
+                (self.component(&format!("tokenizer{end}")), self.component(&name))
+            {
                 let words = load_clip_tokenizer_as(&tokenizer.class, &tokenizer.path)?;
-                encoders.push((words, load_clip_text(&encoder.path, device)?));
+                encoders.push((words, self.clip(&name, &encoder.path, device)?));
             }
         }
         let reading = match encoders.len() {
@@ -147,6 +187,18 @@ impl DiffusersFolder {
         }
     }
 
+    /// FLUX.1's encoders: CLIP's pooled state, and T5 as the second one.
+    fn flux_conditioner(&self, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
+        let parts = ["tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2"].map(|name| self.component(name));
+        let [Some(tokenizer), Some(encoder), Some(tokenizer_2), Some(encoder_2)] = parts else { return Ok(None) };
+        let words = load_clip_tokenizer_as(&tokenizer.class, &tokenizer.path)?;
+        let t5 = load_t5(&encoder_2.path, device)?;
+        let reading = TextFeatures::PooledAndT5 { width: t5.config().width, rows: index::FLUX_T5_LENGTH };
+        let conditioner =
+            TextConditioner::new(vec![(words, self.clip("text_encoder", &encoder.path, device)?)], reading)?;
+        conditioner.with_t5(load_t5_tokenizer(&tokenizer_2.path)?, t5).map(Some)
+    }
+
     /// A hash of all files of the named components, for cache keys.
     ///
     /// # Errors
@@ -161,6 +213,11 @@ impl DiffusersFolder {
                 let before = hasher.count();
                 hasher.update_reader(opened).map_err(|e| ModelError::io(&path, e))?;
                 hasher.update(&(hasher.count() - before).to_le_bytes());
+            }
+            if let Some(adapters) = &self.adapters
+                && let Some(hash) = adapters.text_fingerprint(name)?
+            {
+                hasher.update(hash.as_bytes());
             }
         }
         // Names of classes tell what a text means as a tokenizer does.

@@ -40,6 +40,9 @@ impl DiffusersFolder {
             let source = self.path.join(&name);
             if source.is_dir() {
                 copy(&source, &staging.path(&name))?;
+                if self.is_adapted(&name) {
+                    self.write_adapted(&name, &staging.path(&name))?;
+                }
             } else {
                 forget(&mut index, &name);
             }

@@ -1,54 +1,73 @@
-//! The text conditioning of pipelines that read T5 alone, or no text but a class.
+//! Text encoders of a folder, with the adapters that a LoRA file holds for them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 
 use super::DiffusersFolder;
 use crate::ModelError;
-use crate::clip::{ClassNames, T5Texts, TextConditioner};
-use crate::denoiser::DenoiserConfig;
-use crate::formats::extras::read_object;
-use crate::formats::{load_t5, load_t5_tokenizer};
+use crate::clip::ClipText;
+use crate::formats::clip::{STEM, read_clip_text};
+use crate::formats::component::stored_type;
+use crate::formats::denoiser_lora::DenoiserLora;
+use crate::formats::save::write_safetensors;
+use crate::weights_file::WeightsFile;
 
-/// The pipelines of PixArt, each with the tokens of a text that it reads.
-pub(super) const PIXART_PIPELINES: [(&str, usize); 2] = [("PixArtAlphaPipeline", 120), ("PixArtSigmaPipeline", 300)];
-/// The pipeline of DiT.
-pub(super) const DIT_PIPELINE: &str = "DiTPipeline";
-
-/// The classes of their transformers.
-const CLASSES: [&str; 3] = ["PixArtTransformer2DModel", "DiTTransformer2DModel", "Transformer2DModel"];
-
-/// The conditioner of PixArt or DiT, with or without a pipeline; `None` for other networks and without an encoder.
-///
-/// # Errors
-/// Files that are missing or damaged, class names that are none.
-pub(super) fn conditioner(folder: &DiffusersFolder, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
-    let Some(config) = transformer(folder.denoiser())? else { return Ok(None) };
-    if let Some(n) = config.n_classes() {
-        let names = ClassNames::new(n, &folder.index["id2label"]);
-        let names =
-            names.map_err(|error| ModelError::format(folder.path.join("model_index.json"), error.to_string()))?;
-        return Ok(Some(TextConditioner::of_classes(names)));
+impl DiffusersFolder {
+    /// Adds the adapters that a file has for text encoders: they are merged when the encoders are loaded, and when the
+    /// folder is saved.
+    ///
+    /// # Errors
+    /// Adapters of an encoder that is not here, or is not CLIP's.
+    pub fn with_text_adapters(self, lora: &DenoiserLora) -> Result<Self, ModelError> {
+        for name in lora.texts.keys() {
+            let class = self.component(name).map(|part| part.class.as_str());
+            if !class.is_some_and(|class| class.starts_with("CLIPTextModel")) {
+                let here = class.map_or_else(|| "there is none".to_owned(), |class| format!("it is a {class}"));
+                let reason = format!("adapters of CLIP as `{name}`, and in {} {here}", self.path.display());
+                return Err(ModelError::format(&lora.path, reason));
+            }
+        }
+        let adapters = (!lora.texts.is_empty()).then(|| Arc::new(lora.clone()));
+        Ok(Self { adapters, ..self })
     }
-    let length = PIXART_PIPELINES.iter().find(|(name, _)| Some(*name) == folder.pipeline.as_deref());
-    let parts = (folder.component("tokenizer"), folder.component("text_encoder"));
-    let (Some((_, length)), (Some(tokenizer), Some(encoder))) = (length, parts) else { return Ok(None) };
-    let (tokenizer, encoder) = (load_t5_tokenizer(&tokenizer.path)?, load_t5(&encoder.path, device)?);
-    let conditioner = TextConditioner::of_encoder(T5Texts::new(tokenizer, encoder, *length)?);
-    Ok(Some(if config.reads_sizes() { conditioner.with_sizes() } else { conditioner }))
-}
 
-/// The config of a PixArt or DiT transformer in its folder; `None` for another network.
-///
-/// # Errors
-/// A missing or damaged file, settings that are not supported.
-pub(super) fn transformer(folder: &Path) -> Result<Option<DenoiserConfig>, ModelError> {
-    let path = folder.join("config.json");
-    let source = read_object(&path)?;
-    if !CLASSES.iter().any(|class| source["_class_name"] == **class) {
-        return Ok(None);
+    /// Loads a CLIP text encoder with its adapters.
+    pub(super) fn clip(&self, name: &str, path: &Path, device: &Device) -> Result<ClipText, ModelError> {
+        let (config, mut tensors) = read_clip_text(path, device)?;
+        if let Some(lora) = &self.adapters {
+            lora.merge_text(name, &mut tensors)?;
+        }
+        ClipText::new(config, tensors)
     }
-    let config = DenoiserConfig::from_json(source);
-    config.map(Some).map_err(|error| ModelError::format(path, error.to_string()))
+
+    /// Whether a component has adapters.
+    pub(super) fn is_adapted(&self, name: &str) -> bool {
+        self.adapters.as_ref().is_some_and(|lora| lora.texts.contains_key(name))
+    }
+
+    /// Replaces the weights of a copied component by those with its adapters.
+    pub(super) fn write_adapted(&self, name: &str, folder: &Path) -> Result<(), ModelError> {
+        let Some(lora) = &self.adapters else { return Ok(()) };
+        let path = folder.join(format!("{STEM}.safetensors"));
+        if !path.is_file() {
+            let reason =
+                "weights in several files, into which no adapters are merged; save it with transformers as one";
+            return Err(ModelError::format(folder, reason));
+        }
+        let dtype = stored_type(folder, STEM)?;
+        let tensors = {
+            let file = WeightsFile::open(&path)?;
+            // Old files have a buffer that transformers leaves out.
+            let names = file.entries().keys().filter(|stored| !stored.ends_with("position_ids")).cloned();
+            let read = |stored: String| Ok((stored.clone(), file.read(&stored, &Device::Cpu)?));
+            let mut tensors = names.map(read).collect::<Result<BTreeMap<String, Tensor>, ModelError>>()?;
+            lora.merge_text(name, &mut tensors)?;
+            tensors
+        };
+        let named: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        write_safetensors(&path, &named, dtype)
+    }
 }

@@ -113,7 +113,8 @@ fn other_folders_are_refused_by_name() {
         open(&move |folder: &Path| edit(&folder.join("model_index.json"), key, value.clone()))
     };
     check_refused(index("text_encoder", json!([null, null])), &["`text_encoder` is not in it"]);
-    check_refused(index("_class_name", json!("FluxPipeline")), &["FluxPipeline", "StableDiffusionXLPipeline"]);
+    let unbuilt = "StableDiffusionXLControlNetPipeline";
+    check_refused(index("_class_name", json!(unbuilt)), &[unbuilt, "StableDiffusionXLPipeline"]);
     check_refused(index("_class_name", json!(7)), &["_class_name"]);
     let zeros = "force_zeros_for_empty_prompt";
     check_refused(index(zeros, json!("false")), &[zeros, "must be true or false, not \"false\""]);

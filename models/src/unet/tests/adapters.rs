@@ -124,13 +124,23 @@ fn what_else_a_file_may_hold_is_refused_by_name() {
     refused(&[("conv_in.alpha", &[2])], None, "an alpha is one number, not 2");
     refused(&[(&name(".lora.down.weight"), &[2, 12])], None, "is there twice, under two names");
     refused(&[(&name(".lora_A.style.weight"), &[2, 12])], None, "is there twice, under two names");
-    refused(&[("text_encoder.a.lora_A.weight", &[1, 1])], None, "adapters of a text encoder");
+    refused(&[("text_encoder.a.lora_A.weight", &[1, 1])], None, "`a`: one of lora_A and lora_B is missing");
+    refused(
+        &[("text_encoder.a.lora_A.weight", &[1, 1])],
+        Some(&json!({"r": 2})),
+        "an adapter of a text encoder in a file",
+    );
+    refused(&[("text_encoder_3.a.lora_A.weight", &[1, 1])], None, "adapters of T5's text encoder");
     refused(
         &[("transformer.a.lora_A.weight", &[1, 1])],
         None,
         "an adapter of a transformer, and the model is a UNet2D",
     );
-    refused(&[("lora_te_text_model.lora_down.weight", &[1, 1])], None, "kohya");
+    refused(&[("lora_te_text_model_x.lora_down.weight", &[1, 1])], None, "`x`: one of lora_A and lora_B is missing");
+    refused(&[("lora_te_text_model_x.oft", &[1, 1])], None, "not a tensor of a LoRA adapter");
+    refused(&[("lora_unet_conv_in.lora_mid.weight", &[1, 1])], None, "lora_mid) is not supported");
+    refused(&[("lora_unet_conv_in.diff_b", &[1, 1])], None, "a whole difference of weights is not supported");
+    refused(&[("double_blocks.0.processor.qkv_lora1.down.weight", &[1, 1])], None, "a file of x-flux");
     refused(&[("unet.conv_in.lokr_w1", &[1, 1])], None, "LoKr");
     refused(&[("unet.conv_in.hada_w1_a", &[1, 1])], None, "LoHa");
     refused(&[("unet.nowhere.weight", &[1, 1])], None, "nor one of the model's");

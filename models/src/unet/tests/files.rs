@@ -119,9 +119,9 @@ fn other_spellings_of_adapters_are_read_and_strange_ones_refused() {
         assert!(message.contains(expected), "{message}");
     };
     let half = |name: &str, shape: &[usize]| (name.to_owned(), shape.to_vec());
-    refuse(&[half("text_encoder.q.lora_A.weight", &[1, 1])], "text encoder");
+    refuse(&[half("text_encoder.q.lora_A.weight", &[1, 1])], "is missing");
     refuse(&[half("transformer.q.lora_A.weight", &[1, 1])], "an adapter of a transformer, and the model is a UNet2D");
-    refuse(&[half("lora_unet_mid_block.alpha", &[])], "kohya");
+    refuse(&[half("lora_unet_mid_block.alpha", &[])], "`mid_block` is no layer of a UNet2DConditionModel");
     refuse(&[half("unet.conv_in.lora_A.weight", &[1, 4, 3, 3])], "is missing");
     let pair = |name: &str, a: &[usize], b: &[usize]| {
         [half(&format!("unet.{name}.lora_A.weight"), a), half(&format!("unet.{name}.lora_B.weight"), b)]

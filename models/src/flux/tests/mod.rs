@@ -1,0 +1,4 @@
+mod files;
+mod golden;
+mod learning;
+mod policy;

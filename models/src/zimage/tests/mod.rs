@@ -1,0 +1,5 @@
+mod files;
+mod golden;
+mod learning;
+mod pipeline;
+mod policy;
