@@ -30,10 +30,18 @@ impl Golden {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(self.family).join(case)
     }
 
-    /// A network's config and tensors as read from its folder.
+    /// A network's config and tensors as read from its folder, told what the numbers were made with.
     pub(crate) fn files(&self, case: &str) -> (DenoiserConfig, BTreeMap<String, Tensor>) {
         let files = formats::load_denoiser(&self.folder(case), &Device::Cpu).unwrap();
-        (files.config, files.tensors)
+        (self.told(case, files.config), files.tensors)
+    }
+
+    /// A config with the guidance of a case, which no file of a network has.
+    pub(crate) fn told(&self, case: &str, config: DenoiserConfig) -> DenoiserConfig {
+        match self.expected(case)["guidance"].as_f64() {
+            Some(guidance) => config.with_guidance(guidance).unwrap(),
+            None => config,
+        }
     }
 
     pub(crate) fn expected(&self, case: &str) -> Value {

@@ -192,15 +192,21 @@ pub(crate) fn check_finite_differences(golden: &Golden, case: &str, step: usize)
     }
 }
 
+/// The prediction of fresh tensors, and its gradients.
+pub(crate) fn fresh(golden: &Golden, case: &str) -> (Vec<f32>, BTreeMap<String, Vec<f32>>) {
+    let (config, batch) = (golden.files(case).0, golden.learner(case, None).1);
+    let tensors = config.initial_tensors(&Noise::new(1), &Device::Cpu).unwrap();
+    let network = DenoiserNetwork::trainable(config, tensors, None).unwrap();
+    let (prediction, gradients) = tape_gradients(&network, &batch, Recompute::Nothing);
+    assert_eq!(flat(&network.score(&batch).unwrap()), prediction, "{case}");
+    (prediction, gradients)
+}
+
 /// Fresh tensors predict zero, and `last` learns from there.
 pub(crate) fn check_fresh(golden: &Golden, last: impl Fn(&str) -> &'static str) {
     for case in golden.cases {
-        let (config, _) = golden.files(case);
-        let batch = golden.learner(case, None).1;
-        let tensors = config.initial_tensors(&Noise::new(1), &Device::Cpu).unwrap();
-        let network = DenoiserNetwork::trainable(config, tensors, None).unwrap();
-        assert!(flat(&network.score(&batch).unwrap()).iter().all(|value| *value == 0.), "{case}");
-        let (_, gradients) = tape_gradients(&network, &batch, Recompute::Nothing);
+        let (prediction, gradients) = fresh(golden, case);
+        assert!(prediction.iter().all(|value| *value == 0.), "{case}");
         assert!(gradients[last(case)].iter().any(|g| *g != 0.), "{case}");
     }
 }
