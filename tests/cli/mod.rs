@@ -9,6 +9,7 @@ mod contracts;
 mod conversations;
 mod credit;
 mod credit_images;
+mod dit;
 mod eval;
 mod export;
 mod flux;

@@ -216,8 +216,12 @@ impl Loaded {
         let (prediction, timesteps) = (self.scheduler.prediction, self.scheduler.schedule.len());
         let dropout = self.files.config.to_json()["dropout"].as_f64().filter(|dropout| *dropout > 0.0);
         let dropout = dropout.map_or_else(String::new, |dropout| format!("; its dropout of {dropout} is not applied"));
+        let variance =
+            if self.files.config.predicts_variance() { "; the variance that it predicts too is dropped" } else { "" };
         let n = n as f64 / 1e6;
-        format!("{class}, {n:.1}M parameters, {prediction:?} prediction, {timesteps} timesteps, {shape}{dropout}")
+        format!(
+            "{class}, {n:.1}M parameters, {prediction:?} prediction, {timesteps} timesteps, {shape}{dropout}{variance}"
+        )
     }
 
     /// The class of its pipeline, or of its network alone.

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use engine::Noise;
 use engine::lora::{LoraConfig, LoraExtra, LoraTargets};
 
-use super::golden::{CASES, batch, expected, files, flat, folder, rows};
+use super::golden::{GOLDEN, batch, expected, files, flat, folder, rows};
 use crate::formats::{
     SaveOptions, load_denoiser, load_denoiser_lora, merge_denoiser_lora, save_denoiser, save_denoiser_lora,
 };
@@ -14,7 +14,7 @@ use crate::unet::UNet;
 
 #[test]
 fn what_is_written_is_read_again() {
-    for case in CASES {
+    for case in GOLDEN.cases {
         let files = files(case);
         let place = tempfile::tempdir().unwrap();
         let (whole, sharded) = (place.path().join("whole"), place.path().join("sharded"));

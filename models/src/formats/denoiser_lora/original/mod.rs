@@ -74,6 +74,8 @@ impl Originals {
             DenoiserConfig::Sd3(config) => sd3::names(config),
             DenoiserConfig::Flux(config) => flux::names(config),
             DenoiserConfig::ZImage(config) => zimage::names(config),
+            // By the paths of diffusers alone.
+            DenoiserConfig::Dit(_) => Vec::new(),
         };
         let plain = own.keys().map(|layer| (layer.clone(), vec![layer.clone()], Order::Same));
         let mut names = BTreeMap::new();
