@@ -7,7 +7,7 @@
 use candle_core::{Device, Result, Tensor, Var};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use hybrid_dpo::engine::ops::{
-    self, AttentionForm, Block, Convolution, Forest, Grid, Heads, LogitForm, NormActivation, Padding, Pairing,
+    self, AttentionForm, Block, Convolution, Forest, Grid, Heads, LogitForm, Matrix, NormActivation, Padding, Pairing,
     QkvLayout, Rope, RopeScaling, VocabularyQuery, WeightLayout, composed,
 };
 use std::hint::black_box;
@@ -98,7 +98,7 @@ fn log_probabilities(criterion: &mut Criterion) {
             criterion,
             &format!("log-prob/{n}x{WIDTH}x{VOCABULARY}"),
             Some(2 * n * WIDTH * VOCABULARY),
-            &|| ops::vocabulary_log_prob(&hidden, &matrix, query),
+            &|| ops::vocabulary_log_prob(&hidden, &Matrix::from(&matrix), query),
             &|| composed::vocabulary_log_prob(&hidden, &matrix, query),
         );
     }

@@ -46,6 +46,7 @@ fn batch() -> Arc<ImageBatch> {
         contexts: Some(Contexts { rows: random("contexts", (IMAGES / 2 * WORDS, CONTEXT)), of_image }),
         pooled: None,
         time_ids: None,
+        classes: None,
     })
 }
 

@@ -56,7 +56,7 @@ pub(crate) const MAY_KNOW: [(&str, &[&str]); 18] = [
 
 /// Which modules of `models` each of its modules may know, beside [`ModelError`](hybrid_dpo::models::ModelError). Each knows
 /// only those that stand before it, so there is no circle: files know models, and no model knows a file.
-const MODELS_MAY_KNOW: [(&str, &[&str]); 24] = [
+const MODELS_MAY_KNOW: [(&str, &[&str]); 25] = [
     ("error", &[]),
     ("weights_file", &[]),
     ("fields", &[]),
@@ -73,7 +73,8 @@ const MODELS_MAY_KNOW: [(&str, &[&str]); 24] = [
     ("sd3", &["fields", "tensors", "image_batch", "joint_rows", "network"]),
     ("flux", &["fields", "tensors", "image_batch", "joint_rows", "network"]),
     ("zimage", &["fields", "tensors", "image_batch", "joint_rows", "network"]),
-    ("denoiser", &["fields", "export", "image_batch", "network", "sampler", "unet", "sd3", "flux", "zimage"]),
+    ("dit", &["fields", "tensors", "image_batch", "network"]),
+    ("denoiser", &["fields", "export", "image_batch", "network", "sampler", "unet", "sd3", "flux", "zimage", "dit"]),
     ("vae", &["fields", "tensors"]),
     ("t5", &["fields", "tensors", "input_limits"]),
     ("clip", &["fields", "tensors", "input_limits", "t5"]),

@@ -2,16 +2,20 @@
 
     pip install torch diffusers transformers safetensors
     cargo build --release
-    python benches/peers/diffusion_dpo.py --binary target/release/hybrid-dpo
+    python benches/peers/diffusion_dpo.py --binary target/release/hybrid-dpo --network unet --rounds 5
+    python benches/peers/diffusion_dpo.py --binary target/release/hybrid-dpo --network mmdit --rounds 5
 
-The files hold a random UNet2DConditionModel of 18.2M parameters (widths 64, 128, 256) and pairs of 4x32x32 latents under
-77x256 contexts; four pairs a step, f32, AdamW. PyTorch's step is the released one: both sides in one batch of eight, the
-reference under no_grad in the same step; once as it comes, once with channels last, once with gradient checkpointing.
-hybrid-dpo goes over the pairs twice: its second epoch reads the reference's errors from memory. Prints one JSON line a
-system and a table. Times leave start-up out: they are the median over the steps after the first three of an epoch.
+The files hold a random denoiser of 18M parameters and pairs of 4x32x32 latents under 77x256 contexts: a
+UNet2DConditionModel (widths 64, 128, 256), which predicts noise, or an SD3Transformer2DModel (8 layers, width 256), which
+predicts the velocity of a straight path. Four pairs a step, f32, AdamW. PyTorch's step is the released one: both sides in
+one batch of eight, the reference under no_grad in the same step; as it comes, under autocast to bf16, with gradient
+checkpointing, and for the UNet with channels last. hybrid-dpo goes over the pairs twice: its second epoch reads the
+reference's errors from memory. Systems take turns, in as many rounds as asked. Prints one JSON line a system and round, and
+a table of medians. Times leave start-up out: they are the median over the steps after the first three of an epoch.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -23,27 +27,49 @@ import time
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
 STEPS, BATCH, SKIP, SIZE, TOKENS, WIDTH, BETA, RATE = 12, 4, 3, 32, 77, 256, 2000.0, 1e-6
-PEERS = ["diffusers", "diffusers-channels-last", "diffusers-checkpointing"]
+PEERS = {
+    "unet": ["diffusers", "diffusers-channels-last", "diffusers-checkpointing", "diffusers-bf16"],
+    "mmdit": ["diffusers", "diffusers-checkpointing", "diffusers-bf16"],
+}
+SYSTEMS = sorted({name for names in PEERS.values() for name in names} | {"hybrid-dpo"})
 
 
-def make_files(folder, steps):
-    import torch
+def new_unet():
     from diffusers import DDPMScheduler, UNet2DConditionModel
-    from safetensors.torch import save_file
 
-    torch.manual_seed(0)
     model = UNet2DConditionModel(
         sample_size=SIZE, block_out_channels=(64, 128, 256), layers_per_block=2, cross_attention_dim=WIDTH,
         attention_head_dim=8, down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
     )
+    return model, DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False)
+
+
+def new_mmdit():
+    import torch
+    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
+
+    model = SD3Transformer2DModel(
+        sample_size=SIZE, patch_size=2, in_channels=4, out_channels=4, num_layers=8, attention_head_dim=32,
+        num_attention_heads=8, joint_attention_dim=WIDTH, caption_projection_dim=256, pooled_projection_dim=WIDTH,
+        pos_embed_max_size=16, qk_norm="rms_norm",
+    )
+    torch.nn.init.normal_(model.proj_out.weight, std=0.02)
+    return model, FlowMatchEulerDiscreteScheduler()
+
+
+def make_files(folder, network, steps):
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    model, scheduler = new_unet() if network == "unet" else new_mmdit()
     model.save_pretrained(os.path.join(folder, "model"))
-    DDPMScheduler(
-        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False
-    ).save_pretrained(folder)
+    scheduler.save_pretrained(folder)
     n = steps * BATCH
     data = {side: torch.randn(n, 4, SIZE, SIZE) for side in ("chosen", "rejected")}
-    save_file(data | {"context": torch.randn(n, TOKENS, WIDTH)}, os.path.join(folder, "latents.safetensors"))
+    data |= {"context": torch.randn(n, TOKENS, WIDTH)} | ({"pooled": torch.randn(n, WIDTH)} if network == "mmdit" else {})
+    save_file(data, os.path.join(folder, "latents.safetensors"))
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -51,31 +77,55 @@ def peak_mb(who):
     return resource.getrusage(who).ru_maxrss / 1024
 
 
-def run_diffusers(folder, how, threads):
+def noisy_unet(folder, latents, noise, _data, context):
+    """Noisy latents, their target, and what the network is called with beside them."""
     import torch
-    from diffusers import DDPMScheduler, UNet2DConditionModel
+    from diffusers import DDPMScheduler
+
+    scheduler = DDPMScheduler.from_pretrained(folder)
+    t = torch.randint(0, len(scheduler), (BATCH,)).repeat(2)
+    return scheduler.add_noise(latents, noise, t), noise, {"timestep": t, "encoder_hidden_states": context}
+
+
+def noisy_mmdit(_folder, latents, noise, data, context):
+    import torch
+
+    sigma = torch.rand(BATCH).repeat(2)
+    share = sigma[:, None, None, None]
+    given = {"timestep": 1000 * sigma, "encoder_hidden_states": context, "pooled_projections": data["pooled"].repeat(2, 1)}
+    return (1 - share) * latents + share * noise, noise - latents, given
+
+
+def run_diffusers(folder, network, how, threads):
+    import torch
+    from diffusers import SD3Transformer2DModel, UNet2DConditionModel
     from safetensors.torch import load_file
 
     torch.set_num_threads(threads)
-    model = UNet2DConditionModel.from_pretrained(os.path.join(folder, "model")).train()
-    reference = UNet2DConditionModel.from_pretrained(os.path.join(folder, "model")).eval().requires_grad_(False)
+    model_class, noisy = (UNet2DConditionModel, noisy_unet) if network == "unet" else (SD3Transformer2DModel, noisy_mmdit)
+    model = model_class.from_pretrained(os.path.join(folder, "model")).train()
+    reference = model_class.from_pretrained(os.path.join(folder, "model")).eval().requires_grad_(False)
     if how == "diffusers-channels-last":
-        model, reference = (unet.to(memory_format=torch.channels_last) for unet in (model, reference))
+        model, reference = (network.to(memory_format=torch.channels_last) for network in (model, reference))
     if how == "diffusers-checkpointing":
         model.enable_gradient_checkpointing()
-    scheduler = DDPMScheduler.from_pretrained(folder)
+    precision = contextlib.nullcontext
+    if how == "diffusers-bf16":
+        precision = lambda: torch.autocast("cpu", torch.bfloat16)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
     data = load_file(os.path.join(folder, "latents.safetensors"))
     times, losses = [time.perf_counter()], []
     for pairs in torch.randperm(len(data["chosen"])).split(BATCH):
         latents = torch.cat([data["chosen"][pairs], data["rejected"][pairs]])
         context = data["context"][pairs].repeat(2, 1, 1)
-        t = torch.randint(0, len(scheduler), (BATCH,)).repeat(2)
         noise = torch.randn(BATCH, *latents.shape[1:]).repeat(2, 1, 1, 1)
-        noisy = scheduler.add_noise(latents, noise, t)
+        beside = {name: values[pairs] for name, values in data.items()}
+        inputs, target, given = noisy(folder, latents, noise, beside, context)
 
-        def difference(unet):
-            errors = ((unet(noisy, t, encoder_hidden_states=context).sample - noise) ** 2).mean(dim=[1, 2, 3])
+        def difference(denoiser):
+            with precision():
+                prediction = denoiser(inputs, **given).sample
+            errors = ((prediction.float() - target) ** 2).mean(dim=[1, 2, 3])
             better, worse = errors.chunk(2)
             return better - worse
 
@@ -96,13 +146,13 @@ def run_diffusers(folder, how, threads):
     }
 
 
-def run_ours(binary, folder, out, threads):
+def run_ours(binary, folder, out, threads, micro_batch):
     command = [
         binary, "train", "--mdp", "diffusion", "--model", os.path.join(folder, "model"), "--latents",
         os.path.join(folder, "latents.safetensors"), "--scheduler", os.path.join(folder, "scheduler_config.json"),
         "--out", out, "--eval-share", "0", "--n-samples", "0", "--objective", "dpo", "--beta", str(BETA), "--optimizer",
         "adamw", "--weight-decay", "0.01", "--lr", str(RATE), "--warmup-steps", "0", "--max-grad-norm", "1",
-        "--batch-size", str(BATCH), "--micro-batch-size", str(BATCH), "--epochs", "2", "--quiet",
+        "--batch-size", str(BATCH), "--micro-batch-size", str(micro_batch), "--epochs", "2", "--quiet",
     ]
     threads = {"RAYON_NUM_THREADS": str(threads)}
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | threads)
@@ -116,45 +166,58 @@ def run_ours(binary, folder, out, threads):
     }
 
 
-def print_table(results):
+def print_table(rounds):
+    results = {
+        system: {key: statistics.median(one[key] for one in ones) for key in ones[0]} for system, ones in rounds.items()
+    }
     ours = results["hybrid-dpo"]
     rows = [(name, result["pairs_per_second"], result["peak_mb"]) for name, result in results.items()]
     rows.append(("hybrid-dpo, second epoch", ours["second_epoch_pairs_per_second"], ours["peak_mb"]))
-    print("| system | pairs per second | peak memory, MB | hybrid-dpo's speed against it | hybrid-dpo's memory |")
-    print("|---|---|---|---|---|")
+    print("| system | pairs per second | peak memory, MB | hybrid-dpo's speed against it | second epoch's | memory |")
+    print("|---|---|---|---|---|---|")
     for name, speed, memory in rows:
-        against = "| | |"
-        if name in PEERS:
-            against = f"| {ours['pairs_per_second'] / speed:.2f}x | {ours['peak_mb'] / memory:.2f}x |"
+        against = "| | | |"
+        if name.startswith("diffusers"):
+            ratios = [ours[key] / speed for key in ("pairs_per_second", "second_epoch_pairs_per_second")]
+            against = f"| {ratios[0]:.2f}x | {ratios[1]:.2f}x | {ours['peak_mb'] / memory:.2f}x |"
         print(f"| {name} | {speed:.3f} | {memory:.0f} {against}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", default="target/release/hybrid-dpo")
+    parser.add_argument("--network", choices=list(PEERS), default="unet")
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--micro-batch-size", type=int, default=BATCH, help="of hybrid-dpo; the batch is of four pairs")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--only", choices=[*PEERS, "hybrid-dpo"], help=argparse.SUPPRESS)
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, help="instead of all")
+    parser.add_argument("--only", choices=SYSTEMS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:  # each system in a process of its own, so that its peak memory is its own
         if options.only == "hybrid-dpo":
-            out = os.path.join(options.folder, "run")
-            result = run_ours(options.binary, options.folder, out, options.threads)
+            with tempfile.TemporaryDirectory() as out:
+                out = os.path.join(out, "run")
+                result = run_ours(options.binary, options.folder, out, options.threads, options.micro_batch_size)
         else:
-            result = run_diffusers(options.folder, options.only, options.threads)
+            result = run_diffusers(options.folder, options.network, options.only, options.threads)
         print(json.dumps({"system": options.only} | result))
         return
     with tempfile.TemporaryDirectory() as folder:
-        print(f"{make_files(folder, options.steps):,} parameters, {options.threads} threads", flush=True)
-        results = {}
-        for system in ["diffusers", "hybrid-dpo", *PEERS[1:]]:
-            command = [sys.executable, __file__, "--only", system, "--folder", folder, "--binary", options.binary]
-            command += ["--threads", str(options.threads)]
-            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            results[system] = json.loads(output.strip().splitlines()[-1])
-            print(json.dumps(results[system]), flush=True)
-        print_table(results)
+        print(f"{make_files(folder, options.network, options.steps):,} parameters, {options.threads} threads", flush=True)
+        peers = PEERS[options.network]
+        rounds = {}
+        for _ in range(options.rounds):
+            for system in options.systems or [peers[0], "hybrid-dpo", *peers[1:]]:
+                command = [sys.executable, __file__, "--only", system, "--folder", folder, "--binary", options.binary]
+                command += ["--network", options.network, "--threads", str(options.threads)]
+                command += ["--micro-batch-size", str(options.micro_batch_size)]
+                output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+                result = json.loads(output.strip().splitlines()[-1])
+                print(json.dumps(result), flush=True)
+                rounds.setdefault(result.pop("system"), []).append(result)
+        print_table(rounds)
 
 
 if __name__ == "__main__":

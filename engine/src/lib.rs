@@ -5,6 +5,8 @@
 //! gradients. [`ops`] has the layers that the models need, each with its own backward pass: fused kernels on the CPU
 //! (`f32` and `f64`), plain candle ops elsewhere. The two are tested against each other and against finite differences.
 //!
+//! A frozen matrix may stay in the blocks that a file holds ([`quantised`]).
+//!
 //! The other modules serve a training step: named [`Parameters`] and their accumulated [`Gradients`], optimisers
 //! ([`optim`]), EMA ([`ema`]), LoRA ([`lora`]), segmented backward passes and activation checkpointing
 //! ([`checkpoint`]), order-independent seeded noise ([`noise`]).
@@ -38,6 +40,11 @@ pub mod noise;
 pub mod optim;
 pub mod parameters;
 pub mod softmax;
+
+/// Matrices that stay in the block formats of GGUF files.
+pub mod quantised {
+    pub use crate::kernels::quantised::{BlockFormat, QuantisedMatrix};
+}
 
 pub use error::EngineError;
 pub use gradients::Gradients;

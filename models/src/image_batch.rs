@@ -22,6 +22,8 @@ pub struct ImageBatch {
     pub pooled: Option<Tensor>,
     /// Original size, crop and target size of each image, for a network that uses them.
     pub time_ids: Option<Vec<[f32; 6]>>,
+    /// The class of each image, for a network that is told classes.
+    pub classes: Option<Vec<u32>>,
 }
 
 /// The hidden states of captions.

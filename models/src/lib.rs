@@ -1,7 +1,7 @@
 //! Models as policies: networks, and their file formats.
 //!
 //! [`causal`] has language models and reward models; [`denoiser`] makes a policy of the denoising problem from a
-//! network ([`unet`], [`sd3`], [`flux`], [`zimage`]) and a noise schedule, sampled by a [`sampler`] with the settings of a [`scheduler`];
+//! network ([`unet`], [`sd3`], [`flux`], [`zimage`], [`dit`]) and a noise schedule, sampled by a [`sampler`] with the settings of a [`scheduler`];
 //! [`clip`] and [`vae`] are the encoders around it. [`gaussian`] has networks of continuous control. A model is made from a config and tensors and knows no file: [`formats`] reads and
 //! writes those of Hugging Face, diffusers, PEFT and llama.cpp, and an [`Export`] is the exporter that a model keeps.
 //! [`Prompted`] and [`Codebook`] are hand-offs from a language model to a denoiser.
@@ -9,6 +9,7 @@ pub mod causal;
 pub mod clip;
 mod codebook;
 pub mod denoiser;
+pub mod dit;
 mod error;
 mod export;
 mod fields;
@@ -25,6 +26,8 @@ pub mod scheduler;
 pub mod sd3;
 pub mod t5;
 mod tensors;
+#[cfg(test)]
+mod tests;
 pub mod unet;
 pub mod vae;
 mod weights_file;

@@ -22,7 +22,15 @@ pub(crate) fn shapes(tensors: &BTreeMap<String, Tensor>) -> Shapes {
 /// # Errors
 /// [`ModelError::Argument`] that lists some of the missing, unknown and wrongly shaped tensors.
 pub(crate) fn check(what: &str, expected: &Shapes, tensors: &BTreeMap<String, Tensor>) -> Result<(), ModelError> {
-    differences(expected, &shapes(tensors)).map_or(Ok(()), |got| {
+    check_shapes(what, expected, &shapes(tensors))
+}
+
+/// Checks that tensors of these shapes are those of a model of class `what`.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn check_shapes(what: &str, expected: &Shapes, found: &Shapes) -> Result<(), ModelError> {
+    differences(expected, found).map_or(Ok(()), |got| {
         let what = format!("the tensors of the {what} model");
         Err(ModelError::Argument { what, expected: "those of its configuration".to_owned(), got })
     })

@@ -77,11 +77,13 @@ impl WeightsFile {
 pub(crate) fn check_finite(path: &Path, tensor: &str, values: &[f32]) -> Result<(), ModelError> {
     match values.iter().position(|v| !v.is_finite()) {
         None => Ok(()),
-        Some(at) => {
-            let reason = format!("element {at} is {}; every weight must be finite", values[at]);
-            Err(ModelError::tensor(path, tensor, reason))
-        }
+        Some(at) => Err(ModelError::tensor(path, tensor, not_finite(at, values[at]))),
     }
+}
+
+/// The message about a non-finite weight.
+pub(crate) fn not_finite(at: usize, value: f32) -> String {
+    format!("element {at} is {value}; every weight must be finite")
 }
 
 impl From<TensorFileError> for ModelError {

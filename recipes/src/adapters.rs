@@ -1,7 +1,7 @@
 //! LoRA settings, and the checks of an adapter that continues training.
 use std::path::Path;
 
-use engine::lora::{AdaptableLayer, LoraConfig, LoraTargets};
+use engine::lora::{AdaptableLayer, LoraConfig, LoraExtra, LoraTargets};
 
 use crate::Failure;
 use crate::embedded::is_embedded;
@@ -22,7 +22,15 @@ pub(crate) fn lora_config(values: &Values, usual: &[&str]) -> Result<Option<Lora
     if alpha <= 0.0 {
         return Err(Failure::usage(format!("`model.lora_alpha` takes a positive number, not {alpha}")));
     }
-    Ok(Some(LoraConfig { rank, alpha, rslora: values.model.rslora(), targets }))
+    let extra = match (values.model.dora(), values.model.lora_bias()) {
+        (false, false) => LoraExtra::None,
+        (false, true) => LoraExtra::Bias,
+        (true, false) => LoraExtra::Magnitude,
+        (true, true) => {
+            return Err(Failure::usage("`model.dora` and `model.lora_bias` do not go together, nor in peft"));
+        }
+    };
+    Ok(Some(LoraConfig { rank, alpha, rslora: values.model.rslora(), targets, extra }))
 }
 
 /// Copies an adapter file's config into the settings.
@@ -31,6 +39,8 @@ pub(crate) fn set_lora(lora: Option<&LoraConfig>, values: &mut Values) {
     values.set(|settings| {
         settings.model.lora_alpha = lora.alpha;
         settings.model.rslora = lora.rslora;
+        settings.model.dora = lora.extra == LoraExtra::Magnitude;
+        settings.model.lora_bias = lora.extra == LoraExtra::Bias;
         if let LoraTargets::Named(names) = &lora.targets {
             settings.model.lora_targets.clone_from(names);
         }
@@ -59,6 +69,12 @@ pub(crate) fn refuse_other(
     }
     if is_meant(&at::model::rslora) && requested.rslora != own.rslora {
         return wrong(&at::model::rslora, requested.rslora.to_string(), own.rslora.to_string());
+    }
+    for (field, extra) in [(&at::model::dora, LoraExtra::Magnitude), (&at::model::lora_bias, LoraExtra::Bias)] {
+        let [asked, has] = [requested.extra == extra, own.extra == extra];
+        if is_meant(field) && asked != has {
+            return wrong(field, asked.to_string(), has.to_string());
+        }
     }
     if values.is_typed(&at::model::lora_targets)
         && layers.iter().any(|layer| requested.is_target(layer) != own.is_target(layer))

@@ -7,15 +7,35 @@ use engine::Noise;
 use engine::lora::LoraConfig;
 use engine::optim::{AdamW, Optimizer, RmsProp, Sgd};
 use models::causal::{CausalConfig, CausalLm, LearnerOptions, Recompute};
-use models::formats::{self, Extras, HuggingFaceExport, ModelFiles, ModelTokenizer, SaveOptions};
+use models::formats::{self, Extras, Holding, HuggingFaceExport, ModelFiles, ModelTokenizer, SaveOptions};
 
 use crate::embedded::{ModelKind, find_model, is_embedded};
-use crate::settings::{OptimizerName, SaveDtype, Values, at};
+use crate::settings::{BasePrecision, OptimizerName, SaveDtype, Values, at};
 use crate::{Failure, Reporter, adapters};
 
 /// Loads the model that `model.model` or `model.reference` names, with the chat template of the settings.
 pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
-    let mut files = load_as_it_is(name, values)?;
+    let is_cpu = device(values)?.is_cpu();
+    let holding = match values.model.base_precision() {
+        BasePrecision::F32 => Holding::F32,
+        BasePrecision::Auto if !is_cpu => Holding::F32,
+        BasePrecision::Quantised if !is_cpu => {
+            return Err(Failure::usage("`model.base_precision` quantised is for the CPU, and `run.device` is another"));
+        }
+        BasePrecision::Auto | BasePrecision::Quantised => Holding::Quantised,
+    };
+    let files = load_held(name, values, holding)?;
+    if values.model.base_precision() == BasePrecision::Quantised && files.quantised.is_empty() {
+        return Err(Failure::usage(format!(
+            "`model.base_precision` quantised: {name} has no quantised weights; only GGUF files have"
+        )));
+    }
+    Ok(files)
+}
+
+/// Loads a model with quantised weights in a given form.
+pub(crate) fn load_held(name: &str, values: &Values, holding: Holding) -> Result<ModelFiles, Failure> {
+    let mut files = load_as_it_is(name, values, holding)?;
     if let Some(path) = values.data.chat_template() {
         set_template(&mut files, Path::new(path))?;
     }
@@ -80,10 +100,14 @@ fn check_read<'t>(argument: &str, templates: impl Iterator<Item = &'t String>, m
     Err(Failure::usage(text))
 }
 
-fn load_as_it_is(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
-    let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
+fn device(values: &Values) -> Result<candle_core::Device, Failure> {
+    engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))
+}
+
+fn load_as_it_is(name: &str, values: &Values, holding: Holding) -> Result<ModelFiles, Failure> {
+    let device = device(values)?;
     if let Some((base, adapter)) = embedded_base(name)? {
-        let files = load_as_it_is(&base, values)?;
+        let files = load_as_it_is(&base, values, holding)?;
         return Ok(formats::add_adapter(files, Path::new(&base), Path::new(&adapter), &device)?);
     }
     if is_embedded(name) {
@@ -94,7 +118,7 @@ fn load_as_it_is(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
             "{name}: there is no such path here, and no model of that name in the Hugging Face cache"
         )));
     }
-    Ok(formats::load(Path::new(name), &device)?)
+    Ok(formats::load_held(Path::new(name), &device, holding)?)
 }
 
 /// Reports settings of a model's `config.json` that are ignored, as by transformers.
@@ -183,7 +207,7 @@ fn embedded(name: &str, device: &candle_core::Device, values: &Values) -> Result
         extras.insert(*name, bytes.to_vec());
     }
     let tokenizer = ModelTokenizer::from_extras(&path, &extras, Some(&config))?;
-    Ok(ModelFiles { path, config, tensors, tokenizer, extras, stored: DType::F32 })
+    Ok(ModelFiles { extras, ..ModelFiles::plain(&path, config, tensors, tokenizer) })
 }
 
 /// The model to train. A base with an adapter continues training that adapter if adapters are configured.
@@ -197,7 +221,7 @@ pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Fa
             if parts(&base.path).is_some() {
                 return Err(adapters::refuse_nested(&adapter, &base.path.display().to_string()));
             }
-            let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
+            let device = device(values)?;
             let trained = formats::load_adapter(Path::new(&adapter), &base.config, &device)?.trained(&base.config);
             let trained = trained.map_err(|error| {
                 Failure::failed(format!("{adapter}: {error}; without `model.lora_rank` all weights learn"))

@@ -1,7 +1,7 @@
 //! Small language models that a figure trains from nothing, on problems of its own.
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 use engine::Noise;
 use engine::optim::AdamW;
 use mdp::chance::fork;
@@ -105,7 +105,7 @@ impl Small {
         }))?;
         let tensors = config.initial_tensors(&Noise::new(seed), &Device::Cpu)?;
         let (path, extras, tokenizer) = (PathBuf::from("small"), self.extras.clone(), Some(self.tokenizer.clone()));
-        Ok(ModelFiles { path, config, tensors, tokenizer, extras, stored: DType::F32 })
+        Ok(ModelFiles { extras, ..ModelFiles::plain(&path, config, tensors, tokenizer) })
     }
 }
 

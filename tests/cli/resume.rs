@@ -55,6 +55,11 @@ fn killed_and_resumed_adapters_are_the_same_to_the_bit() {
 }
 
 #[test]
+fn killed_and_resumed_adapters_with_magnitudes_are_the_same_to_the_bit() {
+    kill_and_resume("--lora-rank 2 --dora --optimizer adamw", "adapter_model.safetensors");
+}
+
+#[test]
 fn killed_and_resumed_adapters_that_went_on_are_the_same_to_the_bit() {
     let scene = Scene::new();
     scene.done(&training("first", "--lora-rank 2 --lora-alpha 8 --max-steps 2 --lr 1e-2"));

@@ -7,16 +7,15 @@ it. diffusers has no mask for captions here: each image is computed alone, with 
 add up.
 """
 
-import json
 import pathlib
 import shutil
 
-import diffusers
-import peft
 import torch
 from diffusers import FluxPipeline, FluxTransformer2DModel
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
+
+from denoisers import as_written, golden_call, randomise, randomise_adapter, write
 
 FOLDER = pathlib.Path(__file__).parent / "flux"
 SMALL = {
@@ -48,22 +47,6 @@ LENGTHS = {"a": 5, "b": 3}
 CAPTIONS = ["a", "b", "a"]
 
 
-def randomise(model, generator):
-    """Numbers large enough that every part of the model matters."""
-    for name, parameter in model.named_parameters():
-        noise = torch.randn(parameter.shape, generator=generator)
-        if parameter.dim() > 1:
-            parameter.data = noise * (1.5 / parameter[0].numel()) ** 0.5
-        elif name.endswith("bias"):
-            parameter.data = noise * 0.1
-        else:
-            parameter.data = 1 + noise * 0.1
-
-
-def flat(tensor):
-    return [float(f"{x:.8g}") for x in tensor.detach().flatten().tolist()]
-
-
 def make_batch(model, size, generator):
     config = model.config
     return {
@@ -92,33 +75,11 @@ def call(model, batch):
     return torch.cat([image(i) for i in range(3)])
 
 
-def golden_call(model, size, generator):
-    batch = make_batch(model, size, generator)
-    batch["x"].requires_grad_()
-    model.zero_grad()
-    out = call(model, batch)
-    slopes = torch.randn(out.shape, generator=generator)
-    (out * slopes).sum().backward()
-    gradients = {name: p.grad for name, p in model.named_parameters()}
-    assert all(g is not None and float(g.norm()) > 0 for g in gradients.values())
-    return {
-        "size": list(size),
-        "inputs": {name: flat(value) for name, value in batch.items()},
-        "output": flat(out),
-        "slopes": flat(slopes),
-        "input_gradient": flat(batch["x"].grad),
-        "gradients": {name: flat(gradients[name]) for name in WRITTEN},
-        "gradient_norms": {name: float(f"{g.norm():.8g}") for name, g in gradients.items()},
-    }
-
-
 def golden_lora(model, folder, size, generator):
     """An adapter whose alpha is not its rank, as diffusers' training scripts write it."""
     targets = ["attn.add_k_proj", "attn.to_add_out", "attn.to_q", "attn.to_out.0", "ff.net.2", "proj_out", "x_embedder"]
     model.add_adapter(LoraConfig(r=2, lora_alpha=3, target_modules=targets))
-    for name, parameter in model.named_parameters():
-        if "lora_" in name:
-            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
+    randomise_adapter(model, generator)
     FluxPipeline.save_lora_weights(
         folder,
         transformer_lora_layers=get_peft_model_state_dict(model),
@@ -126,8 +87,7 @@ def golden_lora(model, folder, size, generator):
     )
     batch = make_batch(model, size, generator)
     with torch.no_grad():
-        out = call(model, batch)
-    return {"size": list(size), "inputs": {name: flat(value) for name, value in batch.items()}, "output": flat(out)}
+        return as_written(batch, size, call(model, batch))
 
 
 def main():
@@ -139,13 +99,11 @@ def main():
         folder = FOLDER / name
         shutil.rmtree(folder, ignore_errors=True)
         model.save_pretrained(folder)
-        versions = {"torch": torch.__version__, "diffusers": diffusers.__version__, "peft": peft.__version__}
-        expected = {
-            "versions": versions, "guidance": GUIDANCE, "calls": [golden_call(model, size, generator) for size in sizes],
-        }
-        if name == "dev":
-            expected["lora"] = golden_lora(model, folder, sizes[0], generator)
-        (folder / "expected.json").write_text(json.dumps(expected) + "\n")
+        calls = [
+            golden_call(model, make_batch(model, size, generator), size, call, WRITTEN, generator) for size in sizes
+        ]
+        more = {"lora": golden_lora(model, folder, sizes[0], generator)} if name == "dev" else {}
+        write(folder, guidance=GUIDANCE, calls=calls, **more)
 
 
 if __name__ == "__main__":

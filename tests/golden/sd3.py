@@ -6,17 +6,16 @@ for one of them. The versions used are in expected.json. diffusers has no mask f
 alone, with a caption of its own length, and gradients add up.
 """
 
-import json
 import pathlib
 import shutil
 
-import diffusers
-import peft
 import torch
 from diffusers import SD3Transformer2DModel
 from diffusers.loaders import SD3LoraLoaderMixin
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
+
+from denoisers import as_written, golden_call, randomise, randomise_adapter, write
 
 FOLDER = pathlib.Path(__file__).parent / "sd3"
 SMALL = {
@@ -43,22 +42,6 @@ LENGTHS = {"a": 5, "b": 3}
 CAPTIONS = ["a", "b", "a"]
 
 
-def randomise(model, generator):
-    """Numbers large enough that every part of the model matters."""
-    for name, parameter in model.named_parameters():
-        noise = torch.randn(parameter.shape, generator=generator)
-        if parameter.dim() > 1:
-            parameter.data = noise * (1.5 / parameter[0].numel()) ** 0.5
-        elif name.endswith("bias"):
-            parameter.data = noise * 0.1
-        else:
-            parameter.data = 1 + noise * 0.1
-
-
-def flat(tensor):
-    return [float(f"{x:.8g}") for x in tensor.detach().flatten().tolist()]
-
-
 def make_batch(model, size, generator):
     config = model.config
     return {
@@ -77,36 +60,17 @@ def call(model, batch):
     return torch.cat([image(i) for i in range(3)])
 
 
-def golden_call(model, size, generator):
-    batch = make_batch(model, size, generator)
-    batch["x"].requires_grad_()
-    model.zero_grad()
-    out = call(model, batch)
-    slopes = torch.randn(out.shape, generator=generator)
-    (out * slopes).sum().backward()
-    gradients = {name: p.grad for name, p in model.named_parameters()}
+def is_idle(model):
+    """The last block's caption ends in its attention: what it would ask there has no effect."""
     last = f"transformer_blocks.{model.config.num_layers - 1}.attn."
-    # The last block's caption ends in its attention: what it would ask there has no effect.
-    idle = {name for name in gradients if name.startswith((last + "add_q_proj", last + "norm_added_q"))}
-    assert all(g is not None and (float(g.norm()) > 0) != (name in idle) for name, g in gradients.items())
-    return {
-        "size": list(size),
-        "inputs": {name: flat(value) for name, value in batch.items()},
-        "output": flat(out),
-        "slopes": flat(slopes),
-        "input_gradient": flat(batch["x"].grad),
-        "gradients": {name: flat(gradients[name]) for name in WRITTEN},
-        "gradient_norms": {name: float(f"{g.norm():.8g}") for name, g in gradients.items()},
-    }
+    return lambda name: name.startswith((last + "add_q_proj", last + "norm_added_q"))
 
 
 def golden_lora(model, folder, size, generator):
     """An adapter whose alpha is not its rank, as diffusers' training scripts write it."""
     targets = ["attn.add_k_proj", "attn.to_add_out", "attn.to_q", "attn.to_out.0", "ff.net.2", "proj"]
     model.add_adapter(LoraConfig(r=2, lora_alpha=3, target_modules=targets))
-    for name, parameter in model.named_parameters():
-        if "lora_" in name:
-            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
+    randomise_adapter(model, generator)
     SD3LoraLoaderMixin.save_lora_weights(
         folder,
         transformer_lora_layers=get_peft_model_state_dict(model),
@@ -114,8 +78,7 @@ def golden_lora(model, folder, size, generator):
     )
     batch = make_batch(model, size, generator)
     with torch.no_grad():
-        out = call(model, batch)
-    return {"size": list(size), "inputs": {name: flat(value) for name, value in batch.items()}, "output": flat(out)}
+        return as_written(batch, size, call(model, batch))
 
 
 def main():
@@ -127,11 +90,12 @@ def main():
         folder = FOLDER / name
         shutil.rmtree(folder, ignore_errors=True)
         model.save_pretrained(folder)
-        versions = {"torch": torch.__version__, "diffusers": diffusers.__version__, "peft": peft.__version__}
-        expected = {"versions": versions, "calls": [golden_call(model, size, generator) for size in sizes]}
-        if name == "sd35":
-            expected["lora"] = golden_lora(model, folder, sizes[0], generator)
-        (folder / "expected.json").write_text(json.dumps(expected) + "\n")
+        calls = [
+            golden_call(model, make_batch(model, size, generator), size, call, WRITTEN, generator, is_idle(model))
+            for size in sizes
+        ]
+        more = {"lora": golden_lora(model, folder, sizes[0], generator)} if name == "sd35" else {}
+        write(folder, calls=calls, **more)
 
 
 if __name__ == "__main__":

@@ -5,17 +5,16 @@ Writes tests/golden/unet/<case>/{config.json,diffusion_pytorch_model.safetensors
 for one of them. The versions used are in expected.json.
 """
 
-import json
 import pathlib
 import shutil
 
-import diffusers
-import peft
 import torch
 from diffusers import UNet2DConditionModel, UNet2DModel
 from diffusers.loaders import StableDiffusionLoraLoaderMixin
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
+
+from denoisers import as_written, flat, golden_call, randomise, randomise_adapter, write
 
 FOLDER = pathlib.Path(__file__).parent / "unet"
 SMALL = {
@@ -90,22 +89,6 @@ HALVES, SHARDS = ("sd2", "sdxl"), ("ddpm",)
 WRITTEN = ("conv_in.weight", "time_embedding.linear_1.weight", "conv_out.weight", "conv_norm_out.bias")
 
 
-def randomise(model, generator):
-    """Numbers large enough that every part of the model matters."""
-    for name, parameter in model.named_parameters():
-        noise = torch.randn(parameter.shape, generator=generator)
-        if parameter.dim() > 1:
-            parameter.data = noise * (1.5 / parameter[0].numel()) ** 0.5
-        elif name.endswith("bias"):
-            parameter.data = noise * 0.1
-        else:
-            parameter.data = 1 + noise * 0.1
-
-
-def flat(tensor):
-    return [float(f"{x:.8g}") for x in tensor.detach().flatten().tolist()]
-
-
 def call(model, batch):
     x, times = batch["x"], batch["times"]
     if isinstance(model, UNet2DModel):
@@ -130,33 +113,11 @@ def make_batch(model, size, generator):
     return batch
 
 
-def golden_call(model, size, generator):
-    batch = make_batch(model, size, generator)
-    batch["x"].requires_grad_()
-    model.zero_grad()
-    out = call(model, batch)
-    slopes = torch.randn(out.shape, generator=generator)
-    (out * slopes).sum().backward()
-    gradients = {name: p.grad for name, p in model.named_parameters()}
-    assert all(g is not None and float(g.norm()) > 0 for g in gradients.values())
-    return {
-        "size": list(size),
-        "inputs": {name: flat(value.float()) for name, value in batch.items()},
-        "output": flat(out),
-        "slopes": flat(slopes),
-        "input_gradient": flat(batch["x"].grad),
-        "gradients": {name: flat(gradients[name]) for name in WRITTEN},
-        "gradient_norms": {name: float(f"{g.norm():.8g}") for name, g in gradients.items()},
-    }
-
-
 def golden_lora(model, folder, size, generator):
     """An adapter whose alpha is not its rank, on matrices and convolutions, as diffusers' training scripts write it."""
     targets = ["to_k", "to_q", "to_v", "to_out.0", "conv1", "proj_in", "conv_shortcut", "downsamplers.0.conv"]
     model.add_adapter(LoraConfig(r=2, lora_alpha=3, target_modules=targets))
-    for name, parameter in model.named_parameters():
-        if "lora_" in name:
-            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
+    randomise_adapter(model, generator)
     StableDiffusionLoraLoaderMixin.save_lora_weights(
         folder,
         unet_lora_layers=get_peft_model_state_dict(model),
@@ -164,11 +125,7 @@ def golden_lora(model, folder, size, generator):
     )
     batch = make_batch(model, size, generator)
     with torch.no_grad():
-        out = call(model, batch)
-    return {
-        "size": list(size), "targets": targets, "inputs": {name: flat(value.float()) for name, value in batch.items()},
-        "output": flat(out),
-    }
+        return as_written(batch, size, call(model, batch)) | {"targets": targets}
 
 
 def main():
@@ -184,11 +141,9 @@ def main():
             model.float()
         else:
             model.save_pretrained(folder, max_shard_size="100KB" if name in SHARDS else "10GB")
-        versions = {"torch": torch.__version__, "diffusers": diffusers.__version__, "peft": peft.__version__}
-        expected = {"versions": versions, "calls": [golden_call(model, size, generator) for size in sizes]}
-        if name == "sd1":
-            expected["lora"] = golden_lora(model, folder, sizes[0], generator)
-        (folder / "expected.json").write_text(json.dumps(expected) + "\n")
+        calls = [golden_call(model, make_batch(model, size, generator), size, call, WRITTEN, generator) for size in sizes]
+        more = {"lora": golden_lora(model, folder, sizes[0], generator)} if name == "sd1" else {}
+        write(folder, calls=calls, **more)
 
 
 if __name__ == "__main__":

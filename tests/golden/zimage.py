@@ -6,12 +6,10 @@ one of them, and tests/golden/zimage/pipeline, which is a whole pipeline with th
 the timestep's network is fixed, so most of them are its. Times and signs are those of the pipeline.
 """
 
-import json
 import pathlib
 import shutil
 
 import diffusers
-import peft
 import torch
 import transformers
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, ZImagePipeline, ZImageTransformer2DModel
@@ -19,6 +17,8 @@ from diffusers.loaders import ZImageLoraLoaderMixin
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from transformers import Qwen2Tokenizer, Qwen3Config, Qwen3Model
+
+from denoisers import as_written, flat, golden_call, randomise, randomise_adapter, write
 
 FOLDER = pathlib.Path(__file__).parent / "zimage"
 SMALL = {
@@ -44,22 +44,6 @@ LENGTHS = {"a": 37, "b": 3}
 CAPTIONS = ["a", "b", "a"]
 
 
-def randomise(model, generator):
-    """Numbers large enough that every part of the model matters."""
-    for name, parameter in model.named_parameters():
-        noise = torch.randn(parameter.shape, generator=generator)
-        if parameter.dim() > 1:
-            parameter.data = noise * (1.5 / parameter[0].numel()) ** 0.5
-        elif name.endswith("bias"):
-            parameter.data = noise * 0.1
-        else:
-            parameter.data = 1 + noise * 0.1
-
-
-def flat(tensor):
-    return [float(f"{x:.8g}") for x in tensor.detach().flatten().tolist()]
-
-
 def make_batch(model, size, generator):
     config = model.config
     return {
@@ -75,34 +59,16 @@ def call(model, batch):
     return -torch.stack(out).squeeze(2)
 
 
-def golden_call(model, size, generator):
-    batch = make_batch(model, size, generator)
-    batch["x"].requires_grad_()
-    model.zero_grad()
-    out = call(model, batch)
-    slopes = torch.randn(out.shape, generator=generator)
-    (out * slopes).sum().backward()
-    gradients = {name: p.grad for name, p in model.named_parameters()}
-    idle = {"x_pad_token"} if size[0] * size[1] % 128 == 0 else set()
-    assert all(g is not None and (float(g.norm()) > 0) != (name in idle) for name, g in gradients.items())
-    return {
-        "size": list(size),
-        "inputs": {name: flat(value) for name, value in batch.items()},
-        "output": flat(out),
-        "slopes": flat(slopes),
-        "input_gradient": flat(batch["x"].grad),
-        "gradients": {name: flat(gradients[name]) for name in WRITTEN},
-        "gradient_norms": {name: float(f"{g.norm():.8g}") for name, g in gradients.items()},
-    }
+def is_idle(size):
+    """Patches in multiples of 32 are filled up with no row."""
+    return lambda name: name == "x_pad_token" and size[0] * size[1] % 128 == 0
 
 
 def golden_lora(model, folder, size, generator):
     """An adapter whose alpha is not its rank, as diffusers' training scripts write it."""
     targets = ["to_k", "to_q", "to_v", "to_out.0", "feed_forward.w2", "0.adaLN_modulation.0", "cap_embedder.1", "2-1"]
     model.add_adapter(LoraConfig(r=2, lora_alpha=3, target_modules=targets, exclude_modules=["all_final_layer.2-1"]))
-    for name, parameter in model.named_parameters():
-        if "lora_" in name:
-            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
+    randomise_adapter(model, generator)
     ZImageLoraLoaderMixin.save_lora_weights(
         folder,
         transformer_lora_layers=get_peft_model_state_dict(model),
@@ -110,8 +76,7 @@ def golden_lora(model, folder, size, generator):
     )
     batch = make_batch(model, size, generator)
     with torch.no_grad():
-        out = call(model, batch)
-    return {"size": list(size), "inputs": {name: flat(value) for name, value in batch.items()}, "output": flat(out)}
+        return as_written(batch, size, call(model, batch))
 
 
 def tokenizer():
@@ -158,13 +123,13 @@ def golden_pipeline(transformer):
     prompts = ["a red circle", "the dog", ""]
     asked = [{"role": "user", "content": prompt} for prompt in prompts]
     frame = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": True}
-    expected = {
-        "versions": {"diffusers": diffusers.__version__, "transformers": transformers.__version__},
-        "prompts": prompts,
-        "framed": [words.apply_chat_template([message], **frame) for message in asked],
-        "states": [flat(states) for states in pipe.encode_prompt(list(prompts), "cpu", False)[0]],
-    }
-    (folder / "expected.json").write_text(json.dumps(expected) + "\n")
+    write(
+        folder,
+        versions={"diffusers": diffusers.__version__, "transformers": transformers.__version__},
+        prompts=prompts,
+        framed=[words.apply_chat_template([message], **frame) for message in asked],
+        states=[flat(states) for states in pipe.encode_prompt(list(prompts), "cpu", False)[0]],
+    )
 
 
 def main():
@@ -177,12 +142,15 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
         model.to(torch.bfloat16).save_pretrained(folder)
         model.float()
-        versions = {"torch": torch.__version__, "diffusers": diffusers.__version__, "peft": peft.__version__}
-        expected = {"versions": versions, "calls": [golden_call(model, size, generator) for size in sizes]}
+        calls = [
+            golden_call(model, make_batch(model, size, generator), size, call, WRITTEN, generator, is_idle(size))
+            for size in sizes
+        ]
+        more = {}
         if name == "zimage":
             golden_pipeline(model)
-            expected["lora"] = golden_lora(model, folder, sizes[0], generator)
-        (folder / "expected.json").write_text(json.dumps(expected) + "\n")
+            more["lora"] = golden_lora(model, folder, sizes[0], generator)
+        write(folder, calls=calls, **more)
 
 
 if __name__ == "__main__":

@@ -33,16 +33,17 @@ ADAPTERS = {
     "a pattern of layers": dict(r=4, lora_alpha=8, target_modules=r"down_blocks\..*attn2\.to_(q|k)"),
     "all linear layers": dict(r=2, lora_alpha=6, target_modules="all-linear"),
     "some blocks left out": dict(r=2, lora_alpha=6, target_modules=ATTENTION, exclude_modules=r"up_blocks\..*"),
+    "DoRA": dict(r=3, lora_alpha=6, target_modules=ATTENTION, use_dora=True),
+    "DoRA of convolutions": dict(
+        r=3, lora_alpha=6, target_modules=["conv1", "conv2", "conv_shortcut", "time_emb_proj", "conv"], use_dora=True,
+    ),
+    "biases in LoRA": dict(r=3, lora_alpha=6, target_modules=["to_out.0", "time_emb_proj", "conv1"], lora_bias=True),
 }
 # Beside factors; only what keeps whole names can hold them.
 REPLACING = {
     "trained biases": dict(r=4, lora_alpha=8, target_modules=["to_out.0", "time_emb_proj"], bias="lora_only"),
     "all biases": dict(r=4, lora_alpha=8, target_modules=["to_q"], bias="all"),
     "whole modules": dict(r=4, lora_alpha=8, target_modules=["to_q"], modules_to_save=["conv_in", "conv_out"]),
-}
-NOT_BUILT = {
-    "DoRA": (dict(r=2, use_dora=True), "DoRA"),
-    "biases in LoRA": (dict(r=2, lora_bias=True), "lora_bias"),
 }
 
 

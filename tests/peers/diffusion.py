@@ -6,13 +6,14 @@
 
 (1) `score` gives the squared errors of diffusers' own network under diffusers' own scheduler, and their margin. (2) Ten
 AdamW steps of Diffusion-DPO give the losses, gradient norms and weights of the released formula in PyTorch, and diffusers
-loads what they write. (3) `train --lora-rank` writes a LoRA file that diffusers' pipeline loads, and both give the
-adapted model the same errors. The last line is the count of checks.
+loads what they write. (3) `train --lora-rank`, with `--dora` and with `--lora-bias` too, writes a LoRA file that diffusers'
+pipeline loads, and both give the adapted model the same errors. The last line is the count of checks.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 
@@ -20,11 +21,13 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "DIFFUS
 
 import torch
 from diffusers import (
-    DDPMScheduler, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel, SD3Transformer2DModel,
-    StableDiffusion3Pipeline, StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel, ZImagePipeline,
-    ZImageTransformer2DModel,
+    DDPMScheduler, DiTTransformer2DModel, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel,
+    PixArtTransformer2DModel, SD3Transformer2DModel, StableDiffusion3Pipeline, StableDiffusionPipeline,
+    UNet2DConditionModel, UNet2DModel, ZImagePipeline, ZImageTransformer2DModel,
 )
-from safetensors.torch import save_file
+from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from checks import Checks
 
@@ -66,6 +69,17 @@ ZIMAGE = dict(
     in_channels=4, dim=24, n_layers=2, n_refiner_layers=1, n_heads=3, n_kv_heads=3, cap_feat_dim=WIDTH, axes_dims=[2, 4, 2],
     axes_lens=[64, 8, 8],
 )
+# With a variance beside the prediction, which takes no part.
+PIXART = dict(
+    sample_size=SIZE, patch_size=2, in_channels=4, out_channels=8, num_layers=2, attention_head_dim=8,
+    num_attention_heads=3, cross_attention_dim=24, caption_channels=WIDTH, interpolation_scale=2,
+)
+ALPHA = dict(PIXART, use_additional_conditions=True, attention_bias=False, sample_size=2 * SIZE, out_channels=4)
+CLASSES = 6
+DIT = dict(
+    sample_size=SIZE, patch_size=2, in_channels=4, out_channels=8, num_layers=2, attention_head_dim=8,
+    num_attention_heads=3, num_embeds_ada_norm=CLASSES,
+)
 LATENT = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False)
 SCHEDULERS = {
     "epsilon": DDPMScheduler(**LATENT),
@@ -89,6 +103,10 @@ CASES = {
     "FLUX.1 dev, masked": (FluxTransformer2DModel, FLUX_DEV, ["flow"]),
     "Z-Image": (ZImageTransformer2DModel, ZIMAGE, ["flow", "flow, shifted"]),
     "Z-Image, masked": (ZImageTransformer2DModel, ZIMAGE | dict(qk_norm=False, t_scale=500.0), ["flow, shifted"]),
+    "PixArt-Sigma, masked": (PixArtTransformer2DModel, PIXART, ["epsilon, linear", "v"]),
+    "PixArt-Sigma": (PixArtTransformer2DModel, PIXART, ["epsilon, linear"]),
+    "PixArt-alpha, masked": (PixArtTransformer2DModel, ALPHA, ["epsilon, linear"]),
+    "DiT": (DiTTransformer2DModel, DIT, ["epsilon, linear", "flow"]),
     "DDPM": (UNet2DModel, DDPM, ["epsilon, linear", "epsilon, squared cosine"]),
 }
 
@@ -109,11 +127,14 @@ def make_data(name, channels):
     latents = {side: randn(PAIRS, channels, SIZE, SIZE) for side in ("chosen", "rejected")}
     if name == "SD 2":  # a caption for each side
         latents |= {f"context_{side}": randn(PAIRS, TOKENS, WIDTH) for side in ("chosen", "rejected")}
+    elif name == "DiT":  # a class for each side; the last number is that of none
+        latents |= {f"class_labels_{side}": (2 * torch.arange(PAIRS) + i) % (CLASSES + 1) for i, side in enumerate(latents)}
     elif name != "DDPM":
         latents["context"] = randn(PAIRS, TOKENS, WIDTH)
     if name == "SDXL":
         latents["pooled"] = randn(PAIRS, POOLED)
-        latents["time_ids"] = torch.tensor([[64.0, 96, 8, 0, 64, 64], [64, 64, 0, 0, 64, 64]]).repeat(PAIRS // 2, 1)
+    if name in ("SDXL", "PixArt-alpha, masked"):
+        latents["time_ids"] = torch.tensor([[64.0, 96, 8, 0, 64, 80], [64, 64, 0, 0, 64, 64]]).repeat(PAIRS // 2, 1)
     if name.startswith(("SD 3", "FLUX")):
         latents["pooled"] = randn(PAIRS, POOLED)
     if name.endswith("masked"):
@@ -152,9 +173,18 @@ def squared_errors(model, scheduler, latents, draws, side):
     kind = next(model.parameters()).dtype
     of_side = lambda name: latents.get(f"{name}_{side}", latents.get(name))
     x, times, target = noised(scheduler, latents[side].to(kind), draws)
+    if isinstance(model, DiTTransformer2DModel):
+        out = model(x, timestep=times, class_labels=of_side("class_labels")).sample
+        return (out[:, : x.shape[1]] - target) ** 2
     if of_side("context") is None:
         return (model(x, times).sample - target) ** 2
     context = of_side("context").to(kind)
+    if isinstance(model, PixArtTransformer2DModel):
+        sizes = of_side("time_ids")
+        added = None if sizes is None else {"resolution": sizes[:, 4:], "aspect_ratio": sizes[:, 4:5] / sizes[:, 5:]}
+        out = model(x, encoder_hidden_states=context, timestep=times, encoder_attention_mask=of_side("context_mask"),
+                    added_cond_kwargs=added).sample
+        return (out[:, : x.shape[1]] - target) ** 2
     if isinstance(model, ZImageTransformer2DModel):  # told and read as by its pipeline
         mask = of_side("context_mask")
         texts = [text if mask is None else text[mask[i].bool()] for i, text in enumerate(context)]
@@ -212,6 +242,17 @@ def relative(found, expected):
     """The largest difference, as a share of what is expected."""
     found, expected = (torch.as_tensor(x, dtype=torch.float64) for x in (found, expected))
     return ((found - expected).abs() / expected.abs()).max().item()
+
+
+def load_by_peft(model, path):
+    with safe_open(path, "pt") as file:
+        settings = json.loads(file.metadata()["lora_adapter_metadata"])
+        state = {name.removeprefix("transformer."): file.get_tensor(name) for name in file.keys()}
+    settings = {name.removeprefix("transformer."): value for name, value in settings.items()}
+    keys = ("r", "lora_alpha", "target_modules", "use_dora", "lora_bias")
+    inject_adapter_in_model(LoraConfig(**{key: settings[key] for key in keys if key in settings}), model)
+    found = set_peft_model_state_dict(model, state)
+    assert not found.unexpected_keys, found.unexpected_keys
 
 
 class Case:
@@ -286,9 +327,23 @@ class Case:
         self.check_errors("trained, in diffusers", self.score(self.path("run")), trained)
 
     def check_lora(self):
+        biased = {UNet2DConditionModel: "to_out.0,conv1", ZImageTransformer2DModel: "adaLN_modulation.0"}.get(self.kind)
+        targets = ["--lora-targets", biased] if biased else []
+        self.check_adapter("LoRA")
+        self.check_adapter("DoRA", "--dora")
+        self.check_adapter("LoRA with biases", "--lora-bias", *targets)
+        if self.kind is UNet2DConditionModel:
+            self.check_adapter("DoRA of convolutions", "--dora", "--lora-targets", "to_q,conv1,conv_shortcut,time_emb_proj")
+
+    def check_adapter(self, what, *more):
+        shutil.rmtree(self.path("lora"), ignore_errors=True)
         call(self.binary, "train", "--model", self.path("base"), *self.data, *self.training, "--lr", "1e-3",
-             "--lora-rank", "4", "--out", self.path("lora"))
+             "--lora-rank", "4", "--out", self.path("lora"), *more)
         base, adapted = self.load("base"), self.load("base").float()
+        if self.kind in (PixArtTransformer2DModel, DiTTransformer2DModel):
+            # Their pipelines have no loader of adapters: peft puts them into the network.
+            load_by_peft(adapted, self.path("lora", "model", "pytorch_lora_weights.safetensors"))
+            return self.check_adapted(what, base, adapted)
         where = dict(weight_name="pytorch_lora_weights.safetensors", return_lora_metadata=True)
         if self.kind is FluxTransformer2DModel:
             state, _, metadata = FluxPipeline.lora_state_dict(self.path("lora", "model"), return_alphas=True, **where)
@@ -300,11 +355,17 @@ class Case:
         else:
             state, alphas, metadata = StableDiffusionPipeline.lora_state_dict(self.path("lora", "model"), **where)
             StableDiffusionPipeline.load_lora_into_unet(state, alphas, adapted, metadata=metadata)
+        self.check_adapted(what, base, adapted)
+
+    def check_adapted(self, what, base, adapted):
         adapted = adapted.double().eval()
         moved = relative(self.sums(adapted, "chosen"), self.sums(base, "chosen"))
-        self.check(f"{self.name}: LoRA in diffusers changes errors by {moved:.1e}", 0.0 if moved > 10 * SCORES else 1.0, 0.5)
+        self.check(f"{self.name}: {what} in diffusers changes errors by {moved:.1e}", 0.0 if moved > 10 * SCORES else 1.0, 0.5)
         model = f"{self.path('base')}+{self.path('lora', 'model')}"
-        self.check_errors("LoRA, in diffusers", self.score(model), adapted)
+        self.check_errors(f"{what}, in diffusers", self.score(model), adapted)
+        extra = {"DoRA": "lora_magnitude_vector", "LoRA with biases": "lora_B.bias"}.get(what, "")
+        found = sum(extra in name for name in load_file(self.path("lora", "model", "pytorch_lora_weights.safetensors")))
+        self.check(f"{self.name}: {what} in {found} tensors", 0.0 if found else 1.0, 0.5)
 
 
 SIDES = ("chosen", "rejected")

@@ -32,7 +32,7 @@ from safetensors.torch import load_file, save_file
 
 import pipelines
 from checks import Checks
-from adapter_files import ADAPTERS, ATTENTION, NOT_BUILT, REPLACING, WRITERS, WRITERS_OF_FACTORS, alone, alphas, without_settings
+from adapter_files import ADAPTERS, ATTENTION, REPLACING, WRITERS, WRITERS_OF_FACTORS, alone, alphas, without_settings
 from diffusion import DDPM, LATENT, SD1, make_data, make_model, relative, squared_errors
 
 ALLOWED, SIDES = 1e-3, ("chosen", "rejected")
@@ -143,16 +143,6 @@ def check_peft(place):
 
 def check_refusals(place):
     folder = place.folder / "refused"
-    for name, (settings, word) in NOT_BUILT.items():
-        for writer, write in (("a UNet alone", alone), ("a pipeline", WRITERS["a pipeline"]), ("no settings", without_settings)):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            write(place.adapted(settings | {"target_modules": ATTENTION}), settings, folder)
-            place.refused(f"{writer}: {name}", place.score(f"{place.folder / 'base'}+{folder}"), word)
-        shutil.rmtree(folder)
-        place.adapted(settings | {"target_modules": ATTENTION}, peft=True).save_pretrained(folder)
-        place.refused(f"PEFT's folder: {name}", place.score(f"{place.folder / 'base'}+{folder}"), word)
-    shutil.rmtree(folder)
     folder.mkdir()
     without_settings(place.adapted(ADAPTERS["alpha is the rank"]), {}, folder)
     path = folder / "pytorch_lora_weights.safetensors"
@@ -161,6 +151,9 @@ def check_refusals(place):
         "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight": "is missing",
         "lora_unet_mid_block_attentions_0_proj_in.lora_down.weight": "lora_B is missing",
         "lora_te_text_model_encoder_layers_0_mlp_fc1.alpha": "an alpha is one number",
+        "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_magnitude_vector": "DoRA",
+        "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_B.bias": "lora_bias",
+        "lora_unet_mid_block_attentions_0_proj_in.dora_scale": "dora_scale",
         "unet.mid_block.attentions.0.proj_in.lokr_w1": "LoKr",
         "unet.mid_block.attentions.0.proj_in.hada_w1_a": "LoHa",
         "unet.mid_block.nowhere.lora_A.weight": "nowhere",

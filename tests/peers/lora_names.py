@@ -105,6 +105,20 @@ def stable_diffusion(pipe):
     return found | of_text(pipe.text_encoder, "lora_te_")
 
 
+def stable_diffusion_dora(pipe):
+    """peft's names, with the magnitude of each output. Those of text encoders diffusers leaves out."""
+    found = {}
+    for name, shape in layers(pipe.unet).items():
+        ones = [1] * (len(shape) - 2)
+        magnitude = torch.rand(shape[0], generator=RANDOM) + 0.5
+        found |= {
+            f"unet.{name}.lora_A.weight": torch.randn(4, *shape[1:], generator=RANDOM) * 0.1,
+            f"unet.{name}.lora_B.weight": torch.randn(shape[0], 4, *ones, generator=RANDOM) * 0.1,
+            f"unet.{name}.lora_magnitude_vector": magnitude.reshape(1, -1, *ones) if ones else magnitude,
+        }
+    return found
+
+
 def stable_diffusion_xl(pipe):
     found = {}
     for name, shape in layers(pipe.unet).items():
@@ -300,6 +314,7 @@ def main():
         sized_for(16)
         for what, kind, model, make in (
             ("SD 1, kohya", StableDiffusionPipeline, FOLDERS / "sd", stable_diffusion),
+            ("SD 1, DoRA in peft's names", StableDiffusionPipeline, FOLDERS / "sd", stable_diffusion_dora),
             ("SDXL, kohya with original names", StableDiffusionXLPipeline, FOLDERS / "sdxl", stable_diffusion_xl),
             ("FLUX.1, kohya with original names", FluxPipeline, tiny, flux_kohya),
             ("FLUX.1, original paths", FluxPipeline, tiny, flux_paths),

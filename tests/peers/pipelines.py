@@ -5,12 +5,14 @@
     python tests/peers/pipelines.py --binary target/release/hybrid-dpo
 
 (1) `sample` draws, from its own noise, the pictures that the whole pipeline draws from it: tokenizer, text encoders,
-the network, guidance, sampler, autoencoder. (2) `train` on pictures writes a folder that the pipeline loads whole, with another
-network and everything else as it was; both then draw the same pictures again. Pictures are compared as they are written, in
-256 levels, and rounding may fall on either side. The last line is the count of checks.
+the network, guidance, sampler, autoencoder. (2) `train` on pictures writes a folder that the pipeline loads whole,
+with another network and everything else as it was; both then draw the same pictures again. (3) Latents are those of
+the pipeline after every step. Pictures are compared as they are written, in 256 levels, and rounding may fall on either
+side. The last line is the count of checks.
 """
 
 import argparse
+import contextlib
 import filecmp
 import json
 import os
@@ -26,11 +28,13 @@ import numpy
 import torch
 import transformers
 from diffusers import (
-    DDIMPipeline, DDIMScheduler, DDPMPipeline, DPMSolverMultistepScheduler, EulerDiscreteScheduler,
-    FlowMatchEulerDiscreteScheduler, FluxPipeline, StableDiffusion3Pipeline, StableDiffusionPipeline,
-    StableDiffusionXLPipeline, ZImagePipeline,
+    DDIMPipeline, DDIMScheduler, DDPMPipeline, DiTPipeline, DiTTransformer2DModel, DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, FluxPipeline, PixArtAlphaPipeline, PixArtSigmaPipeline,
+    PixArtTransformer2DModel, StableDiffusion3Pipeline, StableDiffusionPipeline, StableDiffusionXLPipeline,
+    ZImagePipeline,
 )
 from diffusers.pipelines.ddim import pipeline_ddim
+from diffusers.pipelines.dit import pipeline_dit
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -43,12 +47,25 @@ PIPELINES = {
     "sd": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline, "sd3": StableDiffusion3Pipeline, "ddpm": DDPMPipeline,
     "flux": FluxPipeline, "schnell": FluxPipeline, "zimage": ZImagePipeline,
 }
+# Those whose folders are made here, of the parts of the others and a random transformer; twice as many channels out are a
+# prediction and a variance. The pipeline of PixArt-alpha tells sizes to models of this sample size only.
+TINY = dict(patch_size=2, in_channels=4, num_layers=2, attention_head_dim=6, num_attention_heads=2)
+CAPTIONED = TINY | dict(cross_attention_dim=12, caption_channels=44, out_channels=8)
+TRANSFORMERS = {
+    "pixart-sigma": (PixArtSigmaPipeline, PixArtTransformer2DModel, CAPTIONED | dict(sample_size=8, interpolation_scale=2)),
+    "pixart-alpha": (PixArtAlphaPipeline, PixArtTransformer2DModel, CAPTIONED | dict(sample_size=128)),
+    # The pipeline takes 1000 for no class.
+    "dit": (DiTPipeline, DiTTransformer2DModel, TINY | dict(sample_size=8, out_channels=8, num_embeds_ada_norm=1000)),
+}
+PIPELINES |= {name: pipeline for name, (pipeline, *_) in TRANSFORMERS.items()}
+LABELS = {"1": "goldfish, Carassius auratus", "281": "tabby, tabby cat", "999": "toilet tissue"}
+CLASSES = ["tabby cat", "Carassius auratus", "7"]
 PROMPTS = ["a red circle", "hello, it's a DOG!", "the quick brown fox jumps over the lazy dog and then the very lazy dog"]
 # Steps that do not divide the scheduler's 1000.
 STEPS, GUIDANCE, SIZE = 7, 4.0, 16
 # Of 0 to 255: one picture's standard deviation and the difference of two are far above what is allowed between ours and theirs.
 ALLOWED, VARIED = 1, 8
-# Of latents, as a share of the largest.
+# Of latents, as a share of the largest: diffusers takes sines of times in single precision, which large weights make larger.
 WAY = 1e-4
 SCHEDULER = {
     "_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
@@ -59,6 +76,11 @@ SPACINGS = ["leading", "linspace", "trailing"]
 # Of flow matching, which has no spacings: the shift.
 SHIFTS = {"shift 3": {"shift": 3.0}, "shift by size": {"use_dynamic_shifting": True, "base_image_seq_len": 4}}
 FLOWS = ("sd3", "flux", "schnell", "zimage")
+# Whose pipelines take and give latents in rows of four.
+PACKED = ("flux", "schnell")
+# Whose latents are compared with those of double precision: the network counts time from 0 at the noise, where single precision
+# leaves it so few digits that diffusers' own latents are 3e-4 from the exact ones.
+EXACT = ("zimage",)
 SAMPLERS = {"ddim": DDIMScheduler, "euler": EulerDiscreteScheduler, "dpm++2m": DPMSolverMultistepScheduler}
 
 
@@ -71,6 +93,51 @@ def with_t5(folder):
     index |= {"text_encoder_3": ["transformers", "T5EncoderModel"], "tokenizer_3": ["transformers", "T5Tokenizer"]}
     (folder / "model_index.json").write_text(json.dumps(index))
     return folder
+
+
+def made(name, folder):
+    """A folder of PixArt's or DiT's pipeline."""
+    _, kind, config = TRANSFORMERS[name]
+    torch.manual_seed(len(name))
+    model = kind(**config)
+    with torch.no_grad():  # large enough that every part matters
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * (0.2 if parameter.dim() > 1 else 0.1))
+    model.save_pretrained(folder / "transformer")
+    shutil.copytree(FOLDERS / "sd" / "vae", folder / "vae")
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER))
+    index = {
+        "_class_name": TRANSFORMERS[name][0].__name__, "scheduler": ["diffusers", "DDIMScheduler"],
+        "vae": ["diffusers", "AutoencoderKL"], "transformer": ["diffusers", kind.__name__],
+    }
+    if name == "dit":
+        index["id2label"] = LABELS
+    else:
+        index |= {"text_encoder": ["transformers", "T5EncoderModel"], "tokenizer": ["transformers", "T5Tokenizer"]}
+        for part in ("text_encoder", "tokenizer"):
+            shutil.copytree(FOLDERS / "t5" / f"{part}_3", folder / part)
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+def folder_of(name, place):
+    """A pipeline's folder: one that is kept, or made at a place."""
+    if name in PACKED:
+        return flux(place, name == "flux")
+    if name == "zimage":
+        return with_transformer(place)
+    return made(name, place) if name in TRANSFORMERS else FOLDERS / name
+
+
+def prompts_of(name):
+    return CLASSES if name == "dit" else PROMPTS
+
+
+def scheduler_settings(name, spacing):
+    if name in FLOWS:
+        return {"_class_name": "FlowMatchEulerDiscreteScheduler", **SHIFTS[spacing]}
+    return SCHEDULER | {"timestep_spacing": spacing}
 
 
 def flux(folder, is_guided):
@@ -103,8 +170,6 @@ def with_transformer(folder):
     shutil.copytree(golden / "zimage", folder / "transformer", ignore=shutil.ignore_patterns("expected.json", "pytorch_lora*"))
     # In single precision, in which both compute.
     model = diffusers.ZImageTransformer2DModel.from_pretrained(folder / "transformer")
-    # diffusers rounds times to single precision, of which large weights make a difference.
-    model.t_embedder.mlp[0].weight.data *= 0.2
     model.float().save_pretrained(folder / "transformer")
     return folder
 
@@ -125,19 +190,25 @@ def ours(binary, model, sampler, out):
     arguments = ["sample", "--mdp", "diffusion", "--model", model, "--prompts", out / "prompts.txt", "--sample-steps",
                  STEPS, "--scheduler", out / "scheduler_config.json", "--seed", 5]
     # Z-Image names no size of its own, and that of FLUX.1 is of 128 latents.
-    arguments += ["--image-size", SIZE] if (pathlib.Path(model) / "vae").exists() else []
-    arguments += ["--guidance", GUIDANCE] if (pathlib.Path(model) / "text_encoder").exists() else []
+    arguments += ["--guidance", GUIDANCE, "--image-size", SIZE] if (pathlib.Path(model) / "vae").exists() else []
     call(binary, *arguments, "--sampler", sampler, "--out", out / f"{sampler}.jsonl")
     call(binary, *arguments, "--eta", 1, "--out", out / "way.jsonl", "--save-trajectories", out / "way.safetensors")
     lines = [json.loads(line) for line in (out / f"{sampler}.jsonl").read_text().splitlines()]
     return [read(out / line["image"]) for line in lines], load_file(out / "way.safetensors")["latents"][:, 0]
 
 
-def theirs(model, name, sampler, spacing, noise):
-    """The pictures that the pipeline makes of the same noise."""
+def theirs(model, name, sampler, spacing, noise, seen=None):
+    """The pictures that the pipeline makes of the same noise; `seen` gets every step's latents."""
     # Parts that may be absent must be said to be so.
     absent = ["text_encoder_3", "tokenizer_3"] if name == "sd3" and not (model / "text_encoder_3").exists() else []
     pipe = PIPELINES[name].from_pretrained(model, **dict.fromkeys(absent))
+    if seen is None or name not in EXACT:
+        return drawn(pipe, name, sampler, spacing, noise, seen)
+    with double_precision():
+        return drawn(pipe.to(torch.float64), name, sampler, spacing, noise.double(), seen)
+
+
+def drawn(pipe, name, sampler, spacing, noise, seen):
     if name in FLOWS:
         scheduler = FlowMatchEulerDiscreteScheduler(**SHIFTS[spacing])
     else:
@@ -147,28 +218,81 @@ def theirs(model, name, sampler, spacing, noise):
         pipeline_ddim.randn_tensor = lambda *_, **__: noise.clone()
         pipe.set_progress_bar_config(disable=True)
         return pipe(batch_size=len(noise), num_inference_steps=STEPS, eta=0.0, output_type="pil").images
-    pipe.scheduler = scheduler
+    pipe.scheduler = scheduler if seen is None else recorded(scheduler, seen)
     pipe.set_progress_bar_config(disable=True)
+    if name == "dit":  # it draws its noise itself too
+        pipeline_dit.randn_tensor = lambda *_, **__: noise.clone()
+        ids = [int(label) if label.isdigit() else pipe.get_label_ids([label])[0] for label in CLASSES]
+        return pipe(class_labels=ids, num_inference_steps=STEPS, guidance_scale=GUIDANCE, output_type="pil").images
     how = {"num_inference_steps": STEPS, "guidance_scale": GUIDANCE, "height": SIZE, "width": SIZE, "output_type": "pil"}
     if name == "schnell":  # which is told of no guidance
         how |= {"true_cfg_scale": GUIDANCE, "negative_prompt": ""}
+    if name.startswith("pixart"):  # as the text is, and at the size that is asked for
+        how |= {"clean_caption": False, "use_resolution_binning": False}
     packed = lambda start: start[None].clone()
-    if name in ("flux", "schnell"):
+    if name in PACKED:
         packed = lambda start: FluxPipeline._pack_latents(start[None].clone(), 1, *start.shape)
     draw = lambda prompt, start: pipe(prompt, latents=packed(start), **how).images[0]
     return [draw(prompt, start) for prompt, start in zip(PROMPTS, noise, strict=True)]
 
 
+@contextlib.contextmanager
+def double_precision():
+    """What diffusers and transformers compute in single precision, whatever their weights have, is computed in double."""
+    names = {torch: ("float32", "float", "complex64"), numpy: ("float32",), torch.Tensor: ("float",)}
+    kept = [(place, name, getattr(place, name)) for place, found in names.items() for name in found]
+    for name in ("float32", "float"):
+        setattr(torch, name, torch.float64)
+    torch.complex64, numpy.float32, torch.Tensor.float = torch.complex128, numpy.float64, torch.Tensor.double
+    try:
+        yield
+    finally:
+        for place, name, value in kept:
+            setattr(place, name, value)
+
+
+def recorded(scheduler, seen):
+    step = scheduler.step
+
+    def recording(*arguments, **named):
+        result = step(*arguments, **named)
+        seen.append(result[0] if isinstance(result, tuple) else result.prev_sample)
+        return result
+
+    scheduler.step = recording
+    return scheduler
+
+
+def check_way(check, what, binary, model, name, out):
+    """Every latent from noise to image, of steps with so little chance that they have densities and nothing else."""
+    out.mkdir()
+    (out / "prompts.txt").write_text("\n".join(prompts_of(name)) + "\n")
+    for spacing in SHIFTS if name in FLOWS else ["leading"]:
+        (out / "scheduler_config.json").write_text(json.dumps(scheduler_settings(name, spacing)))
+        call(binary, "sample", "--mdp", "diffusion", "--model", model, "--prompts", out / "prompts.txt", "--sample-steps",
+             STEPS, "--scheduler", out / "scheduler_config.json", "--seed", 5, "--guidance", GUIDANCE, "--image-size", SIZE,
+             "--eta", 1e-6, "--out", out / "way.jsonl", "--save-trajectories", out / "way.safetensors",
+             *(["--sampler", "flow-sde"] if name in FLOWS else []))
+        way, seen = load_file(out / "way.safetensors")["latents"], []
+        theirs(model, name, "ddim", spacing, way[:, 0], seen)
+        if name in PACKED:
+            seen = [FluxPipeline._unpack_latents(latents, *(8 * side for side in way.shape[-2:]), 8) for latents in seen]
+        if name == "dit":  # all at once, the guided before the others
+            expected = torch.stack(seen, dim=1)[: len(way)]
+        else:
+            expected = torch.cat(seen).reshape(way[:, 1:].shape)
+        error = ((way[:, 1:] - expected).abs().max() / expected.abs().max()).item()
+        check(f"{what}, {spacing}: latents of every step", error, WAY)
+
+
 def check_pictures(check, what, binary, model, name, out, spacings=("leading",)):
     out.mkdir()
-    (out / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
-    samplers = ["ddim"] if name == "ddpm" else ["euler"] if name in FLOWS else SAMPLERS
+    (out / "prompts.txt").write_text("\n".join(prompts_of(name)) + "\n")
+    # The pipeline of DiT does not scale its noise, as Euler's sampler asks of pipelines.
+    samplers = ["euler"] if name in FLOWS else {"ddpm": ["ddim"], "dit": ["ddim", "dpm++2m"]}.get(name, SAMPLERS)
     ways = [(sampler, spacing) for sampler in samplers for spacing in (SHIFTS if name in FLOWS else spacings)]
     for sampler, spacing in ways:
-        settings = SCHEDULER | {"timestep_spacing": spacing}
-        if name in FLOWS:
-            settings = {"_class_name": "FlowMatchEulerDiscreteScheduler", **SHIFTS[spacing]}
-        (out / "scheduler_config.json").write_text(json.dumps(settings))
+        (out / "scheduler_config.json").write_text(json.dumps(scheduler_settings(name, spacing)))
         pictures, noise = ours(binary, model, sampler, out)
         expected = theirs(model, name, sampler, spacing, noise)
         expected = [numpy.asarray(picture.convert("RGB"), dtype=numpy.int64) for picture in expected]
@@ -178,30 +302,12 @@ def check_pictures(check, what, binary, model, name, out, spacings=("leading",))
         check(f"{what}, {sampler}, {spacing}: pictures vary by {spread:.0f} levels", 0 if spread > VARIED else 1, 0)
 
 
-def check_way(check, what, binary, model, out):
-    """Every latent from noise to image, of steps with so little chance that they have densities and nothing else."""
-    out.mkdir()
-    (out / "prompts.txt").write_text("\n".join(PROMPTS) + "\n")
-    call(binary, "sample", "--mdp", "diffusion", "--model", model, "--prompts", out / "prompts.txt", "--sample-steps", STEPS,
-         "--seed", 5, "--guidance", GUIDANCE, "--image-size", SIZE, "--sampler", "flow-sde", "--eta", 1e-6, "--out",
-         out / "way.jsonl", "--save-trajectories", out / "way.safetensors")
-    way, seen = load_file(out / "way.safetensors")["latents"], []
-    pipe = ZImagePipeline.from_pretrained(model)
-    pipe.set_progress_bar_config(disable=True)
-    note = lambda pipe, step, time, found: seen.append(found["latents"]) or {}
-    for prompt, start in zip(PROMPTS, way[:, 0], strict=True):
-        pipe(prompt, latents=start[None].clone(), num_inference_steps=STEPS, guidance_scale=GUIDANCE, height=SIZE,
-             width=SIZE, output_type="latent", callback_on_step_end=note)
-    expected = torch.cat(seen).reshape(way[:, 1:].shape)
-    check(f"{what}: latents of every step", ((way[:, 1:] - expected).abs().max() / expected.abs().max()).item(), WAY)
-
-
-def check_training(check, what, binary, model, out):
+def check_training(check, what, binary, name, model, out):
     """Two steps from pictures, and what became of each file."""
     generator = numpy.random.default_rng(3)
     out.mkdir()
     lines = []
-    for index, prompt in enumerate(PROMPTS + PROMPTS):
+    for index, prompt in enumerate(prompts_of(name) * 2):
         line = {"prompt": prompt}
         for side in ("chosen", "rejected"):
             line[side] = f"{side}{index}.png"
@@ -234,16 +340,11 @@ def main():
         folder = pathlib.Path(folder)
         for name in filter(lambda name: options.only in name, PIPELINES):
             try:
-                model = FOLDERS / name
-                if name in ("flux", "schnell"):
-                    model = flux(folder / f"{name}-model", name == "flux")
-                if name == "zimage":
-                    model = with_transformer(folder / "zimage-model")
+                model = folder_of(name, folder / f"{name}-model")
                 check_pictures(check, name, binary, model, name, folder / name, SPACINGS)
-                if name == "zimage":
-                    check_way(check, name, binary, model, folder / f"{name}-way")
                 if name != "ddpm":
-                    saved = check_training(check, f"{name} trained", binary, model, folder / f"{name}-training")
+                    check_way(check, name, binary, model, name, folder / f"{name}-way")
+                    saved = check_training(check, f"{name} trained", binary, name, model, folder / f"{name}-training")
                     check_pictures(check, f"{name} trained", binary, saved, name, folder / f"{name}-trained")
             except (subprocess.CalledProcessError, OSError, KeyError, ValueError, RuntimeError) as error:
                 check(f"{name}: {error!r:.300}", float("inf"), 0)

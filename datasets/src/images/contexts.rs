@@ -1,7 +1,7 @@
 //! A denoiser's conditioning in tensor files.
 //!
 //! `context` `[rows, length, width]`, `context_mask` `[rows, length]`, `pooled` `[rows, width]`, `time_ids` `[rows, 6]`,
-//! each optional; or `context_chosen` and `context_rejected` if the sides of a pair have different conditioning. Where
+//! `class_labels` `[rows]`, each optional; or `context_chosen` and `context_rejected` if the sides of a pair have different conditioning. Where
 //! the mask is 0 there is no token: it is left out, so that no model attends to it. There is one row per example, unless `context_index` i64 `[examples]` gives the row of each example; the metadata entry `empty_context`
 //! then gives the row of the empty caption.
 
@@ -11,12 +11,14 @@ use super::tensors::{TensorFile, TensorWriter};
 use crate::error::DatasetError;
 
 /// The tensors of conditioning, and their dimensions.
-const KINDS: [(&str, &str); 4] = [
+const KINDS: [(&str, &str); 5] = [
     ("context", "[rows, length, width]"),
     (MASK, MASK_DIMENSIONS),
     ("pooled", "[rows, width]"),
     ("time_ids", "[rows, 6]"),
+    (CLASSES, "[rows]"),
 ];
+const CLASSES: &str = "class_labels";
 const MASK: &str = "context_mask";
 const MASK_DIMENSIONS: &str = "[rows, length]";
 
@@ -29,6 +31,8 @@ pub struct LatentContext {
     pub pooled: Option<Vec<f32>>,
     /// SDXL's size and crop conditioning.
     pub time_ids: Option<[f32; 6]>,
+    /// The number of the image's class.
+    pub class: Option<u32>,
 }
 
 /// Hidden states, one vector per token.
@@ -58,6 +62,8 @@ pub(super) struct ContextTable {
     /// Whether both sides of every pair have the same conditioning.
     pub(super) is_shared: bool,
     masks: Masks,
+    /// The class of each row, for the chosen and the rejected side.
+    classes: [Option<Vec<u32>>; 2],
 }
 
 /// Which tokens of each row there are, for the chosen and the rejected side; all of them if there is no mask.
@@ -103,6 +109,18 @@ fn name_of(file: &TensorFile, kind: &str, side: Side) -> Option<String> {
     [kind.to_owned(), format!("{kind}{side}")].into_iter().find(|name| file.shape(name).is_some())
 }
 
+/// The classes of all rows of a side, if the file has them.
+fn classes(file: &TensorFile, side: Side) -> Result<Option<Vec<u32>>, DatasetError> {
+    let Some(name) = name_of(file, CLASSES, side) else { return Ok(None) };
+    let class = |(row, value): (usize, f64)| {
+        let class = (value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value)).then_some(value as u32);
+        class.ok_or_else(|| {
+            file.error(format!("is wrong: tensor `{name}`, row {row}: {value} is the number of no class"))
+        })
+    };
+    file.numbers(&name, "[rows]")?.into_iter().enumerate().map(class).collect::<Result<_, _>>().map(Some)
+}
+
 impl ContextTable {
     /// Finds and checks the tensors of a file with this number of examples.
     pub(super) fn open(file: &TensorFile, examples: usize) -> Result<Self, DatasetError> {
@@ -113,7 +131,7 @@ impl ContextTable {
         }
         // Where nothing is told, it does not matter to whom.
         let Some(n_rows) = n_rows else {
-            return Ok(Self { rows: None, empty: None, is_shared, masks: Masks::default() });
+            return Ok(Self { rows: None, empty: None, is_shared, masks: Masks::default(), classes: [None, None] });
         };
         let rows = match file.shape("context_index") {
             Some(_) => Some(file.indices("context_index", "[examples]", n_rows)?),
@@ -129,7 +147,8 @@ impl ContextTable {
                 file.error(format!("names `{row}` as the row of the empty caption; there are {n_rows} rows"))
             })?),
         };
-        let table = Self { rows, empty, is_shared, masks: Masks::open(file)? };
+        let classes = [classes(file, Side::Chosen)?, classes(file, Side::Rejected)?];
+        let table = Self { rows, empty, is_shared, masks: Masks::open(file)?, classes };
         for row in 0..n_rows {
             table.read_row(file, row, Side::Chosen)?;
             if !is_shared {
@@ -158,6 +177,10 @@ impl ContextTable {
                     hasher.update(&value.to_le_bytes());
                 }
             }
+            if let Some(class) = context.class {
+                is_told = true;
+                hasher.update(&class.to_le_bytes());
+            }
             if self.is_shared {
                 break;
             }
@@ -168,6 +191,11 @@ impl ContextTable {
     /// The conditioning of the empty caption, if the file has it.
     pub(super) fn empty(&self, file: &TensorFile) -> Result<Option<Arc<LatentContext>>, DatasetError> {
         self.empty.map(|row| self.read_row(file, row, Side::Chosen).map(Arc::new)).transpose()
+    }
+
+    /// The highest class of any row, if classes are told.
+    pub(super) fn highest_class(&self) -> Option<u32> {
+        self.classes.iter().flatten().flatten().max().copied()
     }
 
     /// The row of an example, which examples may share.
@@ -183,7 +211,8 @@ impl ContextTable {
         let hidden = read("context")?.map(|(values, shape)| HiddenValues { values, length: shape[1], width: shape[2] });
         let hidden = hidden.map(|hidden| self.masks.kept(row, side, hidden));
         let time_ids = read("time_ids")?.and_then(|(values, _)| values.try_into().ok());
-        Ok(LatentContext { hidden, pooled: read("pooled")?.map(|(values, _)| values), time_ids })
+        let class = self.classes[side as usize].as_ref().and_then(|classes| classes.get(row).copied());
+        Ok(LatentContext { hidden, pooled: read("pooled")?.map(|(values, _)| values), time_ids, class })
     }
 }
 
@@ -233,6 +262,8 @@ pub struct ContextLayout {
     pub pooled: Option<usize>,
     /// Whether there is size and crop conditioning.
     pub has_time_ids: bool,
+    /// Whether there are classes.
+    pub has_classes: bool,
 }
 
 impl ContextLayout {
@@ -242,7 +273,8 @@ impl ContextLayout {
         let mask = self.hidden.filter(|_| self.is_ragged).map(|(length, _)| (MASK, vec![self.rows, length]));
         let pooled = self.pooled.map(|width| ("pooled", vec![self.rows, width]));
         let time_ids = self.has_time_ids.then(|| ("time_ids", vec![self.rows, 6]));
-        [hidden, mask, pooled, time_ids].into_iter().flatten().filter(|_| self.rows > 0).collect()
+        let classes = self.has_classes.then(|| (CLASSES, vec![self.rows]));
+        [hidden, mask, pooled, time_ids, classes].into_iter().flatten().filter(|_| self.rows > 0).collect()
     }
 }
 
@@ -266,6 +298,9 @@ pub(super) fn write(writer: &mut TensorWriter, row: usize, context: &LatentConte
     }
     if let Some(time_ids) = &context.time_ids {
         writer.write("time_ids", row, time_ids)?;
+    }
+    if let Some(class) = context.class {
+        writer.write(CLASSES, row, &[class as f32])?;
     }
     Ok(())
 }

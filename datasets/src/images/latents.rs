@@ -1,8 +1,8 @@
 //! Precomputed image latents, and the cache of encoded latents.
 //!
 //! A file is safetensors: `chosen` and `rejected` `[examples, channels, height, width]` (only `chosen` for images to
-//! imitate) in f32, f16 or bf16, and the conditioning (`context`, `context_mask`, `pooled`, `time_ids`: one row per example,
-//! for both sides or with suffixes `_chosen` and `_rejected`). Rows are returned in the order height, width, channel. The whole
+//! imitate) in f32, f16 or bf16, and the conditioning (`context`, `context_mask`, `pooled`, `time_ids`, `class_labels`: one
+//! row per example, for both sides or with suffixes `_chosen` and `_rejected`). Rows are returned in the order height, width, channel. The whole
 //! file is read once on opening, to find NaN and infinity, and row by row afterwards.
 
 use std::path::Path;
@@ -140,6 +140,11 @@ impl Latents {
     /// The conditioning row of an example, which examples may share.
     pub fn context_row(&self, index: usize) -> usize {
         self.contexts.row_of(index)
+    }
+
+    /// The highest class of any example, if classes are told.
+    pub fn highest_class(&self) -> Option<u32> {
+        self.contexts.highest_class()
     }
 
     /// The conditioning of the empty caption, if the file has it.

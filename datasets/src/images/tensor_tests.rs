@@ -81,6 +81,63 @@ fn masked_tokens_are_left_out() {
 }
 
 #[test]
+fn classes_are_told_by_whole_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |labels: Vec<Tensor>| save(folder.path(), &[pairs(), labels].concat(), &[]);
+    let label = |name, dtype, bytes| (name, dtype, vec![3], bytes);
+    for (dtype, bytes) in
+        [(Dtype::I64, i64s(&[4, 0, 7])), (Dtype::F32, f32s(&[4., 0., 7.])), (Dtype::U8, vec![4, 0, 7])]
+    {
+        let latents = Latents::open(&with(vec![label("class_labels", dtype, bytes)]), ImageKind::Pairs).unwrap();
+        let pair = latents.get(2).unwrap();
+        assert_eq!((pair.chosen_context.class, latents.highest_class()), (Some(7), Some(7)));
+        assert_ne!(latents.told(0).unwrap(), latents.told(1).unwrap());
+    }
+    let sides = ["class_labels_chosen", "class_labels_rejected"];
+    let both = [label(sides[0], Dtype::I64, i64s(&[1, 2, 3])), label(sides[1], Dtype::I64, i64s(&[3, 2, 9]))];
+    let latents = Latents::open(&with(both.to_vec()), ImageKind::Pairs).unwrap();
+    let pair = latents.get(0).unwrap();
+    assert_eq!(
+        (pair.chosen_context.class, pair.rejected_context.class, latents.highest_class()),
+        (Some(1), Some(3), Some(9))
+    );
+    for (dtype, bytes, expected) in [
+        (Dtype::I64, i64s(&[0, -1, 2]), "row 1: -1 is the number of no class"),
+        (Dtype::F32, f32s(&[0., 1., 2.5]), "row 2: 2.5 is the number of no class"),
+    ] {
+        let path = with(vec![label("class_labels", dtype, bytes)]);
+        assert!(refusal(Latents::open(&path, ImageKind::Pairs)).contains(expected));
+    }
+}
+
+#[test]
+fn shorter_contexts_are_padded_behind_a_mask() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("masked.safetensors");
+    let contexts =
+        ContextLayout { rows: 2, hidden: Some((3, 2)), is_ragged: true, has_classes: true, ..ContextLayout::default() };
+    let layout = LatentLayout { kind: ImageKind::Pairs, examples: 2, shape: SHAPE, contexts };
+    let context = |length: usize| {
+        let values = (0..2 * length).map(|at| at as f32).collect();
+        let hidden = Some(HiddenValues { values, length, width: 2 });
+        LatentContext { hidden, class: Some(length as u32), ..LatentContext::default() }
+    };
+    let mut writer = LatentWriter::create(&path, layout).unwrap();
+    for index in 0..2 {
+        writer.write(index, &latent(index), Some(&latent(index + 100))).unwrap();
+    }
+    assert!(refusal(writer.write_context(1, &context(4))).contains("8 values instead of 6"));
+    writer.write_context(0, &context(1)).unwrap();
+    writer.write_context(1, &context(3)).unwrap();
+    let notes = LatentNotes { fingerprint: "0123456789abcdef", context_of: &[1, 0], empty: None, captions: &[] };
+    writer.finish(notes).unwrap();
+    let cache = Latents::open_cache(&path, ImageKind::Pairs, "0123456789abcdef").unwrap();
+    for (index, length) in [(0, 3), (1, 1)] {
+        assert_eq!(*cache.get(index).unwrap().chosen_context, context(length));
+    }
+}
+
+#[test]
 fn channels_go_last_and_come_back() {
     let values: Vec<f32> = (0..12).map(|at| at as f32).collect();
     assert_eq!(channels_last(&values, 3), [0., 4., 8., 1., 5., 9., 2., 6., 10., 3., 7., 11.]);
@@ -219,12 +276,19 @@ fn contexts() -> Vec<LatentContext> {
         hidden: Some(HiddenValues { values: vec![row as f32; 6], length: 2, width: 3 }),
         pooled: Some(vec![row as f32 + 0.5; 4]),
         time_ids: None,
+        class: None,
     };
     (0..2).map(context).collect()
 }
 
-const TOLD: ContextLayout =
-    ContextLayout { rows: 2, hidden: Some((2, 3)), is_ragged: false, pooled: Some(4), has_time_ids: false };
+const TOLD: ContextLayout = ContextLayout {
+    rows: 2,
+    hidden: Some((2, 3)),
+    is_ragged: false,
+    pooled: Some(4),
+    has_time_ids: false,
+    has_classes: false,
+};
 const SHAPE: LatentShape = LatentShape { channels: 3, height: 2, width: 2 };
 
 fn latent(seed: usize) -> Arc<[f32]> {
@@ -271,30 +335,6 @@ fn a_cache_gives_back_what_was_written_to_the_right_owner_only() {
     assert_eq!(std::fs::read(&path).unwrap(), first);
     let plain = save(folder.path(), &pairs(), &[]);
     assert!(refusal(Latents::open_cache(&plain, ImageKind::Pairs, "")).contains("does not say its format"));
-}
-
-#[test]
-fn texts_of_different_lengths_come_back_as_they_were() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("cache.safetensors");
-    let contexts = ContextLayout { rows: 2, hidden: Some((3, 2)), is_ragged: true, ..ContextLayout::default() };
-    let layout = LatentLayout { kind: ImageKind::Captioned, examples: 2, shape: SHAPE, contexts };
-    let mut writer = LatentWriter::create(&path, layout).unwrap();
-    let told = [2, 3, 4].map(|length| {
-        let values = (0..2 * length).map(|at| at as f32 + 0.5).collect();
-        LatentContext { hidden: Some(HiddenValues { values, length, width: 2 }), ..LatentContext::default() }
-    });
-    for (index, context) in told[..2].iter().enumerate() {
-        writer.write(index, &latent(index), None).unwrap();
-        writer.write_context(index, context).unwrap();
-    }
-    assert!(refusal(writer.write_context(1, &told[2])).contains("8 values instead of 6"));
-    let captions = ["a", "b"].map(String::from);
-    writer.finish(LatentNotes { fingerprint: "f", context_of: &[1, 0], empty: None, captions: &captions }).unwrap();
-    let cache = Latents::open_cache(&path, ImageKind::Captioned, "f").unwrap();
-    for (index, context) in [&told[1], &told[0]].into_iter().enumerate() {
-        assert_eq!(*cache.get(index).unwrap().chosen_context, *context);
-    }
 }
 
 #[test]

@@ -79,14 +79,21 @@ impl TensorFile {
         }
     }
 
+    /// All numbers of a tensor of any kind, row-major; false is 0 and true 1.
+    pub(crate) fn numbers(&self, name: &str, dimensions: &str) -> Result<Vec<f64>, DatasetError> {
+        self.expect(name, dimensions)?;
+        Ok(match self.0.entry(name).map_err(wrong)?.dtype.as_str() {
+            "BOOL" | "U8" => self.0.bytes(name).map_err(wrong)?.into_iter().map(f64::from).collect(),
+            "I8" => self.0.bytes(name).map_err(wrong)?.into_iter().map(|byte| f64::from(byte as i8)).collect(),
+            "I64" | "I32" => self.integers(name, dimensions)?.into_iter().map(|value| value as f64).collect(),
+            _ => self.0.floats(name).map_err(wrong)?.into_iter().map(f64::from).collect(),
+        })
+    }
+
     /// All entries of a mask, row-major: each is 0 or 1, false or true.
     pub(crate) fn flags(&self, name: &str, dimensions: &str) -> Result<Vec<bool>, DatasetError> {
         let shape = self.expect(name, dimensions)?;
-        let numbers = match self.0.entry(name).map_err(wrong)?.dtype.as_str() {
-            "BOOL" | "U8" | "I8" => self.0.bytes(name).map_err(wrong)?.into_iter().map(f64::from).collect::<Vec<_>>(),
-            "I64" | "I32" => self.integers(name, dimensions)?.into_iter().map(|value| value as f64).collect(),
-            _ => self.0.floats(name).map_err(wrong)?.into_iter().map(f64::from).collect(),
-        };
+        let numbers = self.numbers(name, dimensions)?;
         let per_row = numbers.len() / shape[0];
         let flag = |(at, &value): (usize, &f64)| match value {
             0.0 => Ok(false),

@@ -8,6 +8,7 @@
 pub(crate) mod adaptive;
 pub(crate) mod attention;
 pub(crate) mod cached;
+pub(crate) mod columns;
 pub(crate) mod convolution;
 pub(crate) mod elementwise;
 pub(crate) mod few_rows;
@@ -16,6 +17,7 @@ pub(crate) mod group_norm;
 pub(crate) mod norm;
 mod parallel;
 pub(crate) mod pixels;
+pub(crate) mod quantised;
 pub(crate) mod rope;
 pub(crate) mod rows;
 mod scalar;

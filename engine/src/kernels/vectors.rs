@@ -20,6 +20,14 @@ pub(crate) trait Vectorised: Real {
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
     /// `a * b + c`, fused where the CPU supports it.
     fn multiply_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a + b`.
+    fn plus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a - b`.
+    fn minus<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// `a * b`.
+    fn times<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// The larger of `a` and `b`; either if one is NaN.
+    fn larger_of<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
 
     /// The number of lanes.
     #[inline(always)]
@@ -44,7 +52,7 @@ pub(crate) trait Vectorised: Real {
 
 macro_rules! implement {
     ($real:ty, $vector:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $multiply_add:ident,
-     $partial_load:ident, $partial_store:ident) => {
+     $partial_load:ident, $partial_store:ident, $add:ident, $subtract:ident, $times:ident, $larger_of:ident) => {
         impl Vectorised for $real {
             type Vector<S: Simd> = S::$vector;
 
@@ -77,6 +85,26 @@ macro_rules! implement {
             fn multiply_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
                 simd.$multiply_add(a, b, c)
             }
+
+            #[inline(always)]
+            fn plus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$add(a, b)
+            }
+
+            #[inline(always)]
+            fn minus<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$subtract(a, b)
+            }
+
+            #[inline(always)]
+            fn times<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$times(a, b)
+            }
+
+            #[inline(always)]
+            fn larger_of<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$larger_of(a, b)
+            }
         }
     };
 }
@@ -89,7 +117,11 @@ implement!(
     splat_f32s,
     mul_add_e_f32s,
     partial_load_f32s,
-    partial_store_f32s
+    partial_store_f32s,
+    add_f32s,
+    sub_f32s,
+    mul_f32s,
+    max_f32s
 );
 implement!(
     f64,
@@ -99,7 +131,11 @@ implement!(
     splat_f64s,
     mul_add_e_f64s,
     partial_load_f64s,
-    partial_store_f64s
+    partial_store_f64s,
+    add_f64s,
+    sub_f64s,
+    mul_f64s,
+    max_f64s
 );
 
 /// Adds the products of rows with a matrix `[width, VECTORS * lanes]`, each sum in the order of the rows' numbers.

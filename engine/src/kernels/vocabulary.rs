@@ -6,6 +6,7 @@
 use super::Real;
 use super::gemm::{Into, Threads, View, ViewMut, multiply};
 use super::parallel::simd;
+use super::quantised::MatrixRows;
 use super::rows::{maximum, sum_of, sum_of_pairs};
 use super::soft_cap::{cap_slopes, soft_cap};
 use crate::layout::LogitForm;
@@ -27,7 +28,7 @@ pub(crate) const COLUMNS: usize = 6;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogitOperands<'a, T> {
     pub(crate) hidden: &'a [T],
-    pub(crate) matrix: &'a [T],
+    pub(crate) matrix: MatrixRows<'a, T>,
     pub(crate) width: usize,
     pub(crate) form: LogitForm,
 }
@@ -83,9 +84,8 @@ impl Running {
 impl<T: Real> LogitOperands<'_, T> {
     /// Logits of tokens `start..end`, `[n, end - start]`.
     fn logits(self, tile: &mut [T], n: usize, start: usize, end: usize) {
-        let hidden = View::new(self.hidden, n, self.width);
-        let (words, scale) = (self.words(start, end), T::of(self.form.scale));
-        multiply(ViewMut::new(tile, n, end - start), Into::Replace, scale, hidden, words.t(), Threads::All);
+        debug_assert_eq!(tile.len(), n * (end - start));
+        self.matrix.times(tile, T::of(self.form.scale), self.hidden, self.width, start..end);
         if let Some(cap) = self.form.cap {
             tile.par_chunks_mut(CAPPED).for_each(|tile| soft_cap(tile, cap));
         }
@@ -98,10 +98,6 @@ impl<T: Real> LogitOperands<'_, T> {
             bends.extend_from_slice(tile);
             bends.par_chunks_mut(CAPPED).for_each(|bends| cap_slopes(bends, cap));
         }
-    }
-
-    fn words(&self, start: usize, end: usize) -> View<'_, T> {
-        View::new(&self.matrix[start * self.width..end * self.width], end - start, self.width)
     }
 }
 
@@ -242,10 +238,9 @@ impl<T: Real> Scoring<'_, T> {
                 let bends = bends.get(row * width..(row + 1) * width).unwrap_or_default();
                 x.iter_mut().zip(bends).for_each(|(x, &bend)| *x *= bend);
             });
-            let slopes = View::new(policy, n, width);
-            let words = self.policy.words(start, start + width);
-            multiply(ViewMut::new(&mut to_hidden, n, inner), Into::Add, scale, slopes, words, Threads::All);
+            self.policy.matrix.add_back(&mut to_hidden, scale, policy, inner, start..start + width);
             if wants_matrix {
+                let slopes = View::new(policy, n, width);
                 let hidden = View::new(self.policy.hidden, n, inner);
                 let words = ViewMut::new(&mut to_matrix[start * inner..(start + width) * inner], width, inner);
                 multiply(words, Into::Replace, scale, slopes.t(), hidden, Threads::All);

@@ -1,6 +1,6 @@
 //! Adapters of convolutions.
 
-use super::{AdaptableLayer, Adapter, LoraConfig, LoraTargets, lora_conv2d, merged_weight};
+use super::{AdaptableLayer, Adapter, LoraConfig, LoraExtra, LoraTargets, lora_conv2d, merged_weight};
 use crate::noise::{self, Noise};
 use crate::ops::{Convolution, Grid, Padding, WeightLayout, conv2d};
 use crate::{EngineError, Parameters};
@@ -10,7 +10,7 @@ const GRID: Grid = Grid { images: 2, height: 5, width: 4 };
 const HALVING: Convolution = Convolution { stride: 2, padding: Padding { top: 0, bottom: 1, left: 1, right: 1 } };
 
 fn config(targets: LoraTargets) -> LoraConfig {
-    LoraConfig { rank: 2, alpha: 3., rslora: false, targets }
+    LoraConfig { rank: 2, alpha: 3., rslora: false, targets, extra: LoraExtra::None }
 }
 
 fn attach(parameters: &mut Parameters, targets: LoraTargets) -> Result<Vec<String>, EngineError> {
@@ -35,7 +35,7 @@ fn named_convolutions_get_convolutions() {
     let named = LoraTargets::Named(["conv", "proj"].map(ToOwned::to_owned).into());
     assert_eq!(attach(&mut parameters, named).unwrap(), ["down.conv", "proj"]);
     let adapter = |name| config(LoraTargets::AllLinear).adapter(&parameters, name).unwrap();
-    let Adapter { a, b, scale } = adapter("down.conv");
+    let Adapter { a, b, scale, .. } = adapter("down.conv");
     assert_eq!((a.dims(), b.dims(), scale), (&[2, 3, 2, 3][..], &[4, 1, 1, 2][..], 1.5));
     // 1 / sqrt(3 2 3) = 0.2357
     let largest = a.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
@@ -53,7 +53,7 @@ fn all_linear_leaves_convolutions_out() {
 fn merging_and_adapting_agree() {
     let (x, weight, bias) = (random("x", &[40, 3]), random("w", &[4, 3, 2, 3]), random("bias", &[1, 4]));
     let (a, b, bias) = (random("a", &[2, 3, 2, 3]), random("b", &[4, 1, 1, 2]), bias.squeeze(0).unwrap());
-    let adapter = Adapter { a: &a, b: &b, scale: 0.5 };
+    let adapter = Adapter::plain(&a, &b, 0.5);
     let adapted = lora_conv2d(&x, &weight, Some(&bias), GRID, HALVING, adapter).unwrap();
     let merged = merged_weight(&weight, WeightLayout::OutIn, adapter).unwrap();
     assert_eq!(merged.dims(), weight.dims());

@@ -2,7 +2,7 @@
 
 use super::checks::{check, check_at, tensor};
 use super::{
-    AttentionForm, AxialRope, Forest, Heads, LogitForm, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery,
+    AttentionForm, AxialRope, Forest, Heads, LogitForm, Matrix, Pairing, QkvLayout, Rope, RopeScaling, VocabularyQuery,
     WeightLayout, composed, forest_attention,
 };
 use candle_core::{DType, Device, Tensor, Var};
@@ -232,8 +232,9 @@ fn token_log_probabilities() {
     let (rows, targets) = ([2, 0, 2, 4], [299, 0, 150, 7]);
     let (hidden, matrix) = ((tensor(1, &[5, 6]) * 3.).unwrap(), (tensor(2, &[300, 6]) * 2.).unwrap());
     let (other_hidden, other_matrix) = (tensor(3, &[5, 9]), tensor(4, &[300, 9]));
-    let others: Vec<_> =
-        [DType::F32, DType::F64].map(|t| (other_hidden.to_dtype(t).unwrap(), other_matrix.to_dtype(t).unwrap())).into();
+    let others: Vec<_> = [DType::F32, DType::F64]
+        .map(|t| (other_hidden.to_dtype(t).unwrap(), Matrix::Dense(other_matrix.to_dtype(t).unwrap())))
+        .into();
     let plain = LogitForm::PLAIN;
     let bounded = [LogitForm { scale: 0.5, cap: Some(2.) }, LogitForm { scale: 2., cap: Some(3.) }];
     for (with_reference, diagnostics, forms) in [
@@ -255,10 +256,10 @@ fn token_log_probabilities() {
         let read = |x: Tensor| if diagnostics { x.narrow(1, 0, 2) } else { Ok(x) };
         check_at(
             &[hidden.clone(), matrix.clone()],
-            &|x| read(super::vocabulary_log_prob(&x[0], &x[1], query(x[0].dtype()))?),
+            &|x| read(super::vocabulary_log_prob(&x[0], &Matrix::from(&x[1]), query(x[0].dtype()))?),
             &|x| read(composed::vocabulary_log_prob(&x[0], &x[1], query(x[0].dtype()))?),
         );
-        let fused = super::vocabulary_log_prob(&hidden, &matrix, query(DType::F64)).unwrap();
+        let fused = super::vocabulary_log_prob(&hidden, &Matrix::from(&matrix), query(DType::F64)).unwrap();
         let composed = composed::vocabulary_log_prob(&hidden, &matrix, query(DType::F64)).unwrap();
         let difference = (fused - composed).unwrap().abs().unwrap().max_all().unwrap();
         assert!(difference.to_scalar::<f64>().unwrap() < 1e-10);
@@ -270,16 +271,17 @@ fn log_probabilities_stay_finite_and_exact_at_large_logits() {
     // Logits 0 and 1000: the second token has log-probability -e^-1000 = 0, the first -1000.
     let hidden = Tensor::new(&[[1f32]], &Device::Cpu).unwrap();
     let matrix = Tensor::new(&[[0f32], [1000.]], &Device::Cpu).unwrap();
+    let reference = Matrix::from(&matrix);
     let query = VocabularyQuery {
         rows: &[0, 0],
         targets: &[0, 1],
-        reference: Some((&hidden, &matrix)),
+        reference: Some((&hidden, &reference)),
         forms: [LogitForm::PLAIN; 2],
         diagnostics: true,
         collision: true,
     };
     let matrix = Var::from_tensor(&matrix).unwrap();
-    let result = super::vocabulary_log_prob(&hidden, &matrix, query).unwrap();
+    let result = super::vocabulary_log_prob(&hidden, &Matrix::from(matrix.as_tensor()), query).unwrap();
     assert_eq!(result.to_vec2::<f32>().unwrap(), [[-1000., 0., 0., 500., 0., 0.], [0., 0., 0., 500., 1., 0.]]);
     let gradients = result.sum_all().unwrap().backward().unwrap();
     assert_eq!(gradients.get(&matrix).unwrap().to_vec2::<f32>().unwrap(), [[1.], [-1.]]);
@@ -312,13 +314,13 @@ fn bad_numbers_and_bad_shapes_show() {
         diagnostics: false,
         collision: false,
     };
-    let result = super::vocabulary_log_prob(&hidden, &matrix, query(&[0, 1], &[1, 1])).unwrap();
+    let result = super::vocabulary_log_prob(&hidden, &Matrix::from(&matrix), query(&[0, 1], &[1, 1])).unwrap();
     let result = result.to_vec2::<f32>().unwrap();
     assert!(result[0][0].is_nan() && result[1][0].is_finite());
     for (rows, targets) in [(&[2][..], &[0][..]), (&[0], &[5]), (&[0, 1], &[0])] {
-        assert!(super::vocabulary_log_prob(&hidden, &matrix, query(rows, targets)).is_err());
+        assert!(super::vocabulary_log_prob(&hidden, &Matrix::from(&matrix), query(rows, targets)).is_err());
     }
-    let none = super::vocabulary_log_prob(&hidden, &matrix, query(&[], &[])).unwrap();
+    let none = super::vocabulary_log_prob(&hidden, &Matrix::from(&matrix), query(&[], &[])).unwrap();
     assert_eq!(none.dims(), [0, super::VOCABULARY_NUMBERS]);
     assert!(
         super::linear(&hidden, &tensor(1, &[2, 3]).to_dtype(DType::F32).unwrap(), None, WeightLayout::OutIn).is_err()

@@ -15,8 +15,10 @@ pub struct Conditioning {
     pub hidden: Option<Hidden>,
     /// Pooled embedding of the whole text (SDXL).
     pub pooled: Option<Vec<f32>>,
-    /// SDXL's `time_ids`: original height and width, top and left of the crop, target height and width, in pixels.
+    /// SDXL's `time_ids` (of PixArt-alpha the last two): original height and width, top and left of the crop, target height and width, in pixels.
     pub time_ids: Option<[f32; 6]>,
+    /// The class of the image (DiT).
+    pub class: Option<u32>,
 }
 
 /// Hidden states in row-major order.
@@ -58,6 +60,11 @@ impl Conditioning {
     /// Empty conditioning, for an unconditional denoiser.
     pub fn none() -> Self {
         Self::default()
+    }
+
+    /// A class alone (DiT).
+    pub fn of_class(class: u32) -> Self {
+        Self { class: Some(class), ..Self::default() }
     }
 
     /// Hidden states alone (SD 1 and 2, latents with a `context`).

@@ -2,7 +2,7 @@
 
 use engine::EngineError;
 use engine::ops::{
-    self, AttentionForm, Forest, Heads, QkvLayout, Rope, VocabularyQuery, WeightLayout, vocabulary_log_prob,
+    self, AttentionForm, Forest, Heads, Matrix, QkvLayout, Rope, VocabularyQuery, WeightLayout, vocabulary_log_prob,
 };
 
 use std::sync::Arc;
@@ -104,11 +104,11 @@ impl Decoder {
     /// The residual stream before the first block, `[T, width]`.
     pub(super) fn embed(&self, reading: DecoderInput<'_>, pass: Pass) -> Result<Tensor, EngineError> {
         let layers = self.layers(pass);
-        let table = layers.tensor(&self.config.embedding_name())?;
-        let x = scaled(ops::embedding(reading.tokens, &table)?, self.config.scales.embedding)?;
+        let x = layers.rows(&self.config.embedding_name(), reading.tokens)?;
+        let x = scaled(x, self.config.scales.embedding)?;
         match self.config.positions_name() {
             None => Ok(x),
-            Some(name) => Ok(ops::add(&x, &ops::embedding(reading.positions, &layers.tensor(&name)?)?)?),
+            Some(name) => Ok(ops::add(&x, &layers.rows(&name, reading.positions)?)?),
         }
     }
 
@@ -146,16 +146,16 @@ impl Decoder {
     }
 
     /// The matrix that turns hidden states into logits, `[vocabulary, width]`.
-    pub(super) fn vocabulary_matrix(&self, pass: Pass) -> Result<Tensor, EngineError> {
+    pub(super) fn vocabulary_matrix(&self, pass: Pass) -> Result<Matrix, EngineError> {
         if self.config.tied {
-            return self.layers(pass).tensor(&self.config.embedding_name());
+            return self.layers(pass).matrix(&self.config.embedding_name());
         }
-        self.layers(pass).tensor(self.config.head_name())
+        self.layers(pass).matrix(self.config.head_name())
     }
 
     /// Logits of hidden states, `[rows, vocabulary]`; for the few rows that are drawn from.
     pub(super) fn logits(&self, hidden: &Tensor, pass: Pass) -> Result<Tensor, EngineError> {
-        let logits = ops::linear(hidden, &self.vocabulary_matrix(pass)?, None, WeightLayout::OutIn)?;
+        let logits = self.vocabulary_matrix(pass)?.linear(hidden, None, WeightLayout::OutIn)?;
         let form = self.config.scales.logits;
         let logits = scaled(logits, form.scale)?;
         match form.cap {
@@ -203,7 +203,7 @@ impl Decoder {
 
     /// The memory layout of the linear weights.
     pub(super) fn layout(&self) -> WeightLayout {
-        if self.config.is_transposed() { WeightLayout::InOut } else { WeightLayout::OutIn }
+        self.config.layout()
     }
 
     /// The rotary embedding of a layer.

@@ -32,6 +32,7 @@
 //! # }
 //! ```
 
+mod base;
 mod cache;
 mod common;
 mod config;
@@ -57,6 +58,7 @@ mod settings;
 mod tests;
 mod windows;
 
+pub use base::BaseWeights;
 pub use config::{Activation, CausalConfig, Layer, LayerPositions, Layers, Scales};
 pub use draw::GenerationConfig;
 pub use encoder::CausalEncoder;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use engine::lora::{AdaptableLayer, LoraConfig};
+use engine::ops::{Matrix, WeightLayout};
 use engine::{Gradients, Parameters};
 
+use super::base::BaseWeights;
 use super::config::CausalConfig;
 use super::decoder::{Decoder, Pass};
 use super::draw::GenerationConfig;
@@ -14,7 +16,6 @@ use crate::ModelError;
 use crate::export::{Export, Exported};
 use crate::input_limits::Limits;
 use crate::network::{LearnerOptions, TrainedNetwork, Weights};
-use crate::tensors;
 
 /// A causal language model: a policy of the token MDP, and a learner with checkpoints and export.
 ///
@@ -40,13 +41,29 @@ pub struct CausalLm {
 }
 
 impl CausalLm {
-    /// A frozen model: a reference, a judge, a sampler. `tensors` are those of [`CausalConfig::expected_tensors`].
+    /// A frozen model: a reference, a judge, a sampler. `base` has the tensors of [`CausalConfig::expected_tensors`], some of
+    /// them in blocks if it is made of [`BaseWeights`].
     ///
     /// # Errors
     /// Tensors that are missing, unknown or of the wrong shape.
-    pub fn frozen(config: CausalConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
-        tensors::check(config.family.model_type(), &config.expected_tensors(), &tensors)?;
-        Ok(Self::with_decoder(TrainedNetwork::frozen(Decoder::new(config, Weights::frozen(tensors)?))))
+    pub fn frozen(config: CausalConfig, base: impl Into<BaseWeights>) -> Result<Self, ModelError> {
+        let weights = base.into().frozen(&config)?;
+        Ok(Self::with_decoder(TrainedNetwork::frozen(Decoder::new(config, weights))))
+    }
+
+    /// A frozen model with adapters beside its weights: the tensors and the config of an earlier training.
+    ///
+    /// # Errors
+    /// As [`CausalLm::frozen`], and adapters of other layers or shapes.
+    pub fn adapted(
+        config: CausalConfig,
+        base: impl Into<BaseWeights>,
+        lora: LoraConfig,
+        adapters: &BTreeMap<String, Tensor>,
+    ) -> Result<Self, ModelError> {
+        config.check_adapters(&lora, adapters)?;
+        let weights = base.into().frozen(&config)?.with_adapters(lora, adapters, config.layout())?;
+        Ok(Self::with_decoder(TrainedNetwork::frozen(Decoder::new(config, weights))))
     }
 
     /// A trainable model: all weights, or adapters on a frozen base.
@@ -55,11 +72,14 @@ impl CausalLm {
     /// As [`CausalLm::frozen`], and LoRA settings that match no layer.
     pub fn trainable(
         config: CausalConfig,
-        tensors: BTreeMap<String, Tensor>,
+        base: impl Into<BaseWeights>,
         training: LearnerOptions,
     ) -> Result<Self, ModelError> {
-        tensors::check(config.family.model_type(), &config.expected_tensors(), &tensors)?;
-        let weights = Weights::trainable(tensors, training.adapters(), &config.adaptable_layers(), &[])?;
+        let base = base.into();
+        let weights = match training.adapters() {
+            Some(lora) => base.frozen(&config)?.adapted(lora, &config.adaptable_layers(), config.layout())?,
+            None => base.trainable(&config)?,
+        };
         Ok(Self::with_decoder(TrainedNetwork::learner(Decoder::new(config, weights), training)?))
     }
 
@@ -194,8 +214,11 @@ impl CausalLm {
     }
 
     /// The contents of an export.
-    pub fn exported(&self) -> Exported<'_, CausalConfig> {
-        Exported { config: self.config(), lora: self.lora(), tensors: self.decoder.exported() }
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn exported(&self) -> Result<Exported<'_, CausalConfig>, ModelError> {
+        Ok(Exported { config: self.config(), lora: self.lora(), tensors: self.decoder.exported()? })
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -206,7 +229,7 @@ impl CausalLm {
     pub(super) fn reference_numbers(
         &self,
         packing: &super::packing::Packing,
-    ) -> Result<Option<(Tensor, Tensor)>, ModelError> {
+    ) -> Result<Option<(Tensor, Matrix)>, ModelError> {
         let Some(reference) = &self.reference else { return Ok(None) };
         let (decoder, pass) = (&reference.decoder, Pass::Scoring);
         let hidden = decoder.hidden(packing.reading(), &mut &packing.forest, pass)?;
@@ -215,6 +238,11 @@ impl CausalLm {
 }
 
 impl CausalConfig {
+    /// The memory layout of the linear weights.
+    pub(crate) fn layout(&self) -> WeightLayout {
+        if self.is_transposed() { WeightLayout::InOut } else { WeightLayout::OutIn }
+    }
+
     /// The layers that can get an adapter: all linear layers of every block.
     pub fn adaptable_layers(&self) -> Vec<AdaptableLayer> {
         let expected = self.expected_tensors();

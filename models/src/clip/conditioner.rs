@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mdp::diffusion::{Condition, Conditioning, Framing, Hidden};
 
-use super::{ClipOutput, ClipText, ClipTokenizer, TextEncoder};
+use super::{ClassNames, ClipOutput, ClipText, ClipTokenizer, TextEncoder};
 use crate::ModelError;
 use crate::t5::T5Encoder;
 
@@ -17,6 +17,10 @@ pub struct TextConditioner {
     third: Option<(ClipTokenizer, T5Encoder)>,
     /// An encoder of another kind, in place of all others.
     other: Option<Box<dyn TextEncoder>>,
+    /// Whether the sizes of an image are told beside the states of an encoder of another kind.
+    has_sizes: bool,
+    /// The classes that texts name, in place of all encoders.
+    classes: Option<ClassNames>,
     reading: TextFeatures,
 }
 
@@ -88,12 +92,28 @@ impl TextConditioner {
             }
             tokenizer.limit(encoder.config().max_positions)?;
         }
-        Ok(Self { encoders, third: None, other: None, reading })
+        Ok(Self { encoders, reading, ..Self::without_encoders() })
+    }
+
+    fn without_encoders() -> Self {
+        let (encoders, reading) = (Vec::new(), TextFeatures::Last);
+        Self { encoders, third: None, other: None, has_sizes: false, classes: None, reading }
     }
 
     /// Reads the hidden states of an encoder of another kind.
     pub fn of_encoder(encoder: impl TextEncoder + 'static) -> Self {
-        Self { encoders: Vec::new(), third: None, other: Some(Box::new(encoder)), reading: TextFeatures::Last }
+        Self { other: Some(Box::new(encoder)), ..Self::without_encoders() }
+    }
+
+    /// Tells the size of an image beside the states of an encoder of another kind.
+    #[must_use]
+    pub fn with_sizes(self) -> Self {
+        Self { has_sizes: true, ..self }
+    }
+
+    /// Reads texts as names or numbers of classes.
+    pub fn of_classes(classes: ClassNames) -> Self {
+        Self { classes: Some(classes), ..Self::without_encoders() }
     }
 
     /// Adds T5's encoder; texts are truncated and padded to the rows that `reading` has for it.
@@ -216,10 +236,15 @@ impl TextConditioner {
 
     /// The conditions, and flags of truncated texts.
     fn encode_distinct(&self, texts: &[&str], framing: Framing) -> Result<(Vec<Condition>, Vec<bool>), ModelError> {
+        if let Some(classes) = &self.classes {
+            let condition = |text: &&str| Ok(Arc::new(Conditioning::of_class(classes.class(text)?)));
+            return Ok((texts.iter().map(condition).collect::<Result<_, ModelError>>()?, vec![false; texts.len()]));
+        }
         if let Some(other) = &self.other {
+            let time_ids = self.has_sizes.then(|| framing.time_ids());
             let condition = |states: Vec<f32>| {
                 let length = states.len() / other.width();
-                Arc::new(Conditioning::of_hidden(states, length))
+                Arc::new(Conditioning { time_ids, ..Conditioning::of_hidden(states, length) })
             };
             let encoded = other.encode(texts)?.into_iter();
             return Ok(encoded.map(|text| (condition(text.states), text.truncated)).unzip());
@@ -257,7 +282,7 @@ impl TextConditioner {
         }
         if let TextFeatures::PooledAndT5 { width, .. } = self.reading {
             let hidden = Some(Hidden { values: more.to_vec(), length: more.len() / width, width });
-            return Ok(Conditioning { hidden, pooled: Some(of_text[0].pooled.clone()), time_ids: None });
+            return Ok(Conditioning { hidden, pooled: Some(of_text[0].pooled.clone()), ..Conditioning::default() });
         }
         let lengths: Vec<usize> = of_text.iter().zip(&widths).map(|(output, w)| output.penultimate.len() / w).collect();
         if lengths.iter().any(|length| *length != lengths[0]) {
@@ -280,12 +305,13 @@ impl TextConditioner {
             values.resize(length * width, 0.0);
             let pooled = of_text.iter().flat_map(|output| output.projected.iter().flatten().copied()).collect();
             let hidden = Some(Hidden { values, length, width });
-            return Ok(Conditioning { hidden, pooled: Some(pooled), time_ids: None });
+            return Ok(Conditioning { hidden, pooled: Some(pooled), ..Conditioning::none() });
         }
         Ok(Conditioning {
             hidden: Some(Hidden { values, length: lengths[0], width: self.width() }),
             pooled: of_text.last().and_then(|output| output.projected.clone()),
             time_ids: Some(framing.time_ids()),
+            class: None,
         })
     }
 }

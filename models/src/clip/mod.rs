@@ -4,10 +4,12 @@
 //! cached.
 
 mod activation;
+mod classes;
 mod conditioner;
 mod config;
 mod encoder;
 mod score;
+mod t5_texts;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -16,10 +18,12 @@ mod tokenizer;
 mod vision;
 
 pub use activation::ClipActivation;
+pub use classes::ClassNames;
 pub use conditioner::{ConditionedTexts, TextConditioner, TextFeatures};
 pub use config::ClipTextConfig;
 pub(crate) use score::halves;
 pub use score::{ClipNormalisation, ClipScore};
+pub use t5_texts::T5Texts;
 pub use text::{ClipOutput, ClipText};
 pub use text_encoder::{EncodedText, TextEncoder};
 pub use tokenizer::{ClipTokenizer, TokenizedTexts};

@@ -8,9 +8,11 @@ use candle_core::{Device, Tensor};
 use mdp::diffusion::{Condition, Framing};
 use serde_json::Value;
 
-use super::{ClipNormalisation, ClipScore, ClipTokenizer, TextConditioner, TextFeatures};
+use super::{ClipNormalisation, ClipScore, ClipTokenizer, T5Texts, TextConditioner, TextFeatures};
 use crate::ModelError;
-use crate::formats::{load_clip_score, load_clip_text, load_clip_tokenizer, load_clip_tokenizer_as};
+use crate::formats::{
+    load_clip_score, load_clip_text, load_clip_tokenizer, load_clip_tokenizer_as, load_t5, load_t5_tokenizer,
+};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/companions").join(name)
@@ -159,6 +161,33 @@ fn prompts_of_stable_diffusion_3_are_joint_and_end_in_zeros() {
             assert!(hidden.values[16 * 44..].iter().all(|value| *value == 0.) && condition.time_ids.is_none());
         }
     }
+}
+
+#[test]
+fn prompts_of_pixart_are_as_long_as_they_are() {
+    let path = golden("../dit/prompts.json");
+    let expected: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let prompts: Vec<&str> = expected["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    let (tokenizer, encoder) = (golden("t5/tokenizer_3"), golden("t5/text_encoder_3"));
+    let encoder = load_t5(&encoder, &Device::Cpu).unwrap();
+    let texts = T5Texts::new(load_t5_tokenizer(&tokenizer).unwrap(), encoder, 120).unwrap();
+    let texts = TextConditioner::of_encoder(texts).with_sizes();
+    assert_eq!((texts.width(), texts.pooled_width(), texts.max_length()), (44, None, Some(120)));
+    let encoded = texts.encode(&prompts, Framing::whole(16, 24)).unwrap();
+    assert_eq!(
+        (encoded.truncated, texts.longest(&prompts[..3]).unwrap()),
+        (1, expected["lengths"][2].as_u64().map(|n| n as usize))
+    );
+    assert_eq!(texts.truncated(&prompts).unwrap(), [false, false, false, true]);
+    for (index, condition) in encoded.conditions.iter().enumerate() {
+        assert_eq!(condition.time_ids, Some([16., 24., 0., 0., 16., 24.]));
+        let (found, length) = (condition.hidden.as_ref().unwrap(), expected["lengths"][index].as_u64().unwrap());
+        assert_eq!(found.length as u64, length);
+        let theirs: Vec<f32> = serde_json::from_value(expected["states"][index].clone()).unwrap();
+        let ours = &found.values[found.values.len() - theirs.len()..];
+        check_close(prompts[index], ours, &theirs);
+    }
+    assert_eq!(texts.none(Framing::whole(16, 24)).unwrap(), encoded.conditions[0]);
 }
 
 #[test]

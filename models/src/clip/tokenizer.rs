@@ -71,6 +71,12 @@ impl ClipTokenizer {
         self.limit(length)
     }
 
+    /// Gives texts their own length: they are truncated, not padded.
+    #[must_use]
+    pub fn without_padding(self) -> Self {
+        Self { padding: None, ..self }
+    }
+
     /// Tokenises texts.
     ///
     /// # Errors

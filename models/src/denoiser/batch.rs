@@ -186,6 +186,7 @@ pub(super) fn network_batch(
         contexts: contexts(&conditions, dtype, device)?,
         pooled: pooled(&conditions, device)?.map(|pooled| pooled.to_dtype(dtype)).transpose()?,
         time_ids: conditions.iter().map(|condition| condition.time_ids).collect(),
+        classes: conditions.iter().map(|condition| condition.class).collect(),
     })
 }
 

@@ -10,6 +10,7 @@ use mdp::diffusion::LatentShape;
 use serde_json::Value;
 
 use crate::ModelError;
+use crate::dit::DitConfig;
 use crate::fields::{Fields, nearest_first};
 use crate::flux::FluxConfig;
 use crate::sd3::Sd3Config;
@@ -27,6 +28,8 @@ pub enum DenoiserConfig {
     Flux(FluxConfig),
     /// Of a `ZImageTransformer2DModel`.
     ZImage(ZImageConfig),
+    /// Of a `PixArtTransformer2DModel` or `DiTTransformer2DModel`.
+    Dit(DitConfig),
 }
 
 /// The settings that every network that denoises has.
@@ -55,6 +58,21 @@ pub trait NetworkConfig {
     /// Width of a pooled caption, if it uses one.
     fn pooled_width(&self) -> Option<usize>;
 
+    /// The number of classes, if it is told the class of an image.
+    fn n_classes(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether it is told the height and width of an image beside a caption without a pooled one.
+    fn reads_sizes(&self) -> bool {
+        false
+    }
+
+    /// Whether it predicts a variance too, which is dropped.
+    fn predicts_variance(&self) -> bool {
+        false
+    }
+
     /// Whether it needs no caption.
     fn is_unconditional(&self) -> bool;
 
@@ -82,6 +100,11 @@ pub trait NetworkConfig {
     /// The canonical name of a tensor in a file.
     fn canonical_name(&self, found: &str) -> String;
 
+    /// Whether a tensor in a file is no part of the network, and left out.
+    fn is_unused(&self, _found: &str) -> bool {
+        false
+    }
+
     /// The layers that can get an adapter.
     fn adaptable_layers(&self) -> Vec<AdaptableLayer>;
 
@@ -100,8 +123,15 @@ pub trait NetworkConfig {
 
 impl DenoiserConfig {
     /// The classes that are built.
-    pub const CLASSES: [&'static str; 5] =
-        ["UNet2DModel", "UNet2DConditionModel", Sd3Config::CLASS, FluxConfig::CLASS, ZImageConfig::CLASS];
+    pub const CLASSES: [&'static str; 7] = [
+        "UNet2DModel",
+        "UNet2DConditionModel",
+        Sd3Config::CLASS,
+        FluxConfig::CLASS,
+        ZImageConfig::CLASS,
+        DitConfig::PIXART,
+        DitConfig::DIT,
+    ];
 
     /// Reads and checks the contents of a `config.json`.
     ///
@@ -114,6 +144,7 @@ impl DenoiserConfig {
             Sd3Config::CLASS => Sd3Config::from_json(source).map(Self::Sd3),
             FluxConfig::CLASS => FluxConfig::from_json(source).map(Self::Flux),
             ZImageConfig::CLASS => ZImageConfig::from_json(source).map(Self::ZImage),
+            DitConfig::PIXART | DitConfig::DIT | DitConfig::EITHER => DitConfig::from_json(source).map(Self::Dit),
             _ => Err(ModelError::Architecture { supported: Self::nearest(&found), found }),
         }
     }
@@ -122,7 +153,12 @@ impl DenoiserConfig {
     pub(crate) fn component_of(class: &str) -> Option<&'static str> {
         match class {
             "UNet2DModel" | "UNet2DConditionModel" => Some("unet"),
-            Sd3Config::CLASS | FluxConfig::CLASS | ZImageConfig::CLASS => Some("transformer"),
+            Sd3Config::CLASS
+            | FluxConfig::CLASS
+            | ZImageConfig::CLASS
+            | DitConfig::PIXART
+            | DitConfig::DIT
+            | DitConfig::EITHER => Some("transformer"),
             _ => None,
         }
     }
@@ -134,7 +170,7 @@ impl DenoiserConfig {
     pub fn with_guidance(self, guidance: f64) -> Result<Self, ModelError> {
         match self {
             Self::Flux(config) => config.with_guidance(guidance).map(Self::Flux),
-            other @ (Self::UNet(_) | Self::Sd3(_) | Self::ZImage(_)) => Ok(other),
+            other @ (Self::UNet(_) | Self::Sd3(_) | Self::ZImage(_) | Self::Dit(_)) => Ok(other),
         }
     }
 
@@ -168,6 +204,7 @@ impl Deref for DenoiserConfig {
             Self::Sd3(config) => config,
             Self::Flux(config) => config,
             Self::ZImage(config) => config,
+            Self::Dit(config) => config,
         }
     }
 }
@@ -181,6 +218,12 @@ impl From<UNetConfig> for DenoiserConfig {
 impl From<Sd3Config> for DenoiserConfig {
     fn from(config: Sd3Config) -> Self {
         Self::Sd3(config)
+    }
+}
+
+impl From<DitConfig> for DenoiserConfig {
+    fn from(config: DitConfig) -> Self {
+        Self::Dit(config)
     }
 }
 

@@ -7,6 +7,7 @@
 mod batch;
 mod config;
 mod cursor;
+mod dit;
 mod flux;
 mod generate;
 mod learn;

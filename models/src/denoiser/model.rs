@@ -234,8 +234,11 @@ impl Denoiser {
     }
 
     /// The contents of an export.
-    pub fn exported(&self) -> Exported<'_, DenoiserConfig> {
-        Exported { config: &self.config, lora: self.lora(), tensors: self.network.exported() }
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn exported(&self) -> Result<Exported<'_, DenoiserConfig>, ModelError> {
+        Ok(Exported { config: &self.config, lora: self.lora(), tensors: self.network.exported()? })
     }
 
     pub(super) fn device(&self) -> Device {

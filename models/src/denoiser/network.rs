@@ -9,6 +9,7 @@ use engine::lora::LoraConfig;
 
 use super::config::DenoiserConfig;
 use crate::ModelError;
+use crate::dit::DitTransformer;
 use crate::flux::FluxTransformer;
 use crate::image_batch::ImageBatch;
 use crate::network::{Network, Weights};
@@ -27,19 +28,22 @@ pub enum DenoiserNetwork {
     Flux(Arc<FluxTransformer>),
     /// diffusers' `ZImageTransformer2DModel`.
     ZImage(Arc<ZImageTransformer>),
+    /// diffusers' `PixArtTransformer2DModel` or `DiTTransformer2DModel`.
+    Dit(Arc<DitTransformer>),
 }
 
 impl DenoiserNetwork {
-    pub(super) fn frozen(config: DenoiserConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
+    pub(crate) fn frozen(config: DenoiserConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
         Ok(match config {
             DenoiserConfig::UNet(config) => Self::UNet(Arc::new(UNet::frozen(config, tensors)?)),
             DenoiserConfig::Sd3(config) => Self::Sd3(Arc::new(Sd3Transformer::frozen(config, tensors)?)),
             DenoiserConfig::Flux(config) => Self::Flux(Arc::new(FluxTransformer::frozen(config, tensors)?)),
             DenoiserConfig::ZImage(config) => Self::ZImage(Arc::new(ZImageTransformer::frozen(config, tensors)?)),
+            DenoiserConfig::Dit(config) => Self::Dit(Arc::new(DitTransformer::frozen(config, tensors)?)),
         })
     }
 
-    pub(super) fn trainable(
+    pub(crate) fn trainable(
         config: DenoiserConfig,
         tensors: BTreeMap<String, Tensor>,
         lora: Option<(LoraConfig, u64)>,
@@ -51,11 +55,12 @@ impl DenoiserNetwork {
             DenoiserConfig::ZImage(config) => {
                 Self::ZImage(Arc::new(ZImageTransformer::trainable(config, tensors, lora)?))
             }
+            DenoiserConfig::Dit(config) => Self::Dit(Arc::new(DitTransformer::trainable(config, tensors, lora)?)),
         })
     }
 
     /// The same network with other weights.
-    pub(super) fn with_weights(&self, weights: Weights) -> Self {
+    pub(crate) fn with_weights(&self, weights: Weights) -> Self {
         match self {
             Self::UNet(unet) => Self::UNet(Arc::new(UNet::new(unet.config.clone(), weights))),
             Self::Sd3(network) => Self::Sd3(Arc::new(Sd3Transformer { config: network.config.clone(), weights })),
@@ -63,6 +68,7 @@ impl DenoiserNetwork {
             Self::ZImage(network) => {
                 Self::ZImage(Arc::new(ZImageTransformer { config: network.config.clone(), weights }))
             }
+            Self::Dit(network) => Self::Dit(Arc::new(DitTransformer { config: network.config.clone(), weights })),
         }
     }
 
@@ -79,6 +85,19 @@ impl DenoiserNetwork {
             Self::Sd3(network) => network.score(batch),
             Self::Flux(network) => network.score(batch),
             Self::ZImage(network) => network.score(batch),
+            Self::Dit(network) => network.score(batch),
+        }
+    }
+
+    /// The prediction, with one graph that reaches all trainable tensors.
+    #[cfg(test)]
+    pub(crate) fn forward(&self, batch: &ImageBatch) -> Result<Tensor, ModelError> {
+        match self {
+            Self::UNet(unet) => unet.forward(batch),
+            Self::Sd3(network) => network.forward(batch),
+            Self::Flux(network) => network.forward(batch),
+            Self::ZImage(network) => network.forward(batch),
+            Self::Dit(network) => network.forward(batch),
         }
     }
 
@@ -95,6 +114,7 @@ impl DenoiserNetwork {
             Self::Sd3(network) => network.run_tape(batch, recompute),
             Self::Flux(network) => network.run_tape(batch, recompute),
             Self::ZImage(network) => network.run_tape(batch, recompute),
+            Self::Dit(network) => network.run_tape(batch, recompute),
         }
     }
 }
@@ -108,6 +128,7 @@ impl Network for DenoiserNetwork {
             Self::Sd3(network) => &network.weights,
             Self::Flux(network) => &network.weights,
             Self::ZImage(network) => &network.weights,
+            Self::Dit(network) => &network.weights,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use engine::checkpoint::Recompute;
-use engine::lora::{LoraConfig, LoraTargets};
+use engine::lora::{LoraConfig, LoraExtra, LoraTargets};
 use engine::noise::normal;
 use engine::optim::Sgd;
 use engine::{Noise, Rng};
@@ -66,7 +66,7 @@ fn acting(guidance: bool) -> SamplerConfig {
 
 fn training(lora: bool, recompute: Recompute, ema: Option<f64>) -> LearnerOptions {
     let targets = LoraTargets::Named(["to_q", "to_v", "conv1"].map(str::to_owned).into());
-    let lora = lora.then_some(LoraConfig { rank: 2, alpha: 3.0, rslora: false, targets });
+    let lora = lora.then_some(LoraConfig { rank: 2, alpha: 3.0, rslora: false, targets, extra: LoraExtra::None });
     LearnerOptions { lora, seed: 3, recompute, ema, ..LearnerOptions::new(Box::new(Sgd::new(0.0).unwrap())) }
 }
 

@@ -7,7 +7,7 @@ pub(crate) mod table;
 use serde_json::Value;
 
 use crate::ModelError;
-pub(crate) use nearest::nearest_first;
+pub(crate) use nearest::{nearest, nearest_first};
 
 /// A view of a JSON object with typed reads; a key that is absent and one that is null mean the same.
 #[derive(Clone, Copy)]

@@ -12,6 +12,15 @@ pub(crate) fn nearest_first(found: &str, all: &[&str]) -> String {
     }
 }
 
+/// Up to `n` names that share at least half of their letters with `found`, the nearest first.
+pub(crate) fn nearest<'a>(found: &str, all: &[&'a str], n: usize) -> Vec<&'a str> {
+    let near = |name: &&&str| distance(found, name) * 2 <= found.len().max(name.len());
+    let mut names: Vec<&str> = all.iter().filter(near).copied().collect();
+    names.sort_by_key(|name| distance(found, name));
+    names.truncate(n);
+    names
+}
+
 /// The number of letters to insert, drop or replace to make one name of another.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();

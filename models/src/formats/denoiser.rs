@@ -88,7 +88,7 @@ pub fn load_denoiser(folder: &Path, device: &Device) -> Result<DenoiserFiles, Mo
         class: config.class(),
         stem: STEM,
         shapes: &config.tensor_shapes(),
-        canonical: &|name| Some(config.canonical_name(name)),
+        canonical: &|name| (!config.is_unused(name)).then(|| config.canonical_name(name)),
     };
     let tensors = read_tensors(folder, &expected, device)?;
     let stored = stored_type(folder, STEM)?;

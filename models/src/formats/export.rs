@@ -88,7 +88,7 @@ impl Persist for CausalLm {
     /// an empty base name. An EMA replaces the weights.
     fn export(&self, folder: &Path) -> Result<(), PolicyError> {
         let plain = HuggingFaceExport::default();
-        Ok(self.exporter().unwrap_or(&plain).export(folder, &self.exported())?)
+        Ok(self.exporter().unwrap_or(&plain).export(folder, &self.exported()?)?)
     }
 
     fn fingerprint(&self) -> Result<String, PolicyError> {
@@ -111,7 +111,7 @@ impl Persist for Denoiser {
     /// replaces the weights.
     fn export(&self, folder: &Path) -> Result<(), PolicyError> {
         let plain = DiffusersExport::default();
-        Ok(self.exporter().unwrap_or(&plain).export(folder, &self.exported())?)
+        Ok(self.exporter().unwrap_or(&plain).export(folder, &self.exported()?)?)
     }
 
     fn fingerprint(&self) -> Result<String, PolicyError> {

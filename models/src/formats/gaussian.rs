@@ -75,7 +75,7 @@ impl Persist for GaussianMlp {
 
     /// Writes a folder that [`load_gaussian`] reads. An EMA replaces the weights.
     fn export(&self, folder: &Path) -> Result<(), PolicyError> {
-        Ok(save_gaussian(folder, &self.exported())?)
+        Ok(save_gaussian(folder, &self.exported()?)?)
     }
 
     fn fingerprint(&self) -> Result<String, PolicyError> {

@@ -71,7 +71,8 @@ fn load_headed(folder: &Path, device: &Device, head: Head) -> Result<ModelFiles,
         tokenizer.agree(folder, &mut config, &mut extras)?;
     }
     let stored = stored_types::of_files(&files);
-    Ok(ModelFiles { path: folder.to_path_buf(), config, tensors, tokenizer, extras, stored })
+    let files = ModelFiles::plain(folder, config, tensors, tokenizer);
+    Ok(ModelFiles { extras, stored, ..files })
 }
 
 /// Finds, checks and reads the tensors of the architecture, and resolves the tie of a tied output matrix.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use serde_json::json;
 
 use super::huggingface::parse_config;
@@ -75,7 +75,7 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelErro
     let tensors = Weights { file: &file, at: HEADER, sizes, device, tensors: BTreeMap::new() }.read()?;
     let extras = vocabulary.map(Vocabulary::into_extras).unwrap_or_default();
     let tokenizer = ModelTokenizer::from_extras(path, &extras, Some(&config))?;
-    Ok(ModelFiles { path: path.to_path_buf(), config, tensors, tokenizer, extras, stored: DType::F32 })
+    Ok(ModelFiles { extras, ..ModelFiles::plain(path, config, tensors, tokenizer) })
 }
 
 impl Sizes {

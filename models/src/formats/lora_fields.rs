@@ -38,7 +38,7 @@ const LORA: Table = &[
     ("layers_to_transform", Honoured),
     ("loftq_config", Harmless),
     ("lora_alpha", Honoured),
-    ("lora_bias", refused("a bias beside lora_B")),
+    ("lora_bias", Honoured),
     // Training only; dropout is not applied here.
     ("lora_dropout", Harmless),
     ("lora_ga_config", Harmless),
@@ -58,7 +58,7 @@ const LORA: Table = &[
     ("task_type", Harmless),
     ("trainable_token_indices", refused("single trained rows of the embedding")),
     ("use_bdlora", variant("block-diagonal LoRA")),
-    ("use_dora", refused("DoRA")),
+    ("use_dora", Honoured),
     ("use_qalora", refused("QALoRA")),
     ("use_rslora", Honoured),
     ("velora_config", variant("VeLoRA")),
@@ -135,6 +135,9 @@ pub(super) fn check(settings: &Value) -> Result<(), String> {
     }
     check_start(&settings["init_lora_weights"])?;
     check_bias(&settings["bias"])?;
+    if settings["use_dora"] == true && settings["lora_bias"] == true {
+        return Err("`use_dora` and `lora_bias` together are not supported, nor by peft".to_owned());
+    }
     if let Some((key, what)) = first_refused(&[LORA, OLDER], settings) {
         return Err(format!("{what} (`{key}`) is not supported; only plain LoRA is"));
     }
@@ -221,8 +224,6 @@ mod tests {
     #[test]
     fn variants_are_refused_by_name() {
         let table = [
-            ("use_dora", json!(true)),
-            ("lora_bias", json!(true)),
             ("alora_invocation_tokens", json!([1])),
             ("trainable_token_indices", json!([0, 1])),
             ("target_parameters", json!(["a.weight"])),
@@ -251,6 +252,8 @@ mod tests {
             ("something_new_config", Value::Null),
             ("note", json!("a text")),
             ("eva_config", json!({ "rho": 2.0 })),
+            ("use_dora", json!(true)),
+            ("lora_bias", json!(true)),
         ];
         for (key, value) in fine {
             with(key, value).unwrap();

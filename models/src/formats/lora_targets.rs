@@ -51,10 +51,20 @@ impl Names {
     /// Reads a list or a pattern; `None` if there is neither.
     ///
     /// # Errors
-    /// An invalid pattern.
+    /// An invalid pattern, numbers of layers beside one.
     pub(super) fn read(settings: &Value, key: &str) -> Result<Option<Self>, String> {
+        let are_targets = key == "target_modules";
+        if are_targets && settings[key].is_string() {
+            let by_number = ["layers_to_transform", "layers_pattern"].into_iter().find(|key| !settings[*key].is_null());
+            if let Some(by_number) = by_number {
+                return Err(format!(
+                    "`{by_number}` goes with a list of names in `target_modules`, in peft too, not a text"
+                ));
+            }
+        }
         Ok(match &settings[key] {
-            Value::String(text) if text.eq_ignore_ascii_case("all-linear") => Some(Self::AllLinear),
+            // Of exclusions it is a pattern that no name matches.
+            Value::String(text) if are_targets && text.eq_ignore_ascii_case("all-linear") => Some(Self::AllLinear),
             Value::String(pattern) => {
                 let whole = SysRegex::new(&format!("\\A(?:{pattern})\\z"));
                 Some(Self::Pattern(whole.map_err(|e| format!("`{key}` is not a pattern: {e}"))?))
@@ -62,7 +72,7 @@ impl Names {
             Value::Array(names) => {
                 let names = names.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect();
                 // Exclusions apply to all layers.
-                let layers = if key == "target_modules" { Layers::read(settings)? } else { Layers::default() };
+                let layers = if are_targets { Layers::read(settings)? } else { Layers::default() };
                 Some(Self::Ends(names, layers))
             }
             _ => None,
@@ -108,10 +118,11 @@ impl Layers {
             let name = value.as_str().filter(|name| is_name(name)).map(str::to_owned);
             name.ok_or_else(|| format!("`layers_pattern` has {value}; only the name of a list of layers is supported"))
         };
-        Ok(Self {
-            numbers: list("layers_to_transform").iter().map(number).collect::<Result<_, _>>()?,
-            before: list("layers_pattern").iter().map(name).collect::<Result<_, _>>()?,
-        })
+        let before: Vec<String> = list("layers_pattern").iter().map(name).collect::<Result<_, _>>()?;
+        if !before.is_empty() && settings["layers_to_transform"].is_null() {
+            return Err("`layers_pattern` goes with `layers_to_transform`, in peft too".to_owned());
+        }
+        Ok(Self { numbers: list("layers_to_transform").iter().map(number).collect::<Result<_, _>>()?, before })
     }
 
     /// Whether a module belongs to one of the layers, by the first number in its name.
@@ -180,6 +191,26 @@ mod tests {
         );
         assert!(refused(json!({"target_modules": ["q"], "layers_pattern": "a|b"})).contains("only the name"));
         Names::read(&json!({"target_modules": ["q"], "layers_pattern": ""}), "target_modules").unwrap();
+        assert!(refused(json!({"target_modules": ["q"], "layers_pattern": "layers"})).contains("goes with"));
+        for (key, value) in [("layers_to_transform", json!([1])), ("layers_pattern", json!("layers"))] {
+            for targets in ["all-linear", ".*q_proj"] {
+                let message = refused(json!({"target_modules": targets, key: value}));
+                assert!(message.contains(key) && message.contains("a list of names"), "{message}");
+            }
+        }
+    }
+
+    /// As peft's `fullmatch`: the word for all linear layers means nothing here.
+    #[test]
+    fn exclusions_are_ends_of_names_or_patterns_of_whole_names() {
+        let mean = |excluded: Value, layer: &str| {
+            let settings = json!({"exclude_modules": excluded, "layers_to_transform": [1]});
+            Names::read(&settings, "exclude_modules").unwrap().unwrap().mean(layer, false)
+        };
+        let layer = "model.layers.0.self_attn.q_proj";
+        assert!(mean(json!(["q_proj"]), layer) && mean(json!(["self_attn.q_proj"]), layer));
+        assert!(mean(json!(r".*layers\.0\..*"), layer) && !mean(json!("layers.0"), layer));
+        assert!(!mean(json!("all-linear"), layer) && !mean(json!(["proj"]), layer));
     }
 
     #[test]

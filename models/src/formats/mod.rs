@@ -16,6 +16,7 @@ mod denoiser_lora;
 mod diffusers;
 mod export;
 mod extras;
+mod files;
 mod gaussian;
 mod gguf;
 mod huggingface;
@@ -24,6 +25,7 @@ mod llama2c;
 mod lora_fields;
 mod lora_settings;
 mod lora_targets;
+mod made;
 mod peft;
 mod peft_merge;
 mod rows;
@@ -38,11 +40,10 @@ mod tokenizer_patterns;
 mod vae;
 mod vocabulary;
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Device;
 
 pub use clip::{is_clip_score, load_clip_score, load_clip_text};
 pub use clip_tokenizer::{load_clip_tokenizer, load_clip_tokenizer_as};
@@ -53,6 +54,7 @@ pub use denoiser_lora::{
 pub use diffusers::{Component, DiffusersFolder};
 pub use export::{DiffusersExport, HuggingFaceExport};
 pub use extras::Extras;
+pub use files::{Holding, ModelFiles};
 pub use gaussian::{load_gaussian, load_gaussian_to_train, save_gaussian};
 pub use huggingface::{is_reward, load_reward};
 pub use language_encoder::LanguageEncoder;
@@ -66,64 +68,7 @@ pub use tokenizer::ModelTokenizer;
 pub use vae::load_vae;
 
 use crate::ModelError;
-use crate::causal::{CausalConfig, CausalLm, LearnerOptions};
-
-/// A causal language model as read from disk.
-#[derive(Clone, Debug)]
-pub struct ModelFiles {
-    /// Its path.
-    pub path: PathBuf,
-    /// The validated config.
-    pub config: CausalConfig,
-    /// Every tensor of the architecture, f32, under its Hugging Face name.
-    pub tensors: BTreeMap<String, Tensor>,
-    /// The tokenizer, if there is one.
-    pub tokenizer: Option<ModelTokenizer>,
-    /// Files copied when the model is saved.
-    pub extras: Extras,
-    /// The type that most of its weights are stored in: F32, F16 or BF16; F32 if they are quantised.
-    pub stored: DType,
-}
-
-impl ModelFiles {
-    /// Returns the tokenizer.
-    ///
-    /// # Errors
-    /// [`ModelError::NoTokenizer`] if the model has no tokenizer.
-    pub fn tokenizer(&self) -> Result<&ModelTokenizer, ModelError> {
-        self.tokenizer.as_ref().ok_or_else(|| ModelError::NoTokenizer { path: self.path.clone() })
-    }
-
-    /// The EOS tokens: the tokenizer's, or the config's if there is no tokenizer.
-    pub fn eos(&self) -> &[u32] {
-        self.tokenizer.as_ref().map_or(&self.config.eos, |t| &t.eos)
-    }
-
-    /// Makes a frozen model: [`CausalLm::frozen`] with an exporter that copies its files.
-    ///
-    /// # Errors
-    /// Tensors that do not match the config.
-    pub fn frozen(self) -> Result<CausalLm, ModelError> {
-        let Self { path: base, config, tensors, extras, .. } = self;
-        let exporter = HuggingFaceExport { base, extras, ..HuggingFaceExport::default() };
-        Ok(CausalLm::frozen(config, tensors)?.with_exporter(exporter))
-    }
-
-    /// Makes a trainable model: [`CausalLm::trainable`] with an exporter that copies its files.
-    ///
-    /// # Errors
-    /// As [`ModelFiles::frozen`], and LoRA settings that match no layer.
-    pub fn trainable(self, training: LearnerOptions) -> Result<CausalLm, ModelError> {
-        let Self { path: base, config, tensors, extras, .. } = self;
-        let exporter = HuggingFaceExport { base, extras, ..HuggingFaceExport::default() };
-        Ok(CausalLm::trainable(config, tensors, training)?.with_exporter(exporter))
-    }
-
-    /// The exporter of a model of these files: a folder with copies of them, or adapters whose base is this path.
-    pub fn exporter(&self) -> HuggingFaceExport {
-        HuggingFaceExport { base: self.path.clone(), extras: self.extras.clone(), ..HuggingFaceExport::default() }
-    }
-}
+use crate::causal::CausalConfig;
 
 /// The kinds of paths that [`load`] reads, for messages.
 const ACCEPTED: &str = "accepted: a Hugging Face folder (config.json and safetensors), a .gguf file, a llama2.c .bin \
@@ -149,16 +94,24 @@ fn explain_missing(path: &Path) -> String {
 /// # Errors
 /// A missing path, a path of no accepted kind, and all errors of its files.
 pub fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
+    load_held(path, device, Holding::F32)
+}
+
+/// Loads a model as [`load`] does, its quantised weights held in a given form.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_held(path: &Path, device: &Device, holding: Holding) -> Result<ModelFiles, ModelError> {
     if !path.exists() {
         return match split_adapter(path) {
-            Some((base, adapter)) => load_adapted(&base, &adapter, device),
+            Some((base, adapter)) => load_adapted(&base, &adapter, device, holding),
             None => Err(ModelError::format(path, explain_missing(path))),
         };
     }
-    if path.is_dir() { load_folder(&resolve(path), device) } else { load_file(path, device) }
+    if path.is_dir() { load_folder(&resolve(path), device, holding) } else { load_file(path, device, holding) }
 }
 
-fn load_folder(folder: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
+fn load_folder(folder: &Path, device: &Device, holding: Holding) -> Result<ModelFiles, ModelError> {
     if folder.join("config.json").is_file() {
         return huggingface::load(folder, device);
     }
@@ -166,7 +119,7 @@ fn load_folder(folder: &Path, device: &Device) -> Result<ModelFiles, ModelError>
         let base = peft::base_of(folder)?.unwrap_or_default();
         // An adapter that names itself would recurse for ever.
         if !base.is_empty() && Path::new(&base).exists() && !peft::is_adapter(Path::new(&base)) {
-            return load_adapted(Path::new(&base), folder, device);
+            return load_adapted(Path::new(&base), folder, device, holding);
         }
         let reason = format!("a PEFT adapter whose base `{base}` is not a path here; name both, as in BASE+ADAPTER");
         return Err(ModelError::format(folder, reason));
@@ -193,11 +146,11 @@ pub fn gguf_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn load_file(path: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
+fn load_file(path: &Path, device: &Device, holding: Holding) -> Result<ModelFiles, ModelError> {
     let start = first_bytes(path)?;
     let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
     match extension.as_str() {
-        _ if start == *b"GGUF" || extension == "gguf" => gguf::load(path, device),
+        _ if start == *b"GGUF" || extension == "gguf" => gguf::load(path, device, holding),
         // PyTorch files are zip archives.
         _ if start == *b"PK\x03\x04" => {
             let reason = "a PyTorch pickle, which is not read; save the model again with transformers, as safetensors";
@@ -219,12 +172,13 @@ pub fn adapter_base(path: &Path) -> Result<Option<String>, ModelError> {
     if folder.join("config.json").is_file() || !peft::is_adapter(&folder) { Ok(None) } else { peft::base_of(&folder) }
 }
 
-/// Loads a base and merges an adapter into its weights.
-fn load_adapted(base: &Path, adapter: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
-    add_adapter(load(base, device)?, base, adapter, device)
+/// Loads a base with an adapter.
+fn load_adapted(base: &Path, adapter: &Path, device: &Device, holding: Holding) -> Result<ModelFiles, ModelError> {
+    add_adapter(load_held(base, device, holding)?, base, adapter, device)
 }
 
-/// Merges the adapter in a PEFT folder or a run into the weights of `files`, whose name is `base`.
+/// Merges the adapter in a PEFT folder or a run into the weights of `files`, whose name is `base`. An adapter stays beside
+/// weights in blocks, and beside a layer without the bias that it has.
 ///
 /// # Errors
 /// An unreadable adapter, or one of another model.
@@ -235,9 +189,16 @@ pub fn add_adapter(
     device: &Device,
 ) -> Result<ModelFiles, ModelError> {
     let (folder, lora) = (resolve(adapter), load_adapter(adapter, &files.config, device)?);
-    peft_merge::check_fits(&folder, &lora, &files.config, &files.tensors)?;
-    peft_merge::grow(&folder, &lora, &mut files.config, &mut files.tensors)?;
-    merge_peft(&lora, &mut files.config, &mut files.tensors)?;
+    peft_merge::check_fits(&folder, &lora, &files)?;
+    let stays_apart = !files.quantised.is_empty() || lora.layer_without_bias(&files.tensors).is_some();
+    let trained = if stays_apart && files.adapters.is_none() { lora.trained(&files.config).ok() } else { None };
+    if trained.is_some() {
+        files.adapters = trained;
+    } else {
+        files = files.merged()?;
+        peft_merge::grow(&folder, &lora, &mut files.config, &mut files.tensors)?;
+        merge_peft(&lora, &mut files.config, &mut files.tensors)?;
+    }
     // The adapter was trained with the tokenizer that was saved beside it.
     if files.extras.take_tokenizer_of(&Extras::read(&folder)?) {
         files.tokenizer = ModelTokenizer::of_its_own(&folder, &files.extras, Some(&files.config))?;

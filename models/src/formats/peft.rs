@@ -2,7 +2,8 @@
 //!
 //! A layer with the Hugging Face name `P` has the tensors `base_model.model.P.lora_A.weight` [rank, in] and
 //! `base_model.model.P.lora_B.weight` [out, rank]; its weight changes by scale B A. An embedding's are
-//! `P.lora_embedding_A` [rank, tokens] and `P.lora_embedding_B` [width, rank]. Besides the factors, PEFT saves fully
+//! `P.lora_embedding_A` [rank, tokens] and `P.lora_embedding_B` [width, rank]. A bias beside B is `P.lora_B.bias`, DoRA's
+//! magnitudes are `P.lora_magnitude_vector`. Besides the factors, PEFT saves fully
 //! trained modules (`modules_to_save`), biases, and the base's embedding and output matrix if one of them is adapted
 //! (`P.base_layer.weight`) or both have rows for new tokens. A fully trained module may then have three tensors:
 //! `P.weight`, the identical `P.modules_to_save.weight`, and `P.original_module.weight`, the base's.
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use engine::lora::{LoraConfig, LoraTargets};
+use engine::lora::{LoraConfig, LoraExtra, LoraTargets, layer_of};
 use engine::ops::WeightLayout;
 use serde_json::{Value, json};
 
@@ -63,7 +64,7 @@ impl PeftAdapter {
 /// Loads an adapter for a model of this config.
 ///
 /// # Errors
-/// A method other than LoRA (DoRA and other variants included), damaged files, a factor without its partner or with
+/// A method other than LoRA (DoRA and `lora_bias` are read), damaged files, a factor without its partner or with
 /// another rank than in the config.
 pub fn load_peft(folder: &Path, config: &CausalConfig, device: &Device) -> Result<PeftAdapter, ModelError> {
     let path = folder.join(CONFIG);
@@ -118,6 +119,8 @@ fn read_tensors(
                 halves.embedding = embedding;
                 (if second { &mut halves.b } else { &mut halves.a }).replace(tensor)
             }
+            Key::Bias(layer) => halves.entry(layer).or_default().bias.replace(tensor),
+            Key::Magnitude(layer) => halves.entry(layer).or_default().magnitude.replace(tensor),
         };
         if twin.is_some() {
             return Err(ModelError::tensor(weights, name, "is there twice, under two names"));
@@ -150,8 +153,9 @@ fn build(settings: &Settings, config: &CausalConfig, layer: &str, halves: Halves
 
 /// Writes a PEFT folder, atomically.
 ///
-/// `tensors` are the adapters under the names `P.lora_A.weight` and `P.lora_B.weight`, with `P` a layer's Hugging Face
-/// name; `base` is the base model's name or path; one in the Hugging Face cache is written as its name and commit. All tensors go into one file of any size.
+/// `tensors` are the adapters under the names `P.lora_A.weight`, `P.lora_B.weight` and, if they have them,
+/// `P.lora_B.bias` or `P.lora_magnitude_vector`, with `P` a layer's Hugging Face name; `base` is the base model's name or
+/// path; one in the Hugging Face cache is written as its name and commit. All tensors go into one file of any size.
 ///
 /// # Errors
 /// No adapters, an invalid tensor name, an I/O error.
@@ -164,13 +168,11 @@ pub fn save_peft(
     extras: &Extras,
     options: SaveOptions,
 ) -> Result<(), ModelError> {
-    let layer = |name: &str| {
-        name.strip_suffix(".lora_A.weight").or_else(|| name.strip_suffix(".lora_B.weight")).map(str::to_owned)
-    };
     let mut layers = BTreeSet::new();
     for name in tensors.keys() {
         let reason = "not an adapter's tensor; its name must end in .lora_A.weight or .lora_B.weight";
-        layers.insert(layer(name).ok_or_else(|| ModelError::tensor(folder, name, reason))?);
+        let layer = layer_of(name).map(str::to_owned);
+        layers.insert(layer.ok_or_else(|| ModelError::tensor(folder, name, reason))?);
     }
     if layers.is_empty() {
         return Err(ModelError::format(folder, "no adapters to write"));
@@ -200,10 +202,11 @@ fn written_settings(config: &CausalConfig, base: &str, lora: &LoraConfig, layers
         "auto_mapping": null,
         "base_model_name_or_path": base,
         "bias": "none",
-        "fan_in_fan_out": layout(config) == WeightLayout::InOut,
+        "fan_in_fan_out": config.layout() == WeightLayout::InOut,
         "inference_mode": true,
         "init_lora_weights": true,
         "lora_alpha": lora.alpha,
+        "lora_bias": lora.extra == LoraExtra::Bias,
         "lora_dropout": 0.0,
         "modules_to_save": null,
         "peft_type": "LORA",
@@ -212,13 +215,9 @@ fn written_settings(config: &CausalConfig, base: &str, lora: &LoraConfig, layers
         "revision": revision,
         "target_modules": targets,
         "task_type": "CAUSAL_LM",
-        "use_dora": false,
+        "use_dora": lora.extra == LoraExtra::Magnitude,
         "use_rslora": lora.rslora,
     })
-}
-
-fn layout(config: &CausalConfig) -> WeightLayout {
-    if config.is_transposed() { WeightLayout::InOut } else { WeightLayout::OutIn }
 }
 
 /// The `base_model_name_or_path` of an adapter folder; of a name of the hub that is in the cache the path there.
@@ -235,6 +234,8 @@ pub(super) fn is_adapter(folder: &Path) -> bool {
 /// The kind of a tensor in the file.
 enum Key {
     Half { layer: String, second: bool, embedding: bool },
+    Bias(String),
+    Magnitude(String),
     Replaced(String),
     OfBase(String),
 }
@@ -244,9 +245,6 @@ impl Key {
         let Some(path) = name.strip_prefix(PREFIX) else {
             return Err(format!("its name does not begin with `{PREFIX}`, so peft would leave it out"));
         };
-        if path.contains("lora_magnitude_vector") {
-            return Err("DoRA is not supported".to_owned());
-        }
         let head = config.head_name();
         if config.name_in_memory(head) != head && path.starts_with(head.trim_end_matches("weight")) {
             return Err(
@@ -258,6 +256,11 @@ impl Key {
             let layer = whole.and_then(|n| n.strip_suffix(".weight").map(str::to_owned));
             layer.ok_or_else(|| format!("`{module}` is no layer with a weight"))
         };
+        if let Some((module, rest)) = path.split_once(".lora_magnitude_vector")
+            && matches!(rest, "" | ".weight" | ".default" | ".default.weight")
+        {
+            return Ok(Self::Magnitude(canonical(module)?));
+        }
         let kinds = [
             (".lora_A", false, false),
             (".lora_B", true, false),
@@ -271,7 +274,7 @@ impl Key {
                 "" | ".weight" | ".default" | ".default.weight" => {
                     return Ok(Self::Half { layer: canonical(module)?, second, embedding });
                 }
-                ".bias" | ".default.bias" => return Err("a bias of its own in LoRA is not supported".to_owned()),
+                ".bias" | ".default.bias" if second && !embedding => return Ok(Self::Bias(canonical(module)?)),
                 _ => {}
             }
         }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Tensor;
+use engine::lora::{merged_bias, merged_weight};
+use engine::ops::WeightLayout;
 
+use super::ModelFiles;
 use super::lora_settings::LoraLayer;
 use super::peft::{PeftAdapter, WEIGHTS};
 use crate::ModelError;
@@ -12,6 +15,12 @@ use crate::causal::CausalConfig;
 use crate::tensors::some;
 
 impl PeftAdapter {
+    /// The first layer that has a bias in the adapter and none in the base.
+    pub(super) fn layer_without_bias(&self, tensors: &BTreeMap<String, Tensor>) -> Option<&str> {
+        let biased = self.layers.iter().filter(|(_, lora)| lora.bias.is_some()).map(|(layer, _)| layer.as_str());
+        biased.into_iter().find(|layer| !tensors.contains_key(&format!("{layer}.bias")))
+    }
+
     /// Whether it unties the embedding and output matrix of a tied model.
     ///
     /// PEFT changes only the target module and not its tied twin, so the two become different.
@@ -92,13 +101,27 @@ fn change(
     let Some(weight) = tensors.get_mut(&format!("{layer}.weight")) else {
         return Err(misfit(layer, "a layer it doesn't have".to_owned()));
     };
-    let delta = (lora.b.matmul(&lora.a)? * lora.scale)?;
-    let delta = if is_turned { delta.t()?.contiguous()? } else { delta };
-    if delta.dims() != weight.dims() {
-        return Err(misfit(layer, format!("a change of shape {:?} to {:?}", delta.dims(), weight.dims())));
+    let (mut change, layout) = ([lora.b.dims()[0], lora.a.dims()[1]], turned_layout(is_turned));
+    if is_turned {
+        change.reverse();
     }
-    *weight = (&*weight + delta.to_dtype(weight.dtype())?)?;
+    if weight.dims() != change {
+        return Err(misfit(layer, format!("a change of shape {change:?} to {:?}", weight.dims())));
+    }
+    *weight = merged_weight(weight, layout, lora.adapter())?;
+    if lora.bias.is_none() {
+        return Ok(());
+    }
+    let Some(bias) = tensors.get_mut(&format!("{layer}.bias")) else {
+        let reason = "no bias, to which that of the adapter (`lora_bias`) could be added".to_owned();
+        return Err(misfit(layer, reason));
+    };
+    *bias = merged_bias(bias, lora.adapter())?;
     Ok(())
+}
+
+fn turned_layout(is_turned: bool) -> WeightLayout {
+    if is_turned { WeightLayout::InOut } else { WeightLayout::OutIn }
 }
 
 /// Resizes a base to the vocabulary of an adapter with new tokens, as peft does when it loads the base itself. All rows
@@ -146,12 +169,13 @@ pub(super) fn grow(
 pub(super) fn check_fits(
     folder: &Path,
     adapter: &PeftAdapter,
-    config: &CausalConfig,
-    tensors: &BTreeMap<String, Tensor>,
+    ModelFiles { config, tensors, quantised, .. }: &ModelFiles,
 ) -> Result<(), ModelError> {
     let layers = adapter.layers.keys().map(|layer| format!("{layer}.weight"));
     let names = layers.chain(adapter.replaced.keys().cloned()).chain(adapter.base_weights.keys().cloned());
-    let is_there = |name: &String| tensors.contains_key(name) || (config.tied && name == config.head_name());
+    let is_there = |name: &String| {
+        tensors.contains_key(name) || quantised.contains_key(name) || (config.tied && name == config.head_name())
+    };
     let unknown: Vec<String> = names.filter(|name| !is_there(name)).collect();
     if unknown.is_empty() {
         return Ok(());

@@ -109,8 +109,11 @@ impl GaussianMlp {
     }
 
     /// The contents of an export.
-    pub fn exported(&self) -> Exported<'_, GaussianConfig> {
-        Exported { config: self.config(), lora: None, tensors: self.network.exported() }
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn exported(&self) -> Result<Exported<'_, GaussianConfig>, ModelError> {
+        Ok(Exported { config: self.config(), lora: None, tensors: self.network.exported()? })
     }
 
     fn check_problem<M: Continuous>(&self, mdp: &M) -> Result<(), PolicyError> {

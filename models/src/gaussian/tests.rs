@@ -185,7 +185,13 @@ fn what_does_not_fit_is_refused() {
     assert!(message.contains("expected observations of 8, actions of 3, got observations of 2"), "{message}");
     let frozen = policy.frozen_copy().unwrap();
     assert!(Learner::<BinPicking>::forward(&frozen, &mdp(), &episodes(&frozen)).is_err());
-    let adapters = lora::LoraConfig { rank: 1, alpha: 1.0, rslora: false, targets: lora::LoraTargets::AllLinear };
+    let adapters = lora::LoraConfig {
+        rank: 1,
+        alpha: 1.0,
+        rslora: false,
+        targets: lora::LoraTargets::AllLinear,
+        extra: lora::LoraExtra::None,
+    };
     let training = LearnerOptions { lora: Some(adapters), ..plain() };
     let config = config(SPREADS[0]);
     let tensors = tensors(&config, DType::F32);

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use engine::EngineError;
 use engine::lora::{Adapter, lora_conv2d, lora_linear};
-use engine::ops::{self, Convolution, Grid, NormActivation, WeightLayout};
+use engine::ops::{self, Convolution, Grid, Matrix, NormActivation, WeightLayout};
 
 use super::Weights;
 
@@ -32,6 +32,24 @@ pub(crate) struct GroupNorm {
     pub(crate) epsilon: f64,
 }
 
+/// The tensors of an adapter in one pass.
+struct OwnAdapter {
+    a: Tensor,
+    b: Tensor,
+    scale: f64,
+    bias: Option<Tensor>,
+    magnitude: Option<Tensor>,
+    squares: Option<Tensor>,
+}
+
+impl OwnAdapter {
+    fn lent(&self) -> Adapter<'_> {
+        let Self { a, b, scale, bias, magnitude, squares } = self;
+        let [bias, magnitude, squares] = [bias, magnitude, squares].map(Option::as_ref);
+        Adapter { a, b, scale: *scale, bias, magnitude, squares }
+    }
+}
+
 impl Layers<'_> {
     /// A tensor by name.
     pub(crate) fn tensor(&self, name: &str) -> Result<Tensor, EngineError> {
@@ -53,18 +71,38 @@ impl Layers<'_> {
         }
     }
 
-    /// A layer's adapter, A, B and their scale, if it has one.
-    fn adapter(&self, layer: &str) -> Option<(Tensor, Tensor, f64)> {
-        let Adapter { a, b, scale } = self.weights.lora.as_ref()?.adapter(&self.weights.parameters, layer)?;
-        Some((self.of_pass(a), self.of_pass(b), scale))
+    /// A matrix by name, plain or in blocks.
+    pub(crate) fn matrix(&self, name: &str) -> Result<Matrix, EngineError> {
+        Ok(match self.weights.matrix(name)? {
+            Matrix::Dense(tensor) => Matrix::Dense(self.of_pass(&tensor)),
+            blocks @ Matrix::Quantised(_) => blocks,
+        })
+    }
+
+    /// Looks up rows of an embedding.
+    pub(crate) fn rows(&self, name: &str, ids: &[u32]) -> Result<Tensor, EngineError> {
+        Ok(self.matrix(name)?.rows(ids)?.to_dtype(self.weights.dtype())?)
+    }
+
+    /// A layer's adapter, if it has one.
+    fn adapter(&self, layer: &str) -> Option<OwnAdapter> {
+        let Adapter { a, b, scale, bias, magnitude, squares } = self.weights.adapter(layer)?;
+        Some(OwnAdapter {
+            a: self.of_pass(a),
+            b: self.of_pass(b),
+            scale,
+            bias: bias.map(|bias| self.of_pass(bias)),
+            magnitude: magnitude.map(|magnitude| self.of_pass(magnitude)),
+            squares: squares.cloned(),
+        })
     }
 
     /// Applies a linear layer to each row.
     pub(crate) fn linear(&self, x: &Tensor, layer: &str) -> Result<Tensor, EngineError> {
-        let (weight, bias, layout) = (self.weight(layer)?, self.bias(layer), self.layout);
+        let (weight, bias, layout) = (self.matrix(&format!("{layer}.weight"))?, self.bias(layer), self.layout);
         Ok(match self.adapter(layer) {
-            None => ops::linear(x, &weight, bias.as_ref(), layout)?,
-            Some((a, b, scale)) => lora_linear(x, &weight, bias.as_ref(), layout, Adapter { a: &a, b: &b, scale })?,
+            None => weight.linear(x, bias.as_ref(), layout)?,
+            Some(adapter) => lora_linear(x, weight, bias.as_ref(), layout, adapter.lent())?,
         })
     }
 
@@ -79,9 +117,7 @@ impl Layers<'_> {
         let (weight, bias) = (self.weight(layer)?, self.bias(layer));
         Ok(match self.adapter(layer) {
             None => ops::conv2d(x, &weight, bias.as_ref(), grid, convolution)?,
-            Some((a, b, scale)) => {
-                lora_conv2d(x, &weight, bias.as_ref(), grid, convolution, Adapter { a: &a, b: &b, scale })?
-            }
+            Some(adapter) => lora_conv2d(x, &weight, bias.as_ref(), grid, convolution, adapter.lent())?,
         })
     }
 

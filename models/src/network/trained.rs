@@ -184,13 +184,13 @@ impl<N: Network> TrainedNetwork<N> {
     }
 
     /// The tensors to export: the adapters if there are any, else all; averaged ones (EMA) replace the trained ones.
-    pub(crate) fn exported(&self) -> BTreeMap<String, Tensor> {
+    pub(crate) fn exported(&self) -> Result<BTreeMap<String, Tensor>, ModelError> {
         let weights = self.network.weights();
-        let mut tensors = if weights.lora.is_some() { weights.adapter_tensors() } else { weights.base_tensors() };
+        let mut tensors = if weights.lora.is_some() { weights.adapter_tensors() } else { weights.base_tensors()? };
         if let Some(ema) = self.learning.as_ref().and_then(|learning| learning.ema.as_ref()) {
             tensors.extend(ema.iter().map(|(name, average)| (name.to_owned(), average.clone())));
         }
-        tensors
+        Ok(tensors)
     }
 
     /// A frozen copy of the weights with their averages (EMA), as exported; `None` without averages.

@@ -1,11 +1,13 @@
 //! The tensors of a network, and adapters on them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use engine::lora::{AdaptableLayer, LoraConfig, merged_weight};
-use engine::ops::WeightLayout;
-use engine::{Noise, Parameters};
+use engine::lora::{self, AdaptableLayer, Adapter, LoraConfig, LoraExtra, merged_bias, merged_weight};
+use engine::ops::{Matrix, WeightLayout};
+use engine::quantised::QuantisedMatrix;
+use engine::{EngineError, Noise, Parameters};
 
 use crate::ModelError;
 
@@ -14,14 +16,29 @@ use crate::ModelError;
 pub(crate) struct Weights {
     /// The tensors, including those of adapters.
     pub(crate) parameters: Parameters,
+    /// Matrices that stay in blocks, frozen.
+    quantised: Blocks,
     /// The config of the adapters, if it has any.
     pub(crate) lora: Option<LoraConfig>,
+    /// The squared norms of the rows of weights, by layer, for adapters with magnitudes.
+    squares: Arc<BTreeMap<String, Tensor>>,
 }
+
+/// Matrices in blocks by name.
+pub(crate) type Blocks = BTreeMap<String, Arc<QuantisedMatrix>>;
 
 impl Weights {
     /// Makes frozen weights.
     pub(crate) fn frozen(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Result<Self, ModelError> {
-        Ok(Self { parameters: Parameters::frozen(tensors)?, lora: None })
+        Self::frozen_beside(tensors, Blocks::new())
+    }
+
+    /// Makes frozen weights, some of which stay in blocks.
+    pub(crate) fn frozen_beside(
+        tensors: impl IntoIterator<Item = (String, Tensor)>,
+        quantised: Blocks,
+    ) -> Result<Self, ModelError> {
+        Ok(Self { parameters: Parameters::frozen(tensors)?, quantised, lora: None, squares: Arc::default() })
     }
 
     /// Makes trainable weights: all of them but the `fixed` ones, or adapters on some `layers` of a frozen base,
@@ -41,17 +58,80 @@ impl Weights {
                     parameters.insert_trainable(name, tensor)?;
                 }
             }
-            return Ok(Self { parameters, lora: None });
+            return Ok(Self { parameters, ..Self::frozen([])? });
         };
-        let mut weights = Self::frozen(tensors)?;
-        let (dtype, device) = (weights.dtype(), weights.device());
-        lora.attach(&mut weights.parameters, layers, &Noise::new(seed), dtype, &device)?;
-        Ok(Self { lora: Some(lora), ..weights })
+        Self::frozen(tensors)?.adapted((lora, seed), layers, WeightLayout::OutIn)
+    }
+
+    /// Adds adapters that learn to frozen weights, initialised from the seed.
+    pub(crate) fn adapted(
+        mut self,
+        (lora, seed): (LoraConfig, u64),
+        layers: &[AdaptableLayer],
+        layout: WeightLayout,
+    ) -> Result<Self, ModelError> {
+        let (dtype, device) = (self.dtype(), self.device());
+        let adapted = lora.attach(&mut self.parameters, layers, &Noise::new(seed), dtype, &device)?;
+        self.lora = Some(lora);
+        self.measure(&adapted, layout)?;
+        if self.lora.as_ref().is_some_and(|lora| lora.extra == LoraExtra::Magnitude) {
+            for (layer, squares) in &*self.squares {
+                LoraConfig::set_magnitude(&mut self.parameters, layer, squares)?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// Adds adapters of an earlier training to frozen weights, frozen too.
+    pub(crate) fn with_adapters(
+        mut self,
+        lora: LoraConfig,
+        tensors: &BTreeMap<String, Tensor>,
+        layout: WeightLayout,
+    ) -> Result<Self, ModelError> {
+        let dtype = self.dtype();
+        let mut adapted: Vec<String> = Vec::new();
+        for (name, tensor) in tensors {
+            self.parameters.insert_frozen(name, tensor.to_dtype(dtype)?)?;
+            adapted.extend(lora::layer_of(name).map(ToOwned::to_owned));
+        }
+        adapted.dedup();
+        self.lora = Some(lora);
+        self.measure(&adapted, layout)?;
+        Ok(self)
+    }
+
+    /// Takes the norms of adapted weights if adapters have magnitudes.
+    fn measure(&mut self, adapted: &[String], layout: WeightLayout) -> Result<(), ModelError> {
+        if self.lora.as_ref().is_none_or(|lora| lora.extra != LoraExtra::Magnitude) {
+            return Ok(());
+        }
+        let mut squares = BTreeMap::new();
+        for layer in adapted {
+            squares.insert(layer.clone(), self.matrix(&format!("{layer}.weight"))?.row_squares(layout)?);
+        }
+        self.squares = Arc::new(squares);
+        Ok(())
+    }
+
+    /// A matrix by name, plain or in blocks.
+    pub(crate) fn matrix(&self, name: &str) -> Result<Matrix, EngineError> {
+        match self.quantised.get(name) {
+            Some(matrix) => Ok(Matrix::Quantised(Arc::clone(matrix))),
+            None => Ok(Matrix::from(self.parameters.get(name)?)),
+        }
+    }
+
+    /// The adapter of a layer, if it has one.
+    pub(crate) fn adapter(&self, layer: &str) -> Option<Adapter<'_>> {
+        let adapter = self.lora.as_ref()?.adapter(&self.parameters, layer)?;
+        Some(Adapter { squares: self.squares.get(layer), ..adapter })
     }
 
     /// A frozen copy of the weights, adapters included.
     pub(crate) fn frozen_copy(&self) -> Result<Self, ModelError> {
-        Ok(Self { parameters: self.parameters.frozen_copy()?, lora: self.lora.clone() })
+        let (parameters, quantised) = (self.parameters.frozen_copy()?, self.quantised.clone());
+        Ok(Self { parameters, quantised, lora: self.lora.clone(), squares: Arc::clone(&self.squares) })
     }
 
     /// The base without its adapters. It is frozen, so its memory is shared.
@@ -60,7 +140,7 @@ impl Weights {
     /// Weights without adapters: these are trained themselves, and their initial values are gone.
     pub(crate) fn base(&self) -> Result<Self, ModelError> {
         if self.lora.is_some() {
-            return Self::frozen(self.base_tensors());
+            return Self::frozen_beside(self.tensors().filter(|(name, _)| !is_adapter(name)), self.quantised.clone());
         }
         Err(ModelError::Argument {
             what: "the base as a reference".into(),
@@ -69,12 +149,16 @@ impl Weights {
         })
     }
 
-    /// The network's own tensors, without adapters.
-    pub(crate) fn base_tensors(&self) -> BTreeMap<String, Tensor> {
-        self.tensors().filter(|(name, _)| !is_adapter(name)).collect()
+    /// The network's own tensors, without adapters; those in blocks are dequantised.
+    pub(crate) fn base_tensors(&self) -> Result<BTreeMap<String, Tensor>, ModelError> {
+        let mut tensors: BTreeMap<String, Tensor> = self.tensors().filter(|(name, _)| !is_adapter(name)).collect();
+        for (name, matrix) in &self.quantised {
+            tensors.insert(name.clone(), matrix.to_tensor(&self.device())?);
+        }
+        Ok(tensors)
     }
 
-    /// The adapters, `P.lora_A.weight` and `P.lora_B.weight` for a layer `P`.
+    /// The tensors of adapters, such as `P.lora_A.weight` and `P.lora_B.weight` for a layer `P`.
     pub(crate) fn adapter_tensors(&self) -> BTreeMap<String, Tensor> {
         self.tensors().filter(|(name, _)| is_adapter(name)).collect()
     }
@@ -85,15 +169,24 @@ impl Weights {
 
     /// Merges the adapters into the base: the tensors of the equivalent plain network.
     pub(crate) fn merged_tensors(&self, layout: WeightLayout) -> Result<BTreeMap<String, Tensor>, ModelError> {
-        let mut tensors = self.base_tensors();
-        let Some(lora) = &self.lora else { return Ok(tensors) };
+        let mut tensors = self.base_tensors()?;
         for (name, tensor) in &mut tensors {
-            let adapter = name.strip_suffix(".weight").and_then(|layer| lora.adapter(&self.parameters, layer));
-            if let Some(adapter) = adapter {
+            let [weight, bias] = [".weight", ".bias"].map(|end| name.strip_suffix(end));
+            if let Some(adapter) = weight.and_then(|layer| self.adapter(layer)) {
                 *tensor = merged_weight(tensor, layout, adapter)?;
+            } else if let Some(adapter) = bias.and_then(|layer| self.adapter(layer)) {
+                *tensor = merged_bias(tensor, adapter)?;
             }
         }
-        Ok(tensors)
+        let biased = self.parameters.iter().filter_map(|(name, _)| name.strip_suffix(".lora_B.bias"));
+        match biased.into_iter().find(|layer| !tensors.contains_key(&format!("{layer}.bias"))) {
+            Some(layer) => Err(ModelError::Argument {
+                what: format!("merging the adapter of `{layer}`"),
+                expected: "a layer with a bias, to which that of the adapter (`lora_bias`) is added".to_owned(),
+                got: "one without".to_owned(),
+            }),
+            None => Ok(tensors),
+        }
     }
 
     /// Sets the trainable tensors to those of an earlier training run; all are checked before any is changed.
@@ -138,18 +231,49 @@ impl Weights {
         if let Some(lora) = &self.lora {
             hasher.update(format!("adapters times {}\n", lora.scale()).as_bytes());
         }
-        for (name, tensor) in self.parameters.iter() {
-            hasher.update(format!("{name} {:?} {:?}\n", tensor.dtype(), tensor.dims()).as_bytes());
-            let numbers = tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-            for block in numbers.chunks(1 << 14) {
-                let bytes: Vec<u8> = block.iter().flat_map(|number| number.to_le_bytes()).collect();
-                hasher.update(&bytes);
-            }
+        // Blocks count as the numbers they stand for, in the order of all names.
+        let blocks = self.quantised.iter().map(|(name, matrix)| (name.as_str(), Hashed::Blocks(matrix)));
+        let all: BTreeMap<&str, Hashed<'_>> =
+            self.parameters.iter().map(|(name, tensor)| (name, Hashed::Plain(tensor))).chain(blocks).collect();
+        for (name, hashed) in all {
+            hashed.add(name, &mut hasher)?;
         }
         Ok(hasher.finalize().to_hex().to_string())
     }
 }
 
+/// What a fingerprint covers.
+enum Hashed<'a> {
+    Plain(&'a Tensor),
+    Blocks(&'a QuantisedMatrix),
+}
+
+impl Hashed<'_> {
+    fn add(&self, name: &str, hasher: &mut blake3::Hasher) -> Result<(), ModelError> {
+        match self {
+            Self::Plain(tensor) => {
+                hasher.update(format!("{name} {:?} {:?}\n", tensor.dtype(), tensor.dims()).as_bytes());
+                add_numbers(&tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?, hasher);
+            }
+            Self::Blocks(matrix) if matrix.is_turned() => {
+                return Hashed::Plain(&matrix.to_tensor(&Device::Cpu)?).add(name, hasher);
+            }
+            Self::Blocks(matrix) => {
+                hasher.update(format!("{name} {:?} {:?}\n", DType::F32, matrix.shape()).as_bytes());
+                matrix.for_rows(|numbers| add_numbers(numbers, hasher));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add_numbers(numbers: &[f32], hasher: &mut blake3::Hasher) {
+    for block in numbers.chunks(1 << 14) {
+        let bytes: Vec<u8> = block.iter().flat_map(|number| number.to_le_bytes()).collect();
+        hasher.update(&bytes);
+    }
+}
+
 fn is_adapter(name: &str) -> bool {
-    name.ends_with(".lora_A.weight") || name.ends_with(".lora_B.weight")
+    lora::layer_of(name).is_some()
 }

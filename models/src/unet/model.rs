@@ -85,7 +85,10 @@ impl UNet {
     }
 
     /// The model's own tensors, without adapters.
-    pub fn base_tensors(&self) -> BTreeMap<String, Tensor> {
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn base_tensors(&self) -> Result<BTreeMap<String, Tensor>, ModelError> {
         self.weights.base_tensors()
     }
 

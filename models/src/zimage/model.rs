@@ -133,9 +133,7 @@ impl ZImageTransformer {
     }
 
     fn embedded_time(&self, batch: &ImageBatch, layers: Layers<'_>) -> Result<Tensor, EngineError> {
-        // In f32, as the pipeline computes it.
-        let time = |time: &f64| (1000. - *time as f32) / 1000. * self.config.time_scale as f32;
-        let times: Vec<f64> = batch.times.iter().map(|t| f64::from(time(t))).collect();
+        let times: Vec<f64> = batch.times.iter().map(|time| (1000. - time) / 1000. * self.config.time_scale).collect();
         let waves = TimestepEmbedding { channels: TIME_CHANNELS, flip_sin_to_cos: true, downscale_freq_shift: 0. };
         let waves = waves.embed(&times, batch.x.dtype(), batch.x.device())?;
         layers.linear(&ops::silu(&layers.linear(&waves, "t_embedder.mlp.0")?)?, "t_embedder.mlp.2")

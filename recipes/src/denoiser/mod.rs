@@ -9,6 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use datasets::Message;
 use datasets::images::Pixels;
 use engine::Noise;
+use engine::lora::{LoraConfig, LoraExtra};
 use engine::ops::Grid;
 use mdp::diffusion::{Latent, NoiseLevel};
 use models::ModelError;
@@ -215,8 +216,12 @@ impl Loaded {
         let (prediction, timesteps) = (self.scheduler.prediction, self.scheduler.schedule.len());
         let dropout = self.files.config.to_json()["dropout"].as_f64().filter(|dropout| *dropout > 0.0);
         let dropout = dropout.map_or_else(String::new, |dropout| format!("; its dropout of {dropout} is not applied"));
+        let variance =
+            if self.files.config.predicts_variance() { "; the variance that it predicts too is dropped" } else { "" };
         let n = n as f64 / 1e6;
-        format!("{class}, {n:.1}M parameters, {prediction:?} prediction, {timesteps} timesteps, {shape}{dropout}")
+        format!(
+            "{class}, {n:.1}M parameters, {prediction:?} prediction, {timesteps} timesteps, {shape}{dropout}{variance}"
+        )
     }
 
     /// The class of its pipeline, or of its network alone.
@@ -258,6 +263,9 @@ pub(crate) fn learner(
         adapters::refuse_other(requested, &trained.config, &layers, &adapter.display().to_string(), values)?;
         (files, name, lora, tensors) = (base.files, base.name, Some(trained.config), Some(trained.tensors));
     }
+    if let Some(lora) = lora.as_ref().filter(|lora| lora.extra == LoraExtra::Bias) {
+        check_biased(lora, &files)?;
+    }
     let training = model::training(values, lora)?;
     // The adapter file must find its base from any working directory.
     let is_here = Path::new(&name).exists();
@@ -269,6 +277,20 @@ pub(crate) fn learner(
         Some(tensors) => denoiser.with_adapters(&tensors)?,
         None => denoiser,
     })
+}
+
+/// Refuses adapters with a bias on layers without one: a denoiser's adapters are merged when they are loaded.
+fn check_biased(lora: &LoraConfig, files: &DenoiserFiles) -> Result<(), Failure> {
+    let layers = files.config.adaptable_layers();
+    let mut without = layers.iter().filter(|layer| !files.tensors.contains_key(&format!("{}.bias", layer.name)));
+    match without.find(|layer| lora.is_target(layer)) {
+        Some(layer) => Err(Failure::usage(format!(
+            "`model.lora_bias`: {} has no bias, to which that of an adapter is added when it is merged; \
+             `model.lora_targets` may name layers that have one",
+            layer.name
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Whether the model's own adapter continues training; see [`model::continues_adapter`].

@@ -28,6 +28,10 @@ const DEFAULT_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedu
 "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000, "clip_sample": false,
 "set_alpha_to_one": false, "steps_offset": 1, "prediction_type": "epsilon"}"#;
 
+/// The scheduler of a bare PixArt or DiT transformer: the noise schedule of both.
+const LINEAR_SCHEDULER: &str = r#"{"_class_name": "DDIMScheduler", "beta_schedule": "linear", "beta_start": 0.0001,
+"beta_end": 0.02, "num_train_timesteps": 1000, "clip_sample": false, "prediction_type": "epsilon"}"#;
+
 /// The scheduler that `model.scheduler` names, or the folder's own, with `model.prediction`.
 pub(super) fn scheduler(
     folder: &DiffusersFolder,
@@ -46,6 +50,7 @@ pub(super) fn scheduler(
             DenoiserConfig::Sd3(_) | DenoiserConfig::ZImage(_) => FLOW_SCHEDULER,
             DenoiserConfig::Flux(config) if config.guidance.is_some() => DEV_SCHEDULER,
             DenoiserConfig::Flux(_) => SCHNELL_SCHEDULER,
+            DenoiserConfig::Dit(_) => LINEAR_SCHEDULER,
         };
         (folder.path.join("scheduler/scheduler_config.json"), text.to_owned())
     };
@@ -58,7 +63,7 @@ pub(super) fn scheduler(
     Ok(match config {
         // As the pipeline asks its scheduler for levels.
         DenoiserConfig::Flux(_) | DenoiserConfig::ZImage(_) => scheduler.with_even_levels(),
-        DenoiserConfig::UNet(_) | DenoiserConfig::Sd3(_) => scheduler,
+        DenoiserConfig::UNet(_) | DenoiserConfig::Sd3(_) | DenoiserConfig::Dit(_) => scheduler,
     })
 }
 

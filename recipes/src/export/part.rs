@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Tensor};
-use models::formats::{ModelFiles, SaveOptions, convert_component, save_huggingface};
+use models::formats::{Holding, ModelFiles, SaveOptions, convert_component, save_huggingface};
 use models::{Export as _, Exported};
 
 use super::ExportedPart;
@@ -34,7 +34,7 @@ impl Part {
             let model = AnyModel::Denoiser(Box::new(denoiser::load(name, values)?));
             return Ok(Self { folder, base: Some(base).filter(|base| base != name), model });
         }
-        let files = model::load(name, values)?;
+        let files = model::load_held(name, values, Holding::F32)?.merged()?;
         Ok(Self { folder, base: model::merged_base(&files), model: AnyModel::Language(Box::new(files)) })
     }
 

@@ -339,6 +339,7 @@ pub(crate) fn context_layout(condition: &Condition, longest: Option<usize>, rows
         is_ragged: longest.is_some(),
         pooled: condition.pooled.as_ref().map(Vec::len),
         has_time_ids: condition.time_ids.is_some(),
+        has_classes: condition.class.is_some(),
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn conditioning(context: &LatentContext) -> Conditioning {
         length: *length,
         width: *width,
     });
-    Conditioning { hidden, pooled: context.pooled.clone(), time_ids: context.time_ids }
+    Conditioning { hidden, pooled: context.pooled.clone(), time_ids: context.time_ids, class: context.class }
 }
 
 /// Converts a denoiser's condition into a file's context.
@@ -78,7 +78,8 @@ pub(crate) fn context(conditioning: &Conditioning) -> LatentContext {
         length: *length,
         width: *width,
     });
-    LatentContext { hidden, pooled: conditioning.pooled.clone(), time_ids: conditioning.time_ids }
+    let pooled = conditioning.pooled.clone();
+    LatentContext { hidden, pooled, time_ids: conditioning.time_ids, class: conditioning.class }
 }
 
 /// The kind of examples to read.
@@ -101,7 +102,20 @@ fn check_context(path: &Path, latents: &Latents, loaded: &Loaded) -> Result<(), 
         let text = format!("{}: the model reads {what} of width {width}, and {found}", path.display());
         return Err(Failure::failed(text));
     }
-    Ok(())
+    if loaded.files.config.reads_sizes() && told.time_ids.is_none() {
+        let text = format!("{}: the model reads sizes (`time_ids`), and there are none in it", path.display());
+        return Err(Failure::failed(text));
+    }
+    let Some(n) = loaded.files.config.n_classes() else { return Ok(()) };
+    let found = match latents.highest_class() {
+        Some(class) if class as usize <= n => return Ok(()),
+        Some(class) => format!("one of its own is {class}"),
+        None => "there are none in it".to_owned(),
+    };
+    Err(Failure::failed(format!(
+        "{}: the model reads classes (`class_labels`) from 0 to {n}, the last for none, and {found}",
+        path.display()
+    )))
 }
 
 /// Caption dropout needs the condition of an empty caption, from the file or an encoder.

@@ -46,6 +46,7 @@ pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<Descriptio
         DenoiserConfig::Flux(network) => {
             format!("{}, {} blocks and {} single", network.width(), network.n_layers, network.n_single_layers)
         }
+        DenoiserConfig::Dit(network) => format!("{}, {} blocks", network.width(), network.n_layers),
     };
     let parts: Vec<String> = loaded.components().map(|(part, class)| format!("{part} ({class})")).collect();
     let prediction = format!("{:?}", loaded.scheduler.prediction).to_lowercase();

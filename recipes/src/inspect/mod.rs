@@ -6,9 +6,8 @@ mod shown;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use candle_core::Tensor;
 use datasets::{Audit, ImageAudit, PairFolder};
-use models::formats::ModelFiles;
+use models::formats::{Holding, ModelFiles};
 
 use crate::embedded::{ModelKind, owner, usual};
 use crate::keys::{Subject, idle};
@@ -87,7 +86,7 @@ pub fn inspect(call: Call<'_, impl InspectionSettings>, path: Option<PathBuf>) -
     let path = path.unwrap_or_default();
     let name = path.display().to_string();
     match subject {
-        Subject::Model => Ok(inspect_model(&model::load(&name, &call.values)?)),
+        Subject::Model => Ok(inspect_model(&model::load_held(&name, &call.values, Holding::Quantised)?)),
         Subject::Denoiser => images::inspect_denoiser(&name, &call.values),
         Subject::Texts(data, model) => inspect_data(call, &data, &model),
         Subject::Pictures(data, model) => images::inspect_pictures(&data, model.as_deref(), &call.values),
@@ -186,7 +185,7 @@ fn is_data(path: &Path) -> bool {
 }
 
 fn inspect_data(call: &Call<'_>, data: &str, model: &str) -> Result<Description, Failure> {
-    let (mut values, files) = (call.values.clone(), model::load(model, &call.values)?);
+    let (mut values, files) = (call.values.clone(), model::load_held(model, &call.values, Holding::Quantised)?);
     text::fit_lengths(&mut values, &files)?;
     let tokenise = text::tokenise(&files, &values)?;
     let data_set = text::open(data, text::Part::Train, &tokenise, &values, call.reporter)?;
@@ -198,7 +197,7 @@ fn inspect_data(call: &Call<'_>, data: &str, model: &str) -> Result<Description,
 
 fn inspect_model(files: &ModelFiles) -> Description {
     let config = &files.config;
-    let n: usize = files.tensors.values().map(Tensor::elem_count).sum();
+    let n = files.n_parameters();
     let mut rows = vec![
         ("architecture", config.family.model_type().to_owned()),
         ("parameters", format!("{n} ({:.1} MB in f32)", n as f64 * 4.0 / 1e6)),

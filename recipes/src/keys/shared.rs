@@ -30,6 +30,8 @@ pub(super) const KEYS: &[Key] = &[
     key(&at::model::lora_alpha, TRAIN).when(&[Condition(TRAIN, ANY, AnyGiven(&[&at::model::lora_rank]))]),
     key(&at::model::lora_targets, TRAIN).when(&[Condition(TRAIN, ANY, AnyGiven(&[&at::model::lora_rank]))]),
     key(&at::model::rslora, TRAIN).when(&[Condition(TRAIN, ANY, AnyGiven(&[&at::model::lora_rank]))]),
+    key(&at::model::dora, TRAIN).off("false").when(&[Condition(TRAIN, ANY, AnyGiven(&[&at::model::lora_rank]))]),
+    key(&at::model::lora_bias, TRAIN).off("false").when(&[Condition(TRAIN, ANY, AnyGiven(&[&at::model::lora_rank]))]),
     key(&at::model::activation_checkpointing, TRAIN),
     key(&at::model::save_dtype, TRAIN | EXPORTS),
     key(&at::model::ema, TRAIN),

@@ -4,12 +4,12 @@
     reason = "a path to a method is not general enough for `Predicate`"
 )]
 
-use crate::settings::{Modality, at};
+use crate::settings::{BasePrecision, Modality, at};
 
 use super::requirements::Data::{Embedded, Files, Pairs};
 use super::requirements::Requirement::{AnyGiven, DataFrom, NoneOf, NotGiven, OneOf, Predicate, WordPredicate};
 use super::requirements::{ANY, Condition, HYBRID, OF_MARGINS, OF_RATIOS, TOKEN};
-use super::{ALL, CREDIT, DATA, EXPORTS, INSPECT, JUDGE, Key, SAMPLE, SEARCH, TRAIN, key};
+use super::{ALL, CREDIT, DATA, EXPORTS, INSPECT, JUDGE, Key, REFERS, SAMPLE, SCORES, SEARCH, TRAIN, key};
 
 /// `inspect` reads texts where there are some.
 const INSPECTS_DATA: Condition = Condition(INSPECT, ANY, DataFrom(&[Embedded, Files, Pairs]));
@@ -30,6 +30,16 @@ const RUN_DRAWS: Condition = Condition(
     Predicate(|here| here.draws_pictures(), "would do nothing: this run draws none, neither samples nor trajectories"),
 );
 
+/// What learns itself is in f32.
+const KEPT_IN_BLOCKS: Condition = Condition(
+    TRAIN,
+    ANY,
+    Predicate(
+        |here| here.values.model.base_precision != BasePrecision::Quantised || here.values.model.lora_rank.is_some(),
+        "quantised goes with `model.lora_rank`: without adapters all weights learn, and are in f32",
+    ),
+);
+
 /// Where tokens are drawn.
 const DRAWS: &[Condition] = &[SEARCH_DRAWS, SAMPLE_DRAWS, ROUNDS_DRAW, RUN_DRAWS];
 
@@ -48,6 +58,10 @@ const DRAWS_BY_CHANCE: &[Condition] = &[
 
 /// The settings.
 pub(super) const KEYS: &[Key] = &[
+    key(&at::model::base_precision, REFERS | SCORES | SAMPLE | SEARCH | CREDIT)
+        .only(Modality::Token)
+        .in_hybrid()
+        .when(&[KEPT_IN_BLOCKS]),
     key(&at::data::max_length, ALL | SEARCH | CREDIT).only(Modality::Token).in_hybrid().when(&[INSPECTS_DATA]),
     key(&at::data::max_prompt_length, DATA | CREDIT).only(Modality::Token).when(&[INSPECTS_DATA]),
     key(&at::data::show, INSPECT).only(Modality::Token).off("0").when(&[INSPECTS_DATA]),

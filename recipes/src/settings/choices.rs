@@ -306,6 +306,16 @@ choices! {
         /// The starting policy.
         Fixed = "fixed",
     }
+
+    /// How quantised weights are held in memory.
+    BasePrecision {
+        /// In their blocks where the file has them, on the CPU.
+        Auto = "auto",
+        /// In their blocks.
+        Quantised = "quantised",
+        /// Dequantised.
+        F32 = "f32",
+    }
 }
 
 /// The words of the kinds of decision problems.

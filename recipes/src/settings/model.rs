@@ -1,4 +1,4 @@
-use super::choices::{PredictionName, SaveDtype};
+use super::choices::{BasePrecision, PredictionName, SaveDtype};
 use super::section;
 
 section! {
@@ -16,6 +16,13 @@ section! {
         lora_targets: Vec<String> = Vec::new(), "lora-targets";
         /// The LoRA scale is alpha / sqrt(rank) instead
         rslora: bool = false, "rslora";
+        /// DoRA: every output of an adapted layer has a trained magnitude
+        dora: bool = false, "dora";
+        /// Adapters have a trained bias too; merging adds it to the layer's, which must have one
+        lora_bias: bool = false, "lora-bias";
+        /// How quantised weights of a GGUF file are held: quantised keeps the file's blocks, for what does not learn itself; f32
+        /// dequantises all; auto: quantised where there are such weights, on the CPU
+        base_precision: BasePrecision = BasePrecision::Auto, "base-precision";
         /// Recomputes activations in the backward pass to save memory
         activation_checkpointing: bool = false, "activation-checkpointing";
         /// The prediction type of the network; auto: that of the model's scheduler

@@ -333,7 +333,7 @@ fn learner_and_reference(files: ModelFiles, values: &mut Values) -> Result<(Caus
 }
 
 fn describe(name: &str, files: &ModelFiles, data: &Dataset, held_out: Option<&Dataset>) -> String {
-    let n: usize = files.tensors.values().map(candle_core::Tensor::elem_count).sum();
+    let n = files.n_parameters();
     format!(
         "model {name}: {}, {:.1}M parameters; {} training examples, {} held out",
         files.config.family.model_type(),

@@ -195,7 +195,7 @@ impl<F: FromImages> Source for ImageSource<'_, F> {
 
 /// Adds a condition to a fingerprint.
 pub(super) fn hash_condition(hasher: &mut blake3::Hasher, condition: &Conditioning) {
-    let Conditioning { hidden, pooled, time_ids } = condition;
+    let Conditioning { hidden, pooled, time_ids, class } = condition;
     let parts = [
         hidden.as_ref().map(|hidden| hidden.values.as_slice()),
         pooled.as_deref(),
@@ -203,6 +203,9 @@ pub(super) fn hash_condition(hasher: &mut blake3::Hasher, condition: &Conditioni
     ];
     for part in parts.into_iter().flatten() {
         hash_numbers(hasher, part);
+    }
+    if let Some(class) = class {
+        hasher.update(&class.to_le_bytes());
     }
 }
 

@@ -52,6 +52,11 @@ pub(super) fn scores<T: Vectorised, S: Simd, const ROWS: usize, const W: usize>(
         panels(scores, block.keys.len, W).for_each(|panel| soft_cap(panel, cap));
     }
     let columns = block.column..block.column + block.keys.len;
+    // The first and the last query see all keys between those that single queries see first and last.
+    let (start, end) = (tile.visible(tile.queries.len - 1).start, tile.visible(0).end);
+    if start <= columns.start && columns.end <= end {
+        return;
+    }
     for query in 0..tile.queries.len {
         hide::<T, W>(&mut scores[query / W * KEYS * W..], query % W, &columns, &tile.visible(query));
     }

@@ -76,7 +76,7 @@ impl<T: Vectorised> Forward<'_, T> {
             scores::<T, S, ROWS, W>(simd, attention, products, tile, block, key_head, queries);
             let of_panel = panels(products, block.keys.len, W).zip(sums.chunks_exact_mut(size * W));
             for ((scores, sums), running) in of_panel.zip(&mut running) {
-                running.follow(scores, sums);
+                running.follow(simd, scores, sums);
             }
             gather::<T, S, DEEP, W>(simd, sums, attention.values.rows(key_head, block.keys, size), products);
         }
@@ -101,14 +101,18 @@ impl<T: Vectorised, const W: usize> Running<T, W> {
     }
 
     /// Turns a block's scores into exponentials, and scales earlier sums where a score is larger than all before.
+    ///
+    /// Numbers that follow the keys are vectors: of an array the compiler makes single numbers.
     #[inline(always)]
-    fn follow(&mut self, scores: &mut [T], sums: &mut [T]) {
+    fn follow<S: Simd>(&mut self, simd: S, scores: &mut [T], sums: &mut [T]) {
         let before = self.largest;
-        for row in scores.as_chunks::<W>().0 {
-            for (largest, &score) in self.largest.iter_mut().zip(row) {
-                *largest = largest.larger(score);
-            }
+        let largest = T::vectors_mut(simd, &mut self.largest);
+        let [mut first, mut second] = [largest[0], largest[1]];
+        for row in T::vectors(simd, scores).as_chunks::<2>().0 {
+            first = T::larger_of(simd, row[0], first);
+            second = T::larger_of(simd, row[1], second);
         }
+        largest.copy_from_slice(&[first, second]);
         // A query that has seen no key yet has weights of 0.
         let mut level = self.largest;
         for level in &mut level {
@@ -118,21 +122,27 @@ impl<T: Vectorised, const W: usize> Running<T, W> {
             let mut factors = before;
             for query in 0..W {
                 factors[query] = (before[query] - level[query]).exponential();
-                self.sum[query] *= factors[query];
             }
-            for sums in sums.as_chunks_mut::<W>().0 {
-                for query in 0..W {
-                    sums[query] *= factors[query];
+            let factors = T::vectors(simd, &factors);
+            for sums in [&mut self.sum, sums] {
+                for row in T::vectors_mut(simd, sums).as_chunks_mut::<2>().0 {
+                    *row = [T::times(simd, row[0], factors[0]), T::times(simd, row[1], factors[1])];
                 }
             }
         }
-        let mut total = self.sum;
-        for row in scores.as_chunks_mut::<W>().0 {
-            for query in 0..W {
-                row[query] = (row[query] - level[query]).exponential();
-                total[query] += row[query];
-            }
+        let level = T::vectors(simd, &level);
+        for row in T::vectors_mut(simd, scores).as_chunks_mut::<2>().0 {
+            *row = [T::minus(simd, row[0], level[0]), T::minus(simd, row[1], level[1])];
         }
-        self.sum = total;
+        for score in &mut *scores {
+            *score = score.exponential();
+        }
+        let sum = T::vectors_mut(simd, &mut self.sum);
+        let [mut first, mut second] = [sum[0], sum[1]];
+        for row in T::vectors(simd, scores).as_chunks::<2>().0 {
+            first = T::plus(simd, first, row[0]);
+            second = T::plus(simd, second, row[1]);
+        }
+        sum.copy_from_slice(&[first, second]);
     }
 }

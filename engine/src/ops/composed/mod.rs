@@ -29,6 +29,15 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: Weight
     }
 }
 
+/// See [`super::scale_columns`].
+pub fn scale_columns(x: &Tensor, scale: &Tensor, shift: Option<&Tensor>) -> Result<Tensor> {
+    let y = x.broadcast_mul(scale)?;
+    match shift {
+        Some(shift) => y.broadcast_add(shift),
+        None => Ok(y),
+    }
+}
+
 /// See [`super::embedding`].
 pub fn embedding(ids: &[u32], table: &Tensor) -> Result<Tensor> {
     table.index_select(&Tensor::from_slice(ids, ids.len(), table.device())?, 0)

@@ -1,12 +1,13 @@
 //! Token log-probabilities in plain candle ops.
 
 use super::attention::soft_cap;
+use crate::kernels::quantised::Matrix;
 use crate::ops::{LogitForm, VocabularyQuery};
 use candle_core::{D, Result, Tensor};
 
 /// See [`crate::ops::vocabulary_log_prob`].
 pub fn vocabulary_log_prob(hidden: &Tensor, matrix: &Tensor, query: VocabularyQuery<'_>) -> Result<Tensor> {
-    let n = query.check(hidden, matrix)?;
+    let n = query.check(hidden, &Matrix::from(matrix))?;
     let device = hidden.device();
     let rows = Tensor::from_slice(query.rows, n, device)?;
     let targets = Tensor::from_slice(query.targets, (n, 1), device)?;
@@ -18,7 +19,8 @@ pub fn vocabulary_log_prob(hidden: &Tensor, matrix: &Tensor, query: VocabularyQu
     let zeros = Tensor::zeros((n, 1), hidden.dtype(), device)?;
     let divergence = match query.reference {
         Some((hidden, matrix)) => {
-            let reference = log_softmax(&logits_of(&hidden.detach(), &matrix.detach(), query.forms[1])?)?;
+            let matrix = matrix.dense(hidden)?.detach();
+            let reference = log_softmax(&logits_of(&hidden.detach(), &matrix, query.forms[1])?)?;
             (reference.exp()? * (reference - &log_probs)?)?.sum_keepdim(1)?
         }
         None => zeros.clone(),

@@ -1,12 +1,16 @@
 //! Adapters on a frozen base.
 
-use engine::lora::LoraTargets;
+use engine::lora::{LoraExtra, LoraTargets};
 
 use super::*;
 use policies::Learner;
 
 fn adapted(config: CausalConfig) -> CausalLm {
-    let lora = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear };
+    adapted_with(config, LoraExtra::None)
+}
+
+fn adapted_with(config: CausalConfig, extra: LoraExtra) -> CausalLm {
+    let lora = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear, extra };
     trainable(config, DType::F32, training(Some(lora), Recompute::Nothing))
 }
 
@@ -70,9 +74,56 @@ fn generation_goes_through_the_adapters() {
 
 #[test]
 fn targets_must_exist() {
-    let lora = LoraConfig { rank: 2, alpha: 4., rslora: true, targets: LoraTargets::Named(vec!["lm_head".into()]) };
+    let lora = LoraConfig {
+        rank: 2,
+        alpha: 4.,
+        rslora: true,
+        targets: LoraTargets::Named(vec!["lm_head".into()]),
+        extra: LoraExtra::None,
+    };
     let config = config("gpt2");
     let tensors = tensors(&config, 1, DType::F32);
     let error = CausalLm::trainable(config, tensors, training(Some(lora), Recompute::Nothing)).unwrap_err().to_string();
     assert!(error.contains("lm_head"), "{error}");
+}
+
+#[test]
+fn biases_and_magnitudes_learn_and_merge() {
+    for (name, extra, ends) in [
+        ("llama with biases", LoraExtra::Bias, "lora_B.bias"),
+        ("gpt2", LoraExtra::Bias, "lora_B.bias"),
+        ("llama untied", LoraExtra::Magnitude, "lora_magnitude_vector"),
+        ("gpt2", LoraExtra::Magnitude, "lora_magnitude_vector"),
+        ("neox parallel", LoraExtra::Magnitude, "lora_magnitude_vector"),
+    ] {
+        let base = frozen(config(name), 1, DType::F32);
+        let mut model = adapted_with(config(name), extra);
+        let close = |a: &CausalLm, b: &CausalLm| {
+            let [a, b] = [a, b].map(|model| model.score(&MDP, &episodes()).unwrap().log_probs);
+            a.values().iter().zip(b.values()).all(|(a, b)| (a - b).abs() < 2e-5)
+        };
+        assert!(close(&model, &base), "{name}: fresh adapters change nothing");
+        let (numbers, tape) = model.forward(&MDP, &episodes()).unwrap();
+        model.backward(tape, &numbers.log_probs.filled(-1.).into()).unwrap();
+        let gradients = model.gradients().unwrap();
+        assert_eq!(gradients.missing(model.parameters()), Vec::<&str>::new(), "{name}");
+        let learns = gradients.iter().any(|(parameter, gradient)| {
+            parameter.ends_with(ends) && gradient.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap() > 0.
+        });
+        assert!(learns, "{name} {ends}");
+        model.update(0.05, None).unwrap();
+        (0..3).for_each(|_| step(&mut model));
+        assert!(!close(&model, &base), "{name} {ends}");
+        let merged = model.decoder.weights.merged_tensors(model.config().layout()).unwrap();
+        assert!(close(&model, &CausalLm::frozen(config(name), merged).unwrap()), "{name} {ends}");
+        let exported = model.exported().unwrap().tensors;
+        assert!(exported.keys().any(|parameter| parameter.ends_with(ends)), "{name}");
+        let tensors = base.parameters().iter().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+        let lora = model.lora().unwrap().clone();
+        let beside = CausalLm::adapted(config(name), BTreeMap::clone(&tensors), lora, &exported).unwrap();
+        assert_eq!(beside.score(&MDP, &episodes()).unwrap(), model.score(&MDP, &episodes()).unwrap(), "{name}");
+    }
+    let model = adapted_with(config("llama untied"), LoraExtra::Bias);
+    let message = model.decoder.weights.merged_tensors(model.config().layout()).unwrap_err().to_string();
+    assert!(message.contains("lora_bias"), "{message}");
 }

@@ -29,7 +29,7 @@ fn backward(model: &mut CausalLm, slopes: impl Fn(&Channels) -> Channels) -> Cha
 }
 
 /// Moves each trainable tensor along a random direction and compares with the directional derivative.
-fn check_every_parameter(name: &str, model: &mut CausalLm) {
+pub(super) fn check_every_parameter(name: &str, model: &mut CausalLm) {
     let slopes = backward(model, |numbers| laws::random_slopes(numbers, &mut rng(8)));
     let gradients = model.gradients().unwrap();
     assert_eq!(gradients.missing(model.parameters()), Vec::<&str>::new(), "{name}");
@@ -184,4 +184,12 @@ fn given_tokens_are_read_and_have_no_gradient() {
             assert!(largest_difference(found, expected) < 1e-12, "{name}");
         }
     }
+}
+
+#[test]
+fn biases_of_adapters_follow_finite_differences() {
+    let targets = engine::lora::LoraTargets::AllLinear;
+    let lora = LoraConfig { rank: 2, alpha: 4., rslora: false, targets, extra: engine::lora::LoraExtra::Bias };
+    let mut model = trainable(config("llama untied"), DType::F64, training(Some(lora), Recompute::Nothing));
+    check_every_parameter("llama untied", &mut model);
 }

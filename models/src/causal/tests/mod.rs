@@ -4,6 +4,7 @@ mod adapters;
 mod cache;
 mod forests;
 mod gradients;
+mod quantised;
 mod sampling;
 mod storage;
 mod worlds;

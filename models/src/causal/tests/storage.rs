@@ -1,6 +1,6 @@
 //! Checkpoints and fingerprints.
 
-use engine::lora::LoraTargets;
+use engine::lora::{LoraExtra, LoraTargets};
 use engine::optim::RmsProp;
 
 use super::*;
@@ -21,7 +21,8 @@ fn step(model: &mut CausalLm) {
 
 #[test]
 fn a_restored_learner_takes_the_same_steps_to_the_bit() {
-    let adapters = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear };
+    let adapters =
+        LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear, extra: LoraExtra::None };
     for lora in [None, Some(adapters)] {
         let folder = tempfile::tempdir().unwrap();
         let mut straight = learner(lora.clone());
@@ -95,7 +96,8 @@ impl Export<CausalConfig> for Note {
 #[test]
 fn a_model_is_written_by_the_exporter_that_it_was_given() {
     let folder = tempfile::tempdir().unwrap();
-    let lora = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear };
+    let lora =
+        LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear, extra: LoraExtra::None };
     for (lora, expected) in [(None, "20 false"), (Some(lora), "28 true")] {
         let model = learner(lora).with_exporter(Note);
         model.frozen_copy().unwrap().export(folder.path()).unwrap();
@@ -108,7 +110,8 @@ fn exported_adapters_come_back_on_their_base() {
     let folder = tempfile::tempdir().unwrap();
     let (base, adapter) = (folder.path().join("base"), folder.path().join("adapter"));
     super::learner(config("gpt2")).export(&base).unwrap();
-    let lora = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear };
+    let lora =
+        LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear, extra: LoraExtra::None };
     let files = crate::formats::load(&base, &Device::Cpu).unwrap();
     let mut model = files.trainable(training(Some(lora), Recompute::Nothing)).unwrap();
     (0..3).for_each(|_| step(&mut model));
@@ -123,7 +126,8 @@ fn exported_adapters_come_back_on_their_base() {
 #[test]
 fn the_average_is_what_is_exported() {
     let folder = tempfile::tempdir().unwrap();
-    let adapters = LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear };
+    let adapters =
+        LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear, extra: LoraExtra::None };
     for (name, lora, file) in
         [("whole", None, "model.safetensors"), ("adapters", Some(adapters), "adapter_model.safetensors")]
     {
@@ -139,11 +143,11 @@ fn the_average_is_what_is_exported() {
         model.export(&target).unwrap();
         // A copy of it acts as the export does, and not as the learner.
         let averaged = model.averaged().unwrap().unwrap();
-        for (name, average) in model.decoder.exported() {
+        for (name, average) in model.decoder.exported().unwrap() {
             assert_eq!(largest_difference(averaged.parameters().get(&name).unwrap(), &average), 0., "{name}");
         }
         let exported = candle_core::safetensors::load(target.join(file), &Device::Cpu).unwrap();
-        for (name, average) in model.decoder.exported() {
+        for (name, average) in model.decoder.exported().unwrap() {
             let stored = exported.iter().find(|(stored, _)| stored.ends_with(&name)).unwrap().1;
             assert_eq!(stored.dtype(), DType::BF16, "{name}");
             assert_eq!(largest_difference(stored, &average.to_dtype(DType::BF16).unwrap()), 0., "{name}");

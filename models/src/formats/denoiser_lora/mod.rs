@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use engine::lora::{Adapter, merged_weight};
+use engine::lora::{LoraExtra, merged_bias, merged_weight};
 use engine::ops::WeightLayout;
 
 use super::LoraLayer;
@@ -136,8 +136,14 @@ pub fn merge_denoiser_lora(lora: &DenoiserLora, tensors: &mut BTreeMap<String, T
             return Err(ModelError::tensor(&lora.path, name, "the model has no such layer"));
         };
         check_fits(layer, weight.dims()).map_err(|reason| ModelError::tensor(&lora.path, name, reason))?;
-        let adapter = Adapter { a: &layer.a, b: &layer.b, scale: layer.scale };
-        *weight = merged_weight(weight, WeightLayout::OutIn, adapter)?;
+        *weight = merged_weight(weight, WeightLayout::OutIn, layer.adapter())?;
+        if layer.extra() == LoraExtra::Bias {
+            let Some(bias) = tensors.get_mut(&format!("{name}.bias")) else {
+                let reason = "its layer has no bias, to which that of the adapter (`lora_bias`) could be added";
+                return Err(ModelError::tensor(&lora.path, name, reason));
+            };
+            *bias = merged_bias(bias, layer.adapter())?;
+        }
     }
     Ok(())
 }
@@ -158,6 +164,8 @@ impl Found {
         let before = match part {
             TensorRole::A => self.halves.entry(layer).or_default().a.replace(tensor).map(drop),
             TensorRole::B => self.halves.entry(layer).or_default().b.replace(tensor).map(drop),
+            TensorRole::Bias => self.halves.entry(layer).or_default().bias.replace(tensor).map(drop),
+            TensorRole::Magnitude => self.halves.entry(layer).or_default().magnitude.replace(tensor).map(drop),
             TensorRole::Alpha => self.alphas.insert(layer, number(&tensor)?).map(drop),
             TensorRole::Replaced => self.replaced.insert(layer, tensor).map(drop),
         };
@@ -221,16 +229,10 @@ fn number(tensor: &Tensor) -> Result<f64, String> {
 
 /// An adapter without settings: alpha is its rank unless the file has another.
 fn plain(halves: Halves, alpha: Option<f64>) -> Result<LoraLayer, String> {
-    let Halves { a: Some(a), b: Some(b), embedding } = halves else {
-        return Err("one of lora_A and lora_B is missing".to_owned());
-    };
+    let Some(a) = &halves.a else { return Err("one of lora_A and lora_B is missing".to_owned()) };
     let rank = a.dims().first().copied().unwrap_or(0);
     let scale = alpha.map_or(1., |alpha| alpha / rank as f64);
-    if scale.is_finite() {
-        Ok(LoraLayer { a, b, scale, rslora: false, embedding })
-    } else {
-        Err("its rank is 0".to_owned())
-    }
+    if scale.is_finite() { halves.complete(scale, false) } else { Err("its rank is 0".to_owned()) }
 }
 
 fn check_fits(layer: &LoraLayer, shape: &[usize]) -> Result<(), String> {

@@ -14,6 +14,10 @@ const PEFT_PREFIX: &str = "base_model.model.";
 pub(super) enum TensorRole {
     A,
     B,
+    /// The bias beside B.
+    Bias,
+    /// DoRA's magnitudes.
+    Magnitude,
     Alpha,
     /// Not a factor: it replaces the base's tensor of this name.
     Replaced,
@@ -23,24 +27,24 @@ pub(super) enum TensorRole {
 const MARKS: [(&str, TensorRole); 2] = [(".lora_A.", TensorRole::A), (".lora_B.", TensorRole::B)];
 
 /// Suffixes of other spellings: kohya's, diffusers', those of attention processors, and an alpha.
-const ENDS: [(&str, TensorRole); 7] = [
+const ENDS: [(&str, TensorRole); 8] = [
     (".lora_down.weight", TensorRole::A),
     (".lora_up.weight", TensorRole::B),
     (".lora.down.weight", TensorRole::A),
     (".lora.up.weight", TensorRole::B),
+    (".lora.up.bias", TensorRole::Bias),
     ("_lora.down.weight", TensorRole::A),
     ("_lora.up.weight", TensorRole::B),
     (".alpha", TensorRole::Alpha),
 ];
 
 /// Name components of unsupported adapters, and what to do about them.
-const OTHERS: [(&str, &str); 10] = [
+const OTHERS: [(&str, &str); 9] = [
     (".processor.qkv_lora", "a file of x-flux; load it with diffusers and save it again"),
     (".processor.proj_lora", "a file of x-flux; load it with diffusers and save it again"),
     ("query_norm.scale", "adapters that also replace norms (FLUX.1 control) are not supported"),
     ("key_norm.scale", "adapters that also replace norms (FLUX.1 control) are not supported"),
-    ("lora_magnitude_vector", "DoRA is not supported"),
-    ("dora_scale", "DoRA is not supported"),
+    ("dora_scale", "DoRA of kohya's and other scripts (dora_scale) is not supported, nor read by diffusers; peft's is"),
     ("lora_embedding_", "adapters of embeddings are not supported"),
     ("lokr_", "LoKr is not supported; only LoRA is"),
     ("hada_", "LoHa is not supported; only LoRA is"),
@@ -99,12 +103,15 @@ pub(super) fn parse(
 
 /// The layer and role of a factor by its name, if it is one.
 pub(super) fn factor(path: &str) -> Result<Option<(&str, TensorRole)>, String> {
+    if let Some((layer, "" | ".weight" | ".default" | ".default.weight")) = path.split_once(".lora_magnitude_vector") {
+        return Ok(Some((layer, TensorRole::Magnitude)));
+    }
     for (mark, part) in MARKS {
         let Some((layer, rest)) = path.split_once(mark) else { continue };
         // An in-memory state dict has the adapter's name there.
         match rest.split_once('.').map_or(rest, |(_, end)| end) {
             "weight" => return Ok(Some((layer, part))),
-            "bias" => return Err("a bias of its own in LoRA (lora_bias) is not supported".to_owned()),
+            "bias" if part == TensorRole::B => return Ok(Some((layer, TensorRole::Bias))),
             _ => return Err("not a tensor of a LoRA adapter".to_owned()),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use engine::lora::{Adapter, merged_weight};
+use engine::lora::merged_weight;
 use engine::ops::WeightLayout;
 
 use super::names::{TensorRole, factor};
@@ -41,6 +41,11 @@ pub(super) fn parse(name: &str) -> Result<Option<(&'static str, String, TensorRo
     let kohya = ENDS.iter().find_map(|(end, role)| Some((path.strip_suffix(end)?, *role)));
     let found = if kohya.is_some() { kohya } else { factor(path)? };
     let Some((layer, role)) = found else { return Err("not a tensor of a LoRA adapter".to_owned()) };
+    if matches!(role, TensorRole::Bias | TensorRole::Magnitude) {
+        let reason =
+            "DoRA and biases (`lora_bias`) of a text encoder are not supported; diffusers leaves its magnitudes out";
+        return Err(reason.to_owned());
+    }
     let layer = underscored(layer);
     Ok(Some((component, layer.strip_prefix(MODEL).unwrap_or(&layer).to_owned(), role)))
 }
@@ -89,8 +94,6 @@ impl DenoiserLora {
 }
 
 fn merged(weight: &Tensor, layer: &LoraLayer) -> Result<Tensor, ModelError> {
-    let adapter = Adapter { a: &layer.a, b: &layer.b, scale: layer.scale };
-    let dtype = weight.dtype();
-    let weight = weight.to_dtype(layer.a.dtype())?;
-    Ok(merged_weight(&weight, WeightLayout::OutIn, adapter)?.to_dtype(dtype)?)
+    let weight_of_adapter = weight.to_dtype(layer.a.dtype())?;
+    Ok(merged_weight(&weight_of_adapter, WeightLayout::OutIn, layer.adapter())?.to_dtype(weight.dtype())?)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use candle_core::Tensor;
-use engine::lora::{LoraConfig, LoraTargets};
+use engine::lora::{LoraConfig, LoraExtra, LoraTargets, layer_of, parameter_names};
 use serde_json::{Map, Value, json};
 
 use super::source::{FILE, SETTINGS};
@@ -34,10 +34,17 @@ pub fn save_denoiser_lora(
     let mut layers = BTreeSet::new();
     let mut named = Vec::new();
     for (name, tensor) in tensors {
-        let layer = name.strip_suffix(".lora_A.weight").or_else(|| name.strip_suffix(".lora_B.weight"));
         let reason = "not an adapter's tensor; its name must end in .lora_A.weight or .lora_B.weight";
-        layers.insert(layer.ok_or_else(|| ModelError::tensor(folder, name, reason))?);
-        named.push((format!("{component}.{name}"), to_file(tensor)?));
+        let layer = layer_of(name).ok_or_else(|| ModelError::tensor(folder, name, reason))?;
+        // The magnitudes of a convolution have the dimensions of its kernels.
+        let is_convolution = tensors.get(&parameter_names(layer).0).is_some_and(|a| a.rank() == 4);
+        let tensor = if name.ends_with(".lora_magnitude_vector") && is_convolution {
+            tensor.reshape((1, tensor.elem_count(), 1, 1))?
+        } else {
+            to_file(tensor)?
+        };
+        layers.insert(layer);
+        named.push((format!("{component}.{name}"), tensor));
     }
     if layers.is_empty() {
         return Err(ModelError::format(folder, "no adapters to write"));
@@ -62,12 +69,13 @@ fn written_settings(component: &str, base: &str, lora: &LoraConfig, targets: &[&
         "bias": "none",
         "init_lora_weights": true,
         "lora_alpha": lora.alpha,
+        "lora_bias": lora.extra == LoraExtra::Bias,
         "lora_dropout": 0.0,
         "peft_type": "LORA",
         "r": lora.rank,
         "rank_pattern": {},
         "target_modules": targets,
-        "use_dora": false,
+        "use_dora": lora.extra == LoraExtra::Magnitude,
         "use_rslora": lora.rslora,
     });
     let settings = settings.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value.clone()));

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{DENOISERS, DiffusersFolder};
+use super::{DENOISERS, DiffusersFolder, dit};
 use crate::ModelError;
 use crate::clip::ClipTextConfig;
 use crate::flux::FluxConfig;
@@ -36,6 +36,9 @@ pub(super) fn check(folder: &DiffusersFolder) -> Result<(), ModelError> {
     }
     if config["_class_name"] == ZImageConfig::CLASS {
         return check_language(folder, &config);
+    }
+    if let Some(config) = dit::transformer(&network.path)? {
+        return check_captions(folder, config.context_width());
     }
     let mut texts = Vec::new();
     for name in ["text_encoder", "text_encoder_2"] {
@@ -72,6 +75,13 @@ fn check_language(folder: &DiffusersFolder, config: &Value) -> Result<(), ModelE
     let width = read_object(&part.path.join("config.json"))?["hidden_size"].as_u64().unwrap_or(0);
     let read = config["cap_feat_dim"].as_u64().unwrap_or(0);
     compare(folder, "transformer `cap_feat_dim`", read, "text_encoder `hidden_size`", width)
+}
+
+/// The text encoder of PixArt: the width of its states is that of the captions which the transformer reads.
+fn check_captions(folder: &DiffusersFolder, read: Option<usize>) -> Result<(), ModelError> {
+    let (Some(read), Some(part)) = (read, folder.component("text_encoder")) else { return Ok(()) };
+    let width = read_config(&part.path, T5Config::from_json)?.width as u64;
+    compare(folder, "transformer `caption_channels`", read as u64, "text_encoder `d_model`", width)
 }
 
 /// The text encoders of Stable Diffusion 3: their hidden states fit into the width of the third one's, and their pooled

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::dit::{DIT_PIPELINE, PIXART_PIPELINES};
 use super::{ACCEPTED, Component, DENOISERS};
 use crate::ModelError;
 use crate::denoiser::DenoiserConfig;
@@ -34,6 +35,19 @@ const SDXL: RequiredComponents = &[
     ("tokenizer_2", TOKENIZERS),
     ("scheduler", &[]),
 ];
+const T5_TOKENIZERS: &[&str] = &["T5Tokenizer", "T5TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"];
+const PIXART: RequiredComponents = &[
+    ("transformer", &["PixArtTransformer2DModel", "Transformer2DModel"]),
+    ("vae", &["AutoencoderKL"]),
+    ("text_encoder", &["T5EncoderModel"]),
+    ("tokenizer", T5_TOKENIZERS),
+    ("scheduler", &[]),
+];
+const DIT: RequiredComponents = &[
+    ("transformer", &["DiTTransformer2DModel", "Transformer2DModel"]),
+    ("vae", &["AutoencoderKL"]),
+    ("scheduler", &[]),
+];
 /// The pipeline of Stable Diffusion 3 and 3.5.
 pub(super) const SD3_PIPELINE: &str = "StableDiffusion3Pipeline";
 /// The tokens of that pipeline's third text encoder (T5), which are zeros without it.
@@ -46,7 +60,7 @@ const SD3: RequiredComponents = &[
     ("text_encoder_3", &["T5EncoderModel"]),
     ("tokenizer", TOKENIZERS),
     ("tokenizer_2", TOKENIZERS),
-    ("tokenizer_3", &["T5Tokenizer", "T5TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"]),
+    ("tokenizer_3", T5_TOKENIZERS),
     ("scheduler", &[]),
 ];
 /// The pipeline of FLUX.1.
@@ -59,7 +73,7 @@ const FLUX: RequiredComponents = &[
     ("text_encoder", &["CLIPTextModel", "CLIPTextModelWithProjection"]),
     ("text_encoder_2", &["T5EncoderModel"]),
     ("tokenizer", TOKENIZERS),
-    ("tokenizer_2", &["T5Tokenizer", "T5TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"]),
+    ("tokenizer_2", T5_TOKENIZERS),
     ("scheduler", &[]),
 ];
 /// The pipeline of Z-Image.
@@ -74,12 +88,17 @@ const ZIMAGE: RequiredComponents = &[
 /// The parts that may be absent: without an autoencoder the model generates pixels, without the third text encoder it
 /// reads zeros in its place.
 const OPTIONAL: [&str; 3] = ["vae", "text_encoder_3", "tokenizer_3"];
-const PIPELINES: [(&str, RequiredComponents, Table); 7] = [
+/// The same of PixArt, which may be trained from encoded captions alone.
+const OPTIONAL_OF_PIXART: [&str; 2] = ["text_encoder", "tokenizer"];
+const PIPELINES: [(&str, RequiredComponents, Table); 10] = [
     ("StableDiffusionPipeline", SD, SD_FIELDS),
     ("StableDiffusionXLPipeline", SDXL, SDXL_FIELDS),
     (SD3_PIPELINE, SD3, SD3_FIELDS),
     (FLUX_PIPELINE, FLUX, FLUX_FIELDS),
-    (ZIMAGE_PIPELINE, ZIMAGE, ZIMAGE_FIELDS),
+    (ZIMAGE_PIPELINE, ZIMAGE, ONE_ENCODER_FIELDS),
+    (PIXART_PIPELINES[0].0, PIXART, ONE_ENCODER_FIELDS),
+    (PIXART_PIPELINES[1].0, PIXART, ONE_ENCODER_FIELDS),
+    (DIT_PIPELINE, DIT, DIT_FIELDS),
     ("DDPMPipeline", UNCONDITIONAL, UNCONDITIONAL_FIELDS),
     ("DDIMPipeline", UNCONDITIONAL, UNCONDITIONAL_FIELDS),
 ];
@@ -142,12 +161,21 @@ const FLUX_FIELDS: Table = Table(&[
     harmless("image_encoder", Any),
 ]);
 
-const ZIMAGE_FIELDS: Table = Table(&[
+/// Of Z-Image and PixArt: one text encoder.
+const ONE_ENCODER_FIELDS: Table = Table(&[
     honoured("transformer", Any),
     honoured("vae", Any),
     honoured("text_encoder", Any),
     honoured("tokenizer", Any),
     honoured("scheduler", Any),
+]);
+
+const DIT_FIELDS: Table = Table(&[
+    honoured("transformer", Any),
+    honoured("vae", Any),
+    honoured("scheduler", Any),
+    // The names of classes.
+    honoured("id2label", Any).or_null(),
 ]);
 
 /// Whether a class of diffusers is that of a network that denoises, built or not.
@@ -175,7 +203,8 @@ pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<Stri
     let mut missing = Vec::new();
     for (name, classes) in *needs {
         // diffusers writes an intentionally absent component so.
-        if OPTIONAL.contains(name) && index[*name] == json!([null, null]) {
+        let may_be_absent = OPTIONAL.contains(name) || is_pixart(pipeline) && OPTIONAL_OF_PIXART.contains(name);
+        if may_be_absent && index[*name] == json!([null, null]) {
             continue;
         }
         let Some(class) = index[*name][1].as_str() else {
@@ -197,6 +226,10 @@ pub(super) fn parts(path: &Path, index: &Value) -> Result<(String, BTreeMap<Stri
         return Ok((pipeline.to_owned(), parts));
     }
     Err(ModelError::format(&file, format!("a {pipeline} is incomplete: {}", missing.join("; "))))
+}
+
+fn is_pixart(pipeline: &str) -> bool {
+    PIXART_PIPELINES.iter().any(|(name, _)| *name == pipeline)
 }
 
 /// A standalone network: `config.json` here, or in `unet/` or `transformer/`, with an optional scheduler beside it.

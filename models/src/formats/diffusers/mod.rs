@@ -1,5 +1,6 @@
 //! Diffusers folders: a denoiser with its other components.
 
+mod dit;
 mod fit;
 mod index;
 mod save;
@@ -24,8 +25,7 @@ use crate::vae::Vae;
 
 /// The accepted kinds of paths, for messages.
 const ACCEPTED: &str = "accepted: a diffusers folder (model_index.json), its unet/ or transformer/ alone (config.json of \
-                        a UNet2DModel, UNet2DConditionModel, SD3Transformer2DModel, FluxTransformer2DModel or \
-                        ZImageTransformer2DModel), or a run folder";
+                        a network that is built), or a run folder";
 
 /// The names of networks that denoise among the components.
 const DENOISERS: [&str; 2] = ["unet", "transformer"];
@@ -144,6 +144,9 @@ impl DiffusersFolder {
     /// # Errors
     /// As [`load_clip_tokenizer_as`], [`load_clip_text`](super::load_clip_text), [`load_t5`] and [`TextConditioner::new`].
     pub fn conditioner(&self, device: &Device) -> Result<Option<TextConditioner>, ModelError> {
+        if let Some(own) = dit::conditioner(self, device)? {
+            return Ok(Some(own));
+        }
         if self.pipeline.as_deref() == Some(index::ZIMAGE_PIPELINE) {
             return Ok(None);
         }
@@ -216,6 +219,10 @@ impl DiffusersFolder {
             {
                 hasher.update(hash.as_bytes());
             }
+        }
+        // Names of classes tell what a text means as a tokenizer does.
+        if !self.index["id2label"].is_null() {
+            hasher.update(self.index["id2label"].to_string().as_bytes());
         }
         Ok(hasher.finalize().to_hex().to_string())
     }

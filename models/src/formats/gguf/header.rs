@@ -5,9 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::quantized::GgmlDType;
+use engine::quantised::BlockFormat;
 
-use super::blocks::OwnBlocks;
 use crate::ModelError;
 use tensorfile::{Floats, SizedFile};
 
@@ -32,8 +31,7 @@ pub(super) enum Meta {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stored {
     Plain(Floats),
-    Blocks(GgmlDType),
-    Own(OwnBlocks),
+    Blocks(BlockFormat),
 }
 
 impl Stored {
@@ -41,23 +39,23 @@ impl Stored {
         Some(match code {
             0 => Self::Plain(Floats::F32),
             1 => Self::Plain(Floats::F16),
-            2 => Self::Blocks(GgmlDType::Q4_0),
-            3 => Self::Blocks(GgmlDType::Q4_1),
-            6 => Self::Blocks(GgmlDType::Q5_0),
-            7 => Self::Blocks(GgmlDType::Q5_1),
-            8 => Self::Blocks(GgmlDType::Q8_0),
-            10 => Self::Blocks(GgmlDType::Q2K),
-            11 => Self::Blocks(GgmlDType::Q3K),
-            12 => Self::Blocks(GgmlDType::Q4K),
-            13 => Self::Blocks(GgmlDType::Q5K),
-            14 => Self::Blocks(GgmlDType::Q6K),
-            20 => Self::Own(OwnBlocks::Iq4Nl),
-            23 => Self::Own(OwnBlocks::Iq4Xs),
+            2 => Self::Blocks(BlockFormat::Q4_0),
+            3 => Self::Blocks(BlockFormat::Q4_1),
+            6 => Self::Blocks(BlockFormat::Q5_0),
+            7 => Self::Blocks(BlockFormat::Q5_1),
+            8 => Self::Blocks(BlockFormat::Q8_0),
+            10 => Self::Blocks(BlockFormat::Q2K),
+            11 => Self::Blocks(BlockFormat::Q3K),
+            12 => Self::Blocks(BlockFormat::Q4K),
+            13 => Self::Blocks(BlockFormat::Q5K),
+            14 => Self::Blocks(BlockFormat::Q6K),
+            20 => Self::Blocks(BlockFormat::Iq4Nl),
+            23 => Self::Blocks(BlockFormat::Iq4Xs),
             28 => Self::Plain(Floats::F64),
             30 => Self::Plain(Floats::Bf16),
-            34 => Self::Own(OwnBlocks::Tq1),
-            35 => Self::Own(OwnBlocks::Tq2),
-            39 => Self::Own(OwnBlocks::Mxfp4),
+            34 => Self::Blocks(BlockFormat::Tq1),
+            35 => Self::Blocks(BlockFormat::Tq2),
+            39 => Self::Blocks(BlockFormat::Mxfp4),
             _ => return None,
         })
     }
@@ -66,8 +64,7 @@ impl Stored {
     fn unit(self) -> (u64, u64) {
         match self {
             Self::Plain(kind) => (1, kind.size() as u64),
-            Self::Blocks(kind) => (kind.block_size() as u64, kind.type_size() as u64),
-            Self::Own(kind) => (kind.block_size() as u64, kind.type_size() as u64),
+            Self::Blocks(format) => (format.block_size() as u64, format.block_bytes() as u64),
         }
     }
 }

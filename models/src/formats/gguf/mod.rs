@@ -1,7 +1,6 @@
-//! GGUF files, whole or split: weights dequantised to f32, with a config and a tokenizer converted from the metadata.
+//! GGUF files, whole or split: weights dequantised to f32 or kept in their blocks, with a config and a tokenizer converted from the metadata.
 
 mod architecture;
-mod blocks;
 mod header;
 mod keys;
 mod names;
@@ -11,6 +10,7 @@ mod weights;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::{DType, Device};
 use serde_json::{Value, json};
@@ -21,16 +21,16 @@ use self::parts::SplitFiles;
 use self::weights::Layout;
 use super::huggingface::{check_tensors, parse_config};
 use super::vocabulary::Vocabulary;
-use super::{ModelFiles, ModelTokenizer, stored_types};
+use super::{Holding, ModelFiles, ModelTokenizer, stored_types};
 use crate::ModelError;
-use crate::causal::{CausalConfig, GgufSizes};
+use crate::causal::{BaseWeights, CausalConfig, GgufSizes};
 
 /// Loads a GGUF file of a supported architecture; any file of a split model may be named.
 ///
 /// # Errors
 /// A damaged header, an unsupported architecture, storage type or tokenizer, tensors that are missing, unknown, of the
 /// wrong shape or not finite.
-pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelError> {
+pub(super) fn load(path: &Path, device: &Device, holding: Holding) -> Result<ModelFiles, ModelError> {
     let mut parts = SplitFiles::open(path)?;
     let header = std::mem::take(&mut parts.header);
     let named = |e: ModelError| match e {
@@ -57,12 +57,7 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelErro
         (name.clone(), shape)
     });
     check_tensors(path, &config, &shapes.collect())?;
-    let mut tensors = BTreeMap::new();
-    for (name, (stored, layout)) in places {
-        if let Some(info) = header.tensors.get(stored) {
-            tensors.insert(name, weights::read(parts.file(info.part), stored, info, layout, device)?);
-        }
-    }
+    let BaseWeights { tensors, quantised } = read_weights(&parts, &header, places, device, holding)?;
     let extras = vocabulary.map(Vocabulary::into_extras).unwrap_or_default();
     // The file itself defines pre-tokenisation, whatever the architecture.
     let mut tokenizer = ModelTokenizer::of_its_own(path, &extras, Some(&config))?;
@@ -70,7 +65,31 @@ pub(super) fn load(path: &Path, device: &Device) -> Result<ModelFiles, ModelErro
         tokenizer.notes.extend(vocabulary::note(path, &header));
     }
     let stored = stored_type(&header);
-    Ok(ModelFiles { path: path.to_path_buf(), config, tensors, tokenizer, extras, stored })
+    Ok(ModelFiles { path: path.to_path_buf(), config, tensors, quantised, adapters: None, tokenizer, extras, stored })
+}
+
+/// Reads all weights, in the form that is asked for.
+fn read_weights(
+    parts: &SplitFiles,
+    header: &Header,
+    places: BTreeMap<String, (&str, Layout)>,
+    device: &Device,
+    holding: Holding,
+) -> Result<BaseWeights, ModelError> {
+    let mut base = BaseWeights::default();
+    for (name, (stored, layout)) in places {
+        let Some(info) = header.tensors.get(stored) else { continue };
+        let file = parts.file(info.part);
+        let matrix = match holding {
+            Holding::Quantised => weights::read_blocks(file, stored, info, layout)?,
+            Holding::F32 => None,
+        };
+        match matrix {
+            Some(matrix) => drop(base.quantised.insert(name, Arc::new(matrix))),
+            None => drop(base.tensors.insert(name, weights::read(file, stored, info, layout, device)?)),
+        }
+    }
+    Ok(base)
 }
 
 /// The type that most weights are stored in; F32 where they are quantised.
@@ -78,7 +97,7 @@ fn stored_type(header: &Header) -> DType {
     stored_types::most_common(header.tensors.values().map(|info| {
         let kind = match info.stored {
             Stored::Plain(kind) => Some(kind),
-            Stored::Blocks(_) | Stored::Own(_) => None,
+            Stored::Blocks(_) => None,
         };
         (kind, info.shape.iter().product())
     }))

@@ -1,15 +1,12 @@
-//! GGUF tensors as f32, reordered from llama.cpp's row order to Hugging Face's.
+//! GGUF tensors as f32 or in their blocks, reordered from llama.cpp's row order to Hugging Face's.
 
-use std::borrow::Cow;
-
-use candle_core::quantized::{GgmlDType, QStorage, QTensor};
-use candle_core::{Device, Result as CandleResult, Tensor};
-use rayon::prelude::*;
+use candle_core::{Device, Tensor};
+use engine::quantised::{BlockFormat, QuantisedMatrix};
 
 use super::super::rows;
 use super::header::{Info, Stored};
 use crate::ModelError;
-use crate::weights_file::check_finite;
+use crate::weights_file::{check_finite, not_finite};
 use tensorfile::{SizedFile, read_floats};
 
 /// The layout of a tensor in the file, relative to Hugging Face's.
@@ -52,15 +49,7 @@ pub(super) fn read(
     let count = info.shape.iter().product();
     let values = match info.stored {
         Stored::Plain(kind) => read_floats(file, info.begin, count, kind)?,
-        Stored::Blocks(kind) => dequantize(&file.bytes(info.begin, info.bytes)?, kind, count)?,
-        Stored::Own(kind) => {
-            let mut values = vec![0_f32; count];
-            let pieces = file.bytes(info.begin, info.bytes)?;
-            let pieces = pieces.par_chunks(BLOCKS * kind.type_size());
-            let places = values.par_chunks_mut(BLOCKS * kind.block_size());
-            pieces.zip(places).for_each(|(piece, place)| kind.dequantize(piece, place));
-            values
-        }
+        Stored::Blocks(format) => blocks(file, info, format)?.values(),
     };
     check_finite(file.path(), name, &values)?;
     let n_rows = info.shape[0];
@@ -74,23 +63,33 @@ pub(super) fn read(
     if layout == Layout::Transposed { Ok(tensor.t()?.contiguous()?) } else { Ok(tensor) }
 }
 
-/// Blocks per task.
-const BLOCKS: usize = 1 << 12;
+/// Reads a matrix that is stored in blocks without dequantising it; `None` for any other tensor.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_blocks(
+    file: &SizedFile,
+    name: &str,
+    info: &Info,
+    layout: Layout,
+) -> Result<Option<QuantisedMatrix>, ModelError> {
+    let (Stored::Blocks(format), &[n_rows, _]) = (info.stored, info.shape.as_slice()) else { return Ok(None) };
+    let matrix = match layout {
+        // What is added to a number can't be said in blocks.
+        Layout::PlusOne => return Ok(None),
+        Layout::Same => blocks(file, info, format)?,
+        Layout::Transposed => blocks(file, info, format)?.turned(),
+        Layout::Interleaved { heads } => blocks(file, info, format)?.reordered(rows::halves(n_rows, heads)),
+        Layout::Blocks { heads } => blocks(file, info, format)?.reordered(rows::per_head(n_rows, heads)),
+    };
+    match matrix.first_not_finite() {
+        None => Ok(Some(matrix)),
+        Some((at, value)) => Err(ModelError::tensor(file.path(), name, not_finite(at, value))),
+    }
+}
 
-/// Dequantises blocks, a few thousand per task.
-fn dequantize(bytes: &[u8], kind: GgmlDType, count: usize) -> CandleResult<Vec<f32>> {
-    let mut values = vec![0_f32; count];
-    let pieces = bytes.par_chunks(BLOCKS * kind.type_size());
-    let places = values.par_chunks_mut(BLOCKS * kind.block_size());
-    pieces.zip(places).try_for_each(|(piece, place)| {
-        // Blocks start with 16-bit numbers; candle requires their alignment, which a byte buffer does not guarantee.
-        let mut aligned = vec![0_u8; piece.len() + 16];
-        let skip = aligned.as_ptr().align_offset(16).min(16);
-        aligned[skip..skip + piece.len()].copy_from_slice(piece);
-        let storage = QStorage::from_data(Cow::Borrowed(&aligned[skip..skip + piece.len()]), &Device::Cpu, kind)?;
-        let tensor = QTensor::new(storage, place.len())?.dequantize(&Device::Cpu)?;
-        place.copy_from_slice(&tensor.to_vec1::<f32>()?);
-        Ok::<(), candle_core::Error>(())
-    })?;
-    Ok(values)
+fn blocks(file: &SizedFile, info: &Info, format: BlockFormat) -> Result<QuantisedMatrix, ModelError> {
+    let width = info.shape.last().copied().unwrap_or(0);
+    let n_rows = info.shape.iter().rev().skip(1).product();
+    Ok(QuantisedMatrix::new(format, n_rows, width, file.bytes(info.begin, info.bytes)?)?)
 }

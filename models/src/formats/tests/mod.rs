@@ -5,6 +5,7 @@ mod diffusers;
 mod hugging_face;
 mod other_formats;
 mod parts;
+mod quantised;
 mod ties;
 mod tokenizers;
 mod write;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use candle_core::Device;
-use engine::lora::{LoraConfig, LoraTargets};
+use engine::lora::{LoraConfig, LoraExtra, LoraTargets};
 use serde_json::{Value, json};
 
 use super::super::{Extras, SaveOptions, load_peft, merge_peft, save_peft};
@@ -165,7 +165,8 @@ fn adapters_come_back_as_they_were_saved() {
         candle_core::Tensor::from_vec((0..n).map(|i| i as f32).collect(), shape, &Device::Cpu).unwrap()
     };
     let tensors = [(format!("{name}.lora_A.weight"), ramp(&[2, 8])), (format!("{name}.lora_B.weight"), ramp(&[8, 2]))];
-    let lora = LoraConfig { rank: 2, alpha: 6.0, rslora: false, targets: LoraTargets::AllLinear };
+    let lora =
+        LoraConfig { rank: 2, alpha: 6.0, rslora: false, targets: LoraTargets::AllLinear, extra: LoraExtra::None };
     let folder = at.path().join("a+b");
     save_peft(&folder, &base.config, "somewhere", &lora, &tensors.into(), &Extras::default(), SaveOptions::default())
         .unwrap();
@@ -196,16 +197,19 @@ fn adapters_of_other_kinds_are_refused_by_name() {
     };
     let good = || pair([2, 8], [8, 2]);
     let lonely = vec![(format!("{name}.lora_A.weight"), vec![2, 8])];
-    let dora = vec![(format!("{name}.lora_magnitude_vector"), vec![8])];
+    let dora = |n| [good(), vec![(format!("{name}.lora_magnitude_vector"), vec![n])]].concat();
     let table = [
         (json!({ "peft_type": "IA3" }), good(), "IA3"),
         (json!({ "r": 2 }), good(), "peft_type"),
-        (json!({ "peft_type": "LORA", "r": 2, "use_dora": true }), good(), "DoRA"),
+        (json!({ "peft_type": "LORA", "r": 2, "use_dora": true }), good(), "ask for a magnitude"),
+        (json!({ "peft_type": "LORA", "r": 2, "lora_bias": true }), good(), "ask for a bias"),
+        (json!({ "peft_type": "LORA", "r": 2, "lora_bias": true, "use_dora": true }), good(), "together"),
         (json!({ "peft_type": "LORA", "r": 2, "init_lora_weights": "pissa_niter_4" }), good(), "pissa"),
         (json!({ "peft_type": "LORA", "r": 2, "layer_replication": [[0, 1]] }), good(), "layer_replication"),
         (json!({ "peft_type": "LORA", "r": 2, "target_modules": "(" }), good(), "target_modules"),
         (json!({ "peft_type": "LORA", "r": -2 }), good(), "`r`"),
-        (json!({ "peft_type": "LORA", "r": 2 }), dora, "DoRA"),
+        (json!({ "peft_type": "LORA", "r": 2 }), dora(8), "it has a magnitude"),
+        (json!({ "peft_type": "LORA", "r": 2, "use_dora": true }), dora(3), "its magnitude is [3]"),
         (json!({ "peft_type": "LORA", "r": 2 }), lonely, "one of lora_A and lora_B"),
         (json!({ "peft_type": "LORA", "r": 3 }), good(), "rank 3"),
         (json!({ "peft_type": "LORA", "r": 2 }), vec![], "no LoRA tensors"),

@@ -110,15 +110,16 @@ fn settings_are_found_with_and_without_the_name_of_their_part() {
 fn what_else_a_file_may_hold_is_refused_by_name() {
     let (config, place) = (files("sd1").config, AdapterFolder(tempfile::tempdir().unwrap()));
     let name = |end: &str| format!("{LAYER}{end}");
-    let (a, b) = (name(".lora_A.weight"), name(".lora_B.weight"));
     let refused = |more: &[(&str, &[usize])], settings: Option<&Value>, expected: &str| {
+        let (a, b) = (name(".lora_A.weight"), name(".lora_B.weight"));
         let pair: &[(&str, &[usize])] = &[(&a, &[2, 12]), (&b, &[12, 2])];
         place.write(FILE, &[pair, more].concat(), settings);
         let message = load(place.0.path(), &config).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     };
-    refused(&[(&name(".lora_magnitude_vector"), &[12])], None, "DoRA is not supported");
-    refused(&[(&name(".lora_B.bias"), &[12])], None, "(lora_bias) is not supported");
+    refused(&[(&name(".lora_magnitude_vector"), &[11])], None, "its magnitude is [11]");
+    refused(&[(&name(".dora_scale"), &[12, 1])], None, "(dora_scale) is not supported");
+    refused(&[(&name(".lora_B.bias"), &[12])], Some(&json!({"r": 2})), "it has a bias beside lora_B");
     refused(&[(&name(".alpha"), &[])], Some(&json!({"r": 2})), "an alpha of its own beside the file's settings");
     refused(&[("conv_in.alpha", &[])], None, "has an alpha and no factors");
     refused(&[("conv_in.alpha", &[2])], None, "an alpha is one number, not 2");
@@ -144,7 +145,15 @@ fn what_else_a_file_may_hold_is_refused_by_name() {
     refused(&[("unet.conv_in.lokr_w1", &[1, 1])], None, "LoKr");
     refused(&[("unet.conv_in.hada_w1_a", &[1, 1])], None, "LoHa");
     refused(&[("unet.nowhere.weight", &[1, 1])], None, "nor one of the model's");
-    // A tensor that replaces the base's must have its shape.
+    for end in ["lora_magnitude_vector", "lora_B.bias"] {
+        refused(&[(&format!("text_encoder.a.{end}"), &[1])], None, "DoRA and biases (`lora_bias`) of a text encoder");
+    }
+}
+
+#[test]
+fn a_tensor_that_replaces_the_bases_has_its_shape() {
+    let (config, place) = (files("sd1").config, AdapterFolder(tempfile::tempdir().unwrap()));
+    let (a, b) = (format!("{LAYER}.lora_A.weight"), format!("{LAYER}.lora_B.weight"));
     place.write(FILE, &[(&a, &[2, 12]), (&b, &[12, 2]), ("conv_in.bias", &[9])], None);
     let lora = load(place.0.path(), &config).unwrap();
     let message = merge_denoiser_lora(&lora, &mut files("sd1").tensors).unwrap_err().to_string();

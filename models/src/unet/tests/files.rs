@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use engine::Noise;
-use engine::lora::{LoraConfig, LoraTargets};
+use engine::lora::{LoraConfig, LoraExtra, LoraTargets};
 
-use super::golden::{CASES, batch, expected, files, flat, folder, rows};
+use super::golden::{GOLDEN, batch, expected, files, flat, folder, rows};
 use crate::formats::{
     SaveOptions, load_denoiser, load_denoiser_lora, merge_denoiser_lora, save_denoiser, save_denoiser_lora,
 };
@@ -14,7 +14,7 @@ use crate::unet::UNet;
 
 #[test]
 fn what_is_written_is_read_again() {
-    for case in CASES {
+    for case in GOLDEN.cases {
         let files = files(case);
         let place = tempfile::tempdir().unwrap();
         let (whole, sharded) = (place.path().join("whole"), place.path().join("sharded"));
@@ -70,7 +70,7 @@ fn adapters_survive_their_file() {
     let files = files("sd1");
     let named = ["to_k", "to_q", "to_v", "to_out.0", "conv2"].map(str::to_owned).to_vec();
     for (targets, rslora) in [(LoraTargets::Named(named), true), (LoraTargets::AllLinear, false)] {
-        let lora = LoraConfig { rank: 3, alpha: 2., rslora, targets };
+        let lora = LoraConfig { rank: 3, alpha: 2., rslora, targets, extra: LoraExtra::None };
         let mut model = UNet::trainable(files.config.clone(), files.tensors.clone(), Some((lora.clone(), 1))).unwrap();
         for name in model.adapter_tensors().into_keys() {
             let shape = model.weights.parameters.get(&name).unwrap().dims().to_vec();

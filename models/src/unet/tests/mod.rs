@@ -1,5 +1,4 @@
 mod adapters;
 mod files;
 mod golden;
-mod learning;
 mod settings;

@@ -5,7 +5,7 @@ use engine::Noise;
 use engine::ops::Grid;
 use serde_json::{Value, json};
 
-use super::golden::{CASES, batch, expected, files};
+use super::golden::{GOLDEN, batch, expected, files};
 use crate::unet::{BlockAttention, Contexts, Middle, UNet, UNetConfig};
 
 fn small() -> Value {
@@ -126,7 +126,7 @@ fn old_names_of_attention_are_read() {
 
 #[test]
 fn fresh_tensors_are_those_of_the_config() {
-    for case in CASES {
+    for case in GOLDEN.cases {
         let config = files(case).config;
         let tensors = config.initial_tensors(&Noise::new(1), &Device::Cpu).unwrap();
         let shapes = config.tensor_shapes();

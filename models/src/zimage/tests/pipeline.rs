@@ -7,9 +7,10 @@ use candle_core::Device;
 use mdp::diffusion::Framing;
 use serde_json::{Value, json};
 
-use super::golden::{assert_close, folder, numbers};
+use super::GOLDEN;
 use crate::clip::TextConditioner;
 use crate::formats::DiffusersFolder;
+use crate::tests::{assert_close, numbers};
 
 /// The pipeline of `tests/golden/zimage/pipeline` with its transformer.
 fn pipeline(place: &Path) {
@@ -21,23 +22,19 @@ fn pipeline(place: &Path) {
             }
         }
     };
-    let source = folder("pipeline");
+    let source = GOLDEN.folder("pipeline");
     copy(&source, place);
     for part in ["vae", "text_encoder", "tokenizer", "scheduler"] {
         copy(&source.join(part), &place.join(part));
     }
-    copy(&folder("zimage"), &place.join("transformer"));
-}
-
-fn expected() -> Value {
-    serde_json::from_str(&std::fs::read_to_string(folder("pipeline").join("expected.json")).unwrap()).unwrap()
+    copy(&GOLDEN.folder("zimage"), &place.join("transformer"));
 }
 
 #[test]
 fn prompts_are_encoded_as_the_pipeline_does() {
     let place = tempfile::tempdir().unwrap();
     pipeline(place.path());
-    let (folder, expected) = (DiffusersFolder::open(place.path()).unwrap(), expected());
+    let (folder, expected) = (DiffusersFolder::open(place.path()).unwrap(), GOLDEN.expected("pipeline"));
     assert!(folder.conditioner(&Device::Cpu).unwrap().is_none());
     let texts = |key: &str| -> Vec<String> { serde_json::from_value(expected[key].clone()).unwrap() };
     let framed: BTreeMap<String, String> = texts("prompts").into_iter().zip(texts("framed")).collect();

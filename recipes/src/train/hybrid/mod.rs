@@ -135,7 +135,7 @@ type Sources<'a, F> = HybridSource<'a, TokenSource<'a, F>, ImageSource<'a, F>, m
 
 impl<'a> Setup<'a> {
     fn describe(&self, task: &Task<'_>) -> Result<(), Failure> {
-        let n: usize = self.files.refiner.tensors.values().map(candle_core::Tensor::elem_count).sum();
+        let n = self.files.refiner.n_parameters();
         let kind = self.files.refiner.config.family.model_type();
         let held_out = self.data.held_out.as_ref().map_or(0, PairData::len);
         let (beta, gamma) = weights(&task.call.values)?;

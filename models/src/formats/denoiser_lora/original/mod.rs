@@ -22,11 +22,13 @@ use crate::denoiser::DenoiserConfig;
 /// What stands before the path of a layer.
 const PREFIXES: [&str; 4] = ["lora_unet_", "lora_transformer_", "diffusion_model.", "base_model.model."];
 /// What stands behind it.
-const ENDS: [(&str, TensorRole); 5] = [
+const ENDS: [(&str, TensorRole); 7] = [
     (".lora_down.weight", TensorRole::A),
     (".lora_up.weight", TensorRole::B),
     (".lora_A.weight", TensorRole::A),
     (".lora_B.weight", TensorRole::B),
+    (".lora_B.bias", TensorRole::Bias),
+    (".lora_magnitude_vector", TensorRole::Magnitude),
     (".alpha", TensorRole::Alpha),
 ];
 
@@ -72,6 +74,8 @@ impl Originals {
             DenoiserConfig::Sd3(config) => sd3::names(config),
             DenoiserConfig::Flux(config) => flux::names(config),
             DenoiserConfig::ZImage(config) => zimage::names(config),
+            // By the paths of diffusers alone.
+            DenoiserConfig::Dit(_) => Vec::new(),
         };
         let plain = own.keys().map(|layer| (layer.clone(), vec![layer.clone()], Order::Same));
         let mut names = BTreeMap::new();
@@ -109,7 +113,8 @@ impl Originals {
         };
         let tensor = tensor().map_err(|error| error.to_string())?;
         let parts = match role {
-            TensorRole::B => original.split(&tensor)?,
+            // One row or number of each output.
+            TensorRole::B | TensorRole::Bias | TensorRole::Magnitude => original.split(&tensor)?,
             TensorRole::A | TensorRole::Alpha | TensorRole::Replaced => vec![tensor; original.layers.len()],
         };
         let layers = original.layers.iter().map(|(layer, _)| layer.clone());

@@ -68,6 +68,12 @@ fn fused_layers_are_split_and_shifts_change_places_with_scales() {
         let parts = convert(name, 2);
         assert!(parts.len() == 3 && parts.iter().all(|(_, role, rows)| *role == TensorRole::A && rows == &[0., 1.]));
     }
+    // Biases and magnitudes are numbers of outputs, as the rows of B are.
+    for (end, of) in [("lora_B.bias", TensorRole::Bias), ("lora_magnitude_vector", TensorRole::Magnitude)] {
+        let parts = convert(&format!("base_model.model.double_blocks.0.img_attn.qkv.{end}"), 48);
+        let starts: Vec<f32> = parts.iter().map(|(_, role, rows)| if *role == of { rows[0] } else { -1. }).collect();
+        assert_eq!(starts, [0., 16., 32.], "{end}");
+    }
     let swapped = convert("lora_unet_final_layer_adaLN_modulation_1.lora_up.weight", 32);
     assert_eq!((swapped[0].0.as_str(), swapped[0].2[0], swapped[0].2[16]), ("norm_out.linear", 16., 0.));
     let error = |name: &str, rows: usize| names.convert(name, || Ok(numbers(rows)?)).unwrap_err();
@@ -78,6 +84,10 @@ fn fused_layers_are_split_and_shifts_change_places_with_scales() {
     for name in ["transformer.x_embedder.lora_A.weight", "base_model.model.x_embedder.lora_A.weight"] {
         assert!(names.convert(name, || Ok(numbers(1)?)).unwrap().is_none(), "{name}");
     }
+}
+
+#[test]
+fn layers_of_stable_diffusion_3_have_their_original_names() {
     let sd3 = Originals::of(&config("sd3/sd35"));
     assert_eq!(layers(&sd3, "joint_blocks_0_x_block_attn2_proj"), ["transformer_blocks.0.attn2.to_out.0"]);
     assert_eq!(sd3.names["joint_blocks_2_context_block_adaLN_modulation_1"].order, Order::ShiftFirst);

@@ -1,74 +1,30 @@
-//! Dequantisation of block formats that candle does not have: four-bit tables, microscaling, ternary.
-//!
-//! Every value is the product of a scale and a small integer, as the `gguf` package computes it.
+//! Four-bit tables, microscaling, ternary digits.
 
-use half::f16;
-
-/// A block format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OwnBlocks {
-    /// 32 indices into a table of unequal steps, one scale.
-    Iq4Nl,
-    /// 256 of them, a scale of six bits for each 32.
-    Iq4Xs,
-    /// 32 numbers of four bits (two of the exponent), a power of two as their scale.
-    Mxfp4,
-    /// 256 ternary digits, five in a byte.
-    Tq1,
-    /// 256 ternary digits, four in a byte.
-    Tq2,
-}
+use super::half;
 
 /// The steps of IQ4.
 const IQ4: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 /// Twice the numbers of MXFP4.
 const FP4: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
-impl OwnBlocks {
-    /// Elements per block.
-    pub(super) fn block_size(self) -> usize {
-        match self {
-            Self::Iq4Nl | Self::Mxfp4 => 32,
-            Self::Iq4Xs | Self::Tq1 | Self::Tq2 => 256,
-        }
-    }
-
-    /// Bytes per block.
-    pub(super) fn type_size(self) -> usize {
-        match self {
-            Self::Iq4Nl => 18,
-            Self::Iq4Xs => 136,
-            Self::Mxfp4 => 17,
-            Self::Tq1 => 54,
-            Self::Tq2 => 66,
-        }
-    }
-
-    /// Dequantises whole blocks.
-    pub(super) fn dequantize(self, bytes: &[u8], values: &mut [f32]) {
-        let blocks = bytes.chunks_exact(self.type_size()).zip(values.chunks_exact_mut(self.block_size()));
-        for (block, values) in blocks {
-            match self {
-                Self::Iq4Nl => nibbles(&block[2..], &IQ4, half(block, 0), values),
-                Self::Iq4Xs => iq4_xs(block, values),
-                Self::Mxfp4 => nibbles(&block[1..], &FP4, power(block[0]), values),
-                Self::Tq1 => tq1(block, values),
-                Self::Tq2 => tq2(block, values),
-            }
-        }
-    }
+#[inline(always)]
+pub(super) fn iq4_nl(block: &[u8], values: &mut [f32]) {
+    nibbles(&block[2..], &IQ4, half(block, 0), values);
 }
 
-fn half(block: &[u8], at: usize) -> f32 {
-    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+#[inline(always)]
+pub(super) fn mxfp4(block: &[u8], values: &mut [f32]) {
+    nibbles(&block[1..], &FP4, power(block[0]), values);
 }
 
 /// Half of a power of two by its biased exponent.
+#[inline(always)]
 fn power(exponent: u8) -> f32 {
     f32::from_bits(if exponent < 2 { 0x0020_0000 << exponent } else { u32::from(exponent - 1) << 23 })
 }
 
 /// Entries of a table: those of the low halves of bytes, then of the high ones.
+#[inline(always)]
 fn nibbles(bytes: &[u8], table: &[i8; 16], scale: f32, values: &mut [f32]) {
     let n = bytes.len();
     for (index, byte) in bytes.iter().enumerate() {
@@ -77,7 +33,8 @@ fn nibbles(bytes: &[u8], table: &[i8; 16], scale: f32, values: &mut [f32]) {
     }
 }
 
-fn iq4_xs(block: &[u8], values: &mut [f32]) {
+#[inline(always)]
+pub(super) fn iq4_xs(block: &[u8], values: &mut [f32]) {
     let (scale, high) = (half(block, 0), u16::from_le_bytes([block[2], block[3]]));
     for (index, values) in values.chunks_exact_mut(32).enumerate() {
         let low = block[4 + index / 2] >> (4 * (index % 2)) & 15;
@@ -88,7 +45,8 @@ fn iq4_xs(block: &[u8], values: &mut [f32]) {
 }
 
 /// Digits of base three, each the carry of a multiplication of the fraction that is left.
-fn tq1(block: &[u8], values: &mut [f32]) {
+#[inline(always)]
+pub(super) fn tq1(block: &[u8], values: &mut [f32]) {
     let scale = half(block, 52);
     let mut values = values.iter_mut();
     for (bytes, n_digits) in [(&block[..32], 5), (&block[32..48], 5), (&block[48..52], 4)] {
@@ -102,7 +60,8 @@ fn tq1(block: &[u8], values: &mut [f32]) {
     }
 }
 
-fn tq2(block: &[u8], values: &mut [f32]) {
+#[inline(always)]
+pub(super) fn tq2(block: &[u8], values: &mut [f32]) {
     let scale = half(block, 64);
     let mut values = values.iter_mut();
     for bytes in block[..64].chunks_exact(32) {
@@ -116,11 +75,12 @@ fn tq2(block: &[u8], values: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::BlockFormat;
+    use super::power;
 
-    fn dequantized(kind: OwnBlocks, block: &[u8]) -> Vec<f32> {
-        let mut values = vec![0.; kind.block_size()];
-        kind.dequantize(block, &mut values);
+    fn dequantised(format: BlockFormat, block: &[u8]) -> Vec<f32> {
+        let mut values = vec![0.; format.block_size()];
+        format.dequantise(block, &mut values);
         values
     }
 
@@ -129,12 +89,12 @@ mod tests {
         // A scale of 0.5; the first byte has the entries 1 and 15.
         let mut block = [0_u8; 18];
         block[..3].copy_from_slice(&[0x00, 0x38, 0xf1]);
-        let values = dequantized(OwnBlocks::Iq4Nl, &block);
+        let values = dequantised(BlockFormat::Iq4Nl, &block);
         assert_eq!((values[0], values[16], values[1]), (-52., 56.5, -63.5));
         // 2^(128 - 128) of the doubled numbers 1.5 and -6.
         let mut block = [0_u8; 17];
         block[..2].copy_from_slice(&[127, 0xf3]);
-        let values = dequantized(OwnBlocks::Mxfp4, &block);
+        let values = dequantised(BlockFormat::Mxfp4, &block);
         assert_eq!((values[0], values[16], values[1]), (1.5, -6., 0.));
         assert_eq!([power(0), power(1), power(2)], [2f32.powi(-128), 2f32.powi(-127), 2f32.powi(-126)]);
     }
@@ -145,12 +105,12 @@ mod tests {
         let mut block = [0_u8; 54];
         block[0] = 205;
         block[52..].copy_from_slice(&[0x00, 0x3c]);
-        let values = dequantized(OwnBlocks::Tq1, &block);
+        let values = dequantised(BlockFormat::Tq1, &block);
         assert_eq!([0, 32, 64, 96, 128].map(|at| values[at]), [1., 0., -1., 0., 1.]);
         let mut block = [0_u8; 66];
         block[0] = 0b10_01_00_10;
         block[64..].copy_from_slice(&[0x00, 0x3c]);
-        let values = dequantized(OwnBlocks::Tq2, &block);
+        let values = dequantised(BlockFormat::Tq2, &block);
         assert_eq!([0, 32, 64, 96].map(|at| values[at]), [1., -1., 0., 1.]);
     }
 }

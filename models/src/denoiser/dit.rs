@@ -1,0 +1,100 @@
+//! What a DiT or PixArt transformer tells of itself.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
+use engine::Noise;
+use engine::lora::AdaptableLayer;
+use serde_json::Value;
+
+use super::config::NetworkConfig;
+use crate::ModelError;
+use crate::dit::{DitConditioning, DitConfig};
+
+impl NetworkConfig for DitConfig {
+    fn class(&self) -> &'static str {
+        self.class()
+    }
+
+    fn component(&self) -> &'static str {
+        "transformer"
+    }
+
+    fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
+    fn out_channels(&self) -> usize {
+        self.predicted()
+    }
+
+    fn sample_size(&self) -> Option<(usize, usize)> {
+        Some((self.sample_size, self.sample_size))
+    }
+
+    fn patch(&self) -> usize {
+        self.patch
+    }
+
+    fn context_width(&self) -> Option<usize> {
+        match self.told {
+            DitConditioning::Captions { width, .. } => Some(width),
+            DitConditioning::Classes { .. } => None,
+        }
+    }
+
+    fn pooled_width(&self) -> Option<usize> {
+        None
+    }
+
+    fn n_classes(&self) -> Option<usize> {
+        match self.told {
+            DitConditioning::Captions { .. } => None,
+            DitConditioning::Classes { n } => Some(n),
+        }
+    }
+
+    fn reads_sizes(&self) -> bool {
+        matches!(self.told, DitConditioning::Captions { has_sizes: true, .. })
+    }
+
+    fn predicts_variance(&self) -> bool {
+        self.predicts_variance()
+    }
+
+    fn is_unconditional(&self) -> bool {
+        false
+    }
+
+    fn lora_targets(&self) -> &'static [&'static str] {
+        &["to_k", "to_q", "to_v", "to_out.0"]
+    }
+
+    fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>> {
+        self.tensor_shapes()
+    }
+
+    fn canonical_name(&self, found: &str) -> String {
+        found.to_owned()
+    }
+
+    fn is_unused(&self, found: &str) -> bool {
+        Self::is_unused(found)
+    }
+
+    fn adaptable_layers(&self) -> Vec<AdaptableLayer> {
+        self.adaptable_layers()
+    }
+
+    fn initial_tensors(&self, noise: &Noise, device: &Device) -> Result<BTreeMap<String, Tensor>, ModelError> {
+        self.initial_tensors(noise, device)
+    }
+
+    fn settings(&self) -> String {
+        self.settings()
+    }
+
+    fn to_json(&self) -> Value {
+        self.to_json()
+    }
+}

@@ -1,0 +1,137 @@
+//! The forward pass in pieces: embeddings, blocks, prediction.
+
+use candle_core::Tensor;
+use engine::EngineError;
+use engine::ops::{self, Convolution, Padding, TimestepEmbedding};
+
+use super::blocks::{EPSILON, PatchBlock, norm, parts};
+use super::config::{CLASSES, DitConditioning, DitConfig, WAVES};
+use super::rows::Rows;
+use crate::image_batch::ImageBatch;
+use crate::network::Layers;
+
+/// The tensors between blocks. DiT's blocks make their modulations themselves, so only patches are carried.
+const PATCHES: usize = 0;
+/// PixArt's shared modulation, `[images, 6 * width]`.
+const MODULATION: usize = 1;
+/// PixArt's embedding of the time, and sizes, `[images, width]`.
+const TIME: usize = 2;
+/// The rows of captions as attention reads them.
+const CAPTIONS: usize = 3;
+
+/// A pass over a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forward<'a> {
+    pub(super) config: &'a DitConfig,
+    pub(super) batch: &'a ImageBatch,
+    pub(super) rows: &'a Rows,
+    pub(super) layers: Layers<'a>,
+}
+
+impl Forward<'_> {
+    /// The tensors before the blocks.
+    pub(super) fn enter(&self) -> Result<Vec<Tensor>, EngineError> {
+        let patches = self.patches()?;
+        let (is_projected, has_sizes) = match self.config.told {
+            DitConditioning::Captions { is_projected, has_sizes, .. } => (is_projected, has_sizes),
+            DitConditioning::Classes { .. } => return Ok(vec![patches]),
+        };
+        let name = |part: &str| format!("adaln_single.emb.{part}");
+        let mut time = self.embed(&self.batch.times, 0., &name("timestep_embedder"))?;
+        if has_sizes {
+            time = ops::add(&time, &self.sizes(name)?)?;
+        }
+        let modulation = self.layers.linear(&ops::silu(&time)?, "adaln_single.linear")?;
+        let contexts = self.batch.contexts.as_ref().ok_or_else(|| missing("captions"))?;
+        let mut captions = contexts.rows.clone();
+        if is_projected {
+            let inner = ops::gelu_tanh(&self.layers.linear(&captions, "caption_projection.linear_1")?)?;
+            captions = self.layers.linear(&inner, "caption_projection.linear_2")?;
+        }
+        Ok(vec![patches, modulation, time, captions])
+    }
+
+    /// The tensors after a block.
+    pub(super) fn block(&self, layer: usize, carried: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+        let block = PatchBlock { config: self.config, rows: self.rows, layers: self.layers, layer };
+        let modulation = match self.config.told {
+            DitConditioning::Captions { .. } => {
+                self.with_table(&carried[MODULATION], &block.name("scale_shift_table"))?
+            }
+            DitConditioning::Classes { .. } => {
+                self.layers.linear(&self.time_and_class(layer)?, &block.name("norm1.linear"))?
+            }
+        };
+        let patches = block.run(&carried[PATCHES], carried.get(CAPTIONS), &parts(&modulation, 6)?)?;
+        Ok([patches].into_iter().chain(carried[1..].iter().cloned()).collect())
+    }
+
+    /// The prediction; a variance that comes with it is dropped.
+    pub(super) fn leave(&self, carried: &[Tensor]) -> Result<Tensor, EngineError> {
+        let (modulation, last) = match self.config.told {
+            DitConditioning::Captions { .. } => {
+                let both = Tensor::cat(&[&carried[TIME], &carried[TIME]], 1)?;
+                (self.with_table(&both, "scale_shift_table")?, "proj_out")
+            }
+            DitConditioning::Classes { .. } => {
+                (self.layers.linear(&self.time_and_class(0)?, "proj_out_1")?, "proj_out_2")
+            }
+        };
+        let modulation = parts(&modulation, 2)?;
+        let x = norm(&carried[PATCHES], &modulation[1], &modulation[0], &self.rows.ends, EPSILON)?;
+        let x = self.layers.linear(&x, last)?;
+        let (grid, side) = (self.rows.patches, self.config.patch);
+        let x = x.reshape((grid.images * grid.height, grid.width, side, side, self.config.out_channels))?;
+        let channels = self.config.predicted();
+        let x = x.narrow(4, 0, channels)?.permute((0, 2, 1, 3, 4))?.contiguous()?;
+        Ok(x.reshape((grid.rows() * side * side, channels))?)
+    }
+
+    /// The rows of patches with their positions.
+    fn patches(&self) -> Result<Tensor, EngineError> {
+        let (grid, width) = (self.rows.patches, self.config.width());
+        let convolution = Convolution { stride: self.config.patch, padding: Padding::default() };
+        let patches = self.layers.convolution(&self.batch.x, "pos_embed.proj", self.batch.grid, convolution)?;
+        let positions = Tensor::from_slice(&self.rows.positions, (grid.pixels(), width), patches.device())?;
+        let by_image = patches.reshape((grid.images, grid.pixels(), width))?;
+        Ok(by_image.broadcast_add(&positions.to_dtype(patches.dtype())?)?.reshape((grid.rows(), width))?)
+    }
+
+    /// Two layers over the sines and cosines of numbers.
+    fn embed(&self, numbers: &[f64], frequency_shift: f64, name: &str) -> Result<Tensor, EngineError> {
+        let waves = TimestepEmbedding { channels: WAVES, flip_sin_to_cos: true, downscale_freq_shift: frequency_shift };
+        let waves = waves.embed(numbers, self.batch.x.dtype(), self.batch.x.device())?;
+        let inner = ops::silu(&self.layers.linear(&waves, &format!("{name}.linear_1"))?)?;
+        self.layers.linear(&inner, &format!("{name}.linear_2"))
+    }
+
+    /// The embeddings of each image's height, width and their ratio, side by side.
+    fn sizes(&self, name: impl Fn(&str) -> String) -> Result<Tensor, EngineError> {
+        let sizes = self.batch.time_ids.as_ref().ok_or_else(|| missing("sizes"))?;
+        let sides: Vec<[f64; 2]> = sizes.iter().map(|size| [size[4], size[5]].map(f64::from)).collect();
+        let ratios: Vec<f64> = sides.iter().map(|[height, width]| height / width).collect();
+        let resolution = self.embed(&sides.concat(), 0., &name("resolution_embedder"))?;
+        let resolution = resolution.reshape((sizes.len(), 2 * (self.config.width() / 3)))?;
+        let ratio = self.embed(&ratios, 0., &name("aspect_ratio_embedder"))?;
+        Ok(Tensor::cat(&[resolution, ratio], 1)?)
+    }
+
+    /// A block's own embedding of each image's time and class, activated as its modulation reads it.
+    fn time_and_class(&self, layer: usize) -> Result<Tensor, EngineError> {
+        let name = |part: &str| format!("transformer_blocks.{layer}.{part}");
+        let time = self.embed(&self.batch.times, 1., &name("norm1.emb.timestep_embedder"))?;
+        let classes = self.batch.classes.as_ref().ok_or_else(|| missing("classes"))?;
+        let class = ops::embedding(classes, &self.layers.tensor(&format!("{}.weight", name(CLASSES)))?)?;
+        Ok(ops::silu(&ops::add(&time, &class)?)?)
+    }
+
+    /// Adds a table of vectors to those of each image.
+    fn with_table(&self, vectors: &Tensor, name: &str) -> Result<Tensor, EngineError> {
+        let table = self.layers.tensor(name)?.reshape((1, ()))?;
+        Ok(vectors.broadcast_add(&table)?)
+    }
+}
+
+fn missing(what: &str) -> EngineError {
+    EngineError::MissingTensor { name: format!("the {what} of the batch") }
+}
