@@ -88,23 +88,17 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
     learner: &mut P::Learner,
     lessons: Lessons<'_, S>,
 ) -> Result<Trained, Failure> {
-    let Lessons { mdp, data, held_out, objective, key } = lessons;
-    task.check_cache(&key)?;
+    task.check_cache(&lessons.key)?;
     if task.purpose != Purpose::Precompute {
-        task.fit_warmup(data.len());
+        task.fit_warmup(lessons.data.len());
     }
-    let training = Training::new(mdp, data, objective).held_out(held_out).settings(task.settings.clone()).key(key);
-    let training = training.cache(task.cache().map(Path::to_owned)).hyperparameters(task.hyperparameters());
-    let ranks = task.call.reporter.ranks();
-    let training = training.ranks(ranks);
-    let training =
-        if problem.is_compared(objective.needs()) { training.reference(problem.reference()) } else { training };
+    let training = trainer(task, problem, lessons);
     if let Some(done) = task.without_a_run(&training, learner)? {
         return Ok(done);
     }
     task.describe(&training, learner)?;
     let folder = task.folder()?;
-    if !ranks.is_leader() {
+    if !task.call.reporter.ranks().is_leader() {
         return task.follow(&folder, &training, learner);
     }
     let _lock = folder.lock()?;
@@ -134,6 +128,18 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
             outcome: Some(outcome),
         }),
     }
+}
+
+/// The trainer of a run's lessons.
+fn trainer<'l, P: Problem, S: Source<Mdp = P::Mdp>>(
+    task: &Task<'l>,
+    problem: &'l P,
+    Lessons { mdp, data, held_out, objective, key }: Lessons<'l, S>,
+) -> Training<'l, P::Mdp, S> {
+    let training = Training::new(mdp, data, objective).held_out(held_out).settings(task.settings.clone()).key(key);
+    let training = training.cache(task.cache().map(Path::to_owned)).hyperparameters(task.hyperparameters());
+    let training = training.ranks(task.call.reporter.ranks());
+    if problem.is_compared(objective.needs()) { training.reference(problem.reference()) } else { training }
 }
 
 impl Task<'_> {
