@@ -1,17 +1,31 @@
 //! Several ranks, as threads, train as one process does.
 use std::thread;
 
+use mdp::Channels;
+use policies::Learner as _;
+
 use super::*;
-use crate::{Alone, Ranks, Threads};
+use crate::{Alone, Ranks, Source as _, Threads};
 
 /// Makes the objective of a rank, which may remember what it has seen.
 type Make<'m, F> = &'m (dyn Fn() -> Box<dyn Objective<Feedback = F>> + Sync);
+
+/// A table with a row for every state of the data: ranks have the same parameters, and a row appears when it is first needed.
+fn table<F: FromExample>(data: &TokenSource<'_, F>) -> Tabular<TokenMdp> {
+    let mut learner = Tabular::new(&MDP).with_reference(Arc::new(Tabular::new(&MDP)));
+    for index in 0..data.len() {
+        let (numbers, tape) = learner.forward(&MDP, &data.item(index).unwrap().episodes).unwrap();
+        learner.backward(tape, &Channels::from(numbers.log_probs.filled(0.0))).unwrap();
+    }
+    learner.update(0.0, None).unwrap();
+    learner
+}
 
 /// Trains one rank's copy in the folder of all; its logits at the end.
 fn one<F: FromExample>(ranks: &dyn Ranks, path: &Path, make: Make<'_, F>, settings: &Settings) -> Vec<f64> {
     let (data, held_out) = (pairs(8), pairs(5));
     let (data, held_out) = (TokenSource::<F>::new(&data, 6), TokenSource::<F>::new(&held_out, 6));
-    let (mut learner, reference, objective) = (Tabular::new(&MDP), Tabular::new(&MDP), make());
+    let (mut learner, reference, objective) = (table(&data), Tabular::new(&MDP), make());
     let training = Training::new(&MDP, &data, &*objective).held_out(&held_out).reference(&reference).ranks(ranks);
     training.settings(settings.clone()).run(&mut learner, path).unwrap();
     (0..4).flat_map(|prompt| logits(&learner, prompt)).collect()
