@@ -216,7 +216,8 @@ mod tests {
     #[test]
     fn targets_are_ends_of_names_or_patterns_of_whole_names() {
         let mean = |targets: Value, layer: &str| {
-            Names::read(&json!({ "t": targets }), "t").unwrap().unwrap().mean(layer, layer == "lm_head")
+            let settings = json!({ "target_modules": targets });
+            Names::read(&settings, "target_modules").unwrap().unwrap().mean(layer, layer == "lm_head")
         };
         let layer = "model.layers.0.self_attn.q_proj";
         assert!(mean(json!(["q_proj"]), layer) && mean(json!([layer]), layer) && !mean(json!(["proj"]), layer));
