@@ -12,7 +12,6 @@ side. The last line is the count of checks.
 """
 
 import argparse
-import contextlib
 import filecmp
 import json
 import os
@@ -39,6 +38,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from checks import Checks
+from precision import double_precision
 
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
@@ -234,21 +234,6 @@ def drawn(pipe, name, sampler, spacing, noise, seen):
         packed = lambda start: FluxPipeline._pack_latents(start[None].clone(), 1, *start.shape)
     draw = lambda prompt, start: pipe(prompt, latents=packed(start), **how).images[0]
     return [draw(prompt, start) for prompt, start in zip(PROMPTS, noise, strict=True)]
-
-
-@contextlib.contextmanager
-def double_precision():
-    """What diffusers and transformers compute in single precision, whatever their weights have, is computed in double."""
-    names = {torch: ("float32", "float", "complex64"), numpy: ("float32",), torch.Tensor: ("float",)}
-    kept = [(place, name, getattr(place, name)) for place, found in names.items() for name in found]
-    for name in ("float32", "float"):
-        setattr(torch, name, torch.float64)
-    torch.complex64, numpy.float32, torch.Tensor.float = torch.complex128, numpy.float64, torch.Tensor.double
-    try:
-        yield
-    finally:
-        for place, name, value in kept:
-            setattr(place, name, value)
 
 
 def recorded(scheduler, seen):
