@@ -30,6 +30,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from checks import Checks
+from precision import double_precision
 
 PAIRS, SIZE, TOKENS, POOLED, WIDTH, STEPS = 4, 8, 7, 20, 24, 10
 # A rate at which ten steps leave a loss to compare: at 1e-4 it is 1e-60 on some of these.
@@ -172,6 +173,14 @@ def flux(model, x, times, context, pooled):
 
 def squared_errors(model, scheduler, latents, draws, side):
     """Of every number of every latent."""
+    if not isinstance(model, ZImageTransformer2DModel):
+        return errors_of(model, scheduler, latents, draws, side)
+    # Its times are in single precision whatever its weights are, and ten steps see that.
+    with double_precision():
+        return errors_of(model, type(scheduler).from_config(scheduler.config), latents, draws, side)
+
+
+def errors_of(model, scheduler, latents, draws, side):
     kind = next(model.parameters()).dtype
     of_side = lambda name: latents.get(f"{name}_{side}", latents.get(name))
     x, times, target = noised(scheduler, latents[side].to(kind), draws)
@@ -329,7 +338,8 @@ class Case:
         self.check_errors("trained, in diffusers", self.score(self.path("run")), trained)
 
     def check_lora(self):
-        biased = {UNet2DConditionModel: "to_out.0,conv1", ZImageTransformer2DModel: "adaLN_modulation.0"}.get(self.kind)
+        biased = {UNet2DConditionModel: "to_out.0,conv1", ZImageTransformer2DModel: "adaLN_modulation.0",
+                  PixArtTransformer2DModel: "to_out.0"}.get(self.kind)
         targets = ["--lora-targets", biased] if biased else []
         self.check_adapter("LoRA")
         self.check_adapter("DoRA", "--dora")
