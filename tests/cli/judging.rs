@@ -191,6 +191,26 @@ fn an_instruction_with_its_input_is_the_request_and_conversations_are_shown_with
 }
 
 #[test]
+fn a_prompt_is_the_same_however_it_is_written() {
+    let scene = Scene::new();
+    let (asked, said) =
+        (json!({"role": "user", "content": "How many?"}), |text: &str| json!([{"role": "assistant", "content": text}]));
+    scene.write("a.jsonl", json!({"prompt": [asked], "response": said("good: 3")}).to_string());
+    let whole = |text: &str| json!([asked, {"role": "assistant", "content": text}]);
+    let turned = r#"{"prompt": [{"content": "How many?", "tool_calls": null, "role": "user"}], "chosen": "bad: 4"}"#;
+    scene.write("implicit.jsonl", json!({"chosen": whole("bad: 4"), "rejected": whole("5")}).to_string());
+    scene.write("turned.jsonl", turned);
+    let text = |end: &str| format!("\n\nHuman: How many?\n\nAssistant: {end}");
+    scene.write("hh.jsonl", json!({"chosen": text("bad: 4"), "rejected": text("5")}).to_string());
+    let server = Server::start(|_, request| good(&request.text()));
+    for other in ["implicit", "turned", "hh"] {
+        let said = scene.done(&format!("judge --a a.jsonl --b {other}.jsonl {}", arguments(&server)));
+        assert!(said.out.contains("1 times a, 0 times b, 0 ties"), "{other}: {}", said.out);
+        assert!(said.out.contains("a 7.0, b 6.0 characters"), "{other}: {}", said.out);
+    }
+}
+
+#[test]
 fn a_judge_that_is_stopped_says_what_is_kept() {
     let scene = Scene::new();
     pairs(&scene, "pairs", 10);
