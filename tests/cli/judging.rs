@@ -343,3 +343,42 @@ fn a_run_goes_on_where_its_judge_is_down() {
     let config = scene.read("run/config.toml");
     assert!(config.contains("every = 2") && config.contains("OPENAI_API_KEY"), "{config}");
 }
+
+#[test]
+fn a_comparison_that_is_stopped_is_made_when_the_run_goes_on() {
+    let whole = Scene::new();
+    let agreeing = Server::start(|_, _| Action::say("Preferred: tie"));
+    let line =
+        |server: &Server| format!("{RUN} --judge-every 2 --lr 1e-3 --judge-timeout 2 {} --out run", arguments(server));
+    whole.done(&line(&agreeing));
+    let expected = whole.metrics("run");
+    // The third question of the comparison after step 2, and of the one after step 4, the last.
+    for (stopped, step) in [(2, 2), (6, 4)] {
+        let scene = Scene::new();
+        let server = Server::start(
+            move |number, _| {
+                if number == stopped { Action::Hang } else { Action::say("Preferred: tie") }
+            },
+        );
+        let child = scene.interruptible(&line(&server)).spawn().unwrap();
+        let begun = Instant::now();
+        while server.count() <= stopped {
+            assert!(begun.elapsed() < Duration::from_secs(60), "nothing was asked");
+            std::thread::yield_now();
+        }
+        let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        assert_eq!(ran(&child.wait_with_output().unwrap()).code, Some(130), "step {step}");
+        let last = scene.metrics("run").pop().unwrap();
+        assert_eq!((&last["split"], &last["step"]), (&json!("train"), &json!(step)));
+        let resumed = scene.done("train --resume run --quiet");
+        assert!(resumed.out.contains("win rate"), "step {step}: {}", resumed.out);
+        let plain = |mut lines: Vec<Value>| {
+            for line in &mut lines {
+                line.as_object_mut().unwrap().retain(|name, _| !name.ends_with("_per_second"));
+            }
+            lines
+        };
+        assert_eq!(plain(scene.metrics("run")), plain(expected.clone()), "stopped after step {step}");
+    }
+}
