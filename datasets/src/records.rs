@@ -186,7 +186,7 @@ impl Records {
             Some(first) => DatasetError::AllBad { path, count: self.skipped.count, first: first.clone() },
             None => match self.reading.split.as_ref().filter(|_| self.has_others) {
                 Some(split) => DatasetError::NoShards { path, wanted: format!("record of the split `{split}`") },
-                None => DatasetError::Empty { path },
+                None => DatasetError::of_nothing(path, &self.not_read),
             },
         }
     }

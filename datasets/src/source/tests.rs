@@ -225,6 +225,16 @@ fn made_records_are_tokenised_alike() {
 }
 
 #[test]
+fn a_file_of_which_nothing_can_be_learned_says_what_it_holds() {
+    let reply = |text: &str, rank: Option<f64>| json!({"role": "assistant", "text": text, "rank": rank, "replies": []});
+    let tree =
+        json!({"prompt": {"role": "prompter", "text": "q", "replies": [reply("a", Some(0.0)), reply("b", None)]}});
+    let error = open_text("a.jsonl", lines([tree.clone(), tree]), &tokenise(64)).unwrap_err().to_string();
+    assert!(error.contains("a.jsonl holds no record to learn from: "), "{error}");
+    assert!(error.ends_with("trees without two ranked replies of the assistant to one message, 2 of them"), "{error}");
+}
+
+#[test]
 fn a_text_that_is_longer_than_any_model_reads_is_a_broken_record() {
     let long = json!({"prompt": "q", "chosen": "y".repeat((2 << 20) + 1), "rejected": "n"});
     let error = open_text("a.jsonl", lines([long.clone()]), &tokenise(64)).unwrap_err().to_string();
