@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::column_map::ColumnMap;
 use crate::error::DatasetError;
+use crate::formats::flat_tree::{FlatTrees, is_flat};
 use crate::formats::weights::WeighingColumns;
 use crate::formats::{Format, ReadingChoices};
 use crate::reading::{self, Row, Rows, SplitChoice};
@@ -38,6 +39,10 @@ pub struct Records {
     first: Option<Row>,
     /// Its columns.
     columns: Vec<String>,
+    /// Whether each row is one message of a tree.
+    is_flat: bool,
+    /// The trees that such rows make; they are put together when the first is wanted.
+    trees: Option<std::vec::IntoIter<Row>>,
     /// Remaining records of the last row.
     pending: VecDeque<PreferenceRecord>,
     skipped: Skipped,
@@ -74,6 +79,8 @@ pub fn records(path: &Path, reading: ReadOptions) -> Result<Records, DatasetErro
         rows: None,
         first: None,
         columns: Vec::new(),
+        is_flat: false,
+        trees: None,
         pending: VecDeque::new(),
         skipped: Skipped::default(),
         not_read: BTreeMap::new(),
@@ -91,6 +98,7 @@ pub fn records(path: &Path, reading: ReadOptions) -> Result<Records, DatasetErro
         None => Format::detect(&first.0, &first.1)?,
     };
     records.columns = first.1.as_object().map(|row| row.keys().cloned().collect()).unwrap_or_default();
+    records.is_flat = records.format == Format::Tree && is_flat(&first.1);
     records.first = Some(first);
     Ok(records)
 }
@@ -146,6 +154,25 @@ impl Records {
         self.reading.columns.renamed(row, self.n_rows == 1)
     }
 
+    /// The next row, or the next tree where a row is one message of it.
+    fn next_whole(&mut self) -> Result<Option<Row>, DatasetError> {
+        if !self.is_flat {
+            return self.next_row();
+        }
+        if self.trees.is_none() {
+            let mut trees = FlatTrees::default();
+            while let Some(row) = self.next_row()? {
+                match trees.add(row) {
+                    Ok(not_read) => not_read.into_iter().for_each(|name| note(&mut self.not_read, name)),
+                    Err(error) => self.skipped.admit(self.reading.on_bad, error)?,
+                }
+            }
+            let (skipped, on_bad) = (&mut self.skipped, self.reading.on_bad);
+            self.trees = Some(trees.rows(|error| skipped.admit(on_bad, error))?.into_iter());
+        }
+        Ok(self.trees.as_mut().and_then(Iterator::next))
+    }
+
     fn next_record(&mut self) -> Result<Option<PreferenceRecord>, DatasetError> {
         if self.reading.limit.is_some_and(|limit| self.n_given >= limit) {
             return Ok(None);
@@ -155,7 +182,7 @@ impl Records {
                 self.n_given += 1;
                 return Ok(Some(record));
             }
-            let Some((origin, value)) = self.next_row()? else {
+            let Some((origin, value)) = self.next_whole()? else {
                 return if self.n_given == 0 { Err(self.empty()) } else { Ok(None) };
             };
             match (&self.reading.split, self.format.split(&value)) {

@@ -231,6 +231,20 @@ fn a_judge_that_is_stopped_says_what_is_kept() {
 }
 
 #[test]
+fn a_reply_without_a_content_is_counted_and_asked_for_again() {
+    const NONE: &str = r#"{"choices": [{"message": {"content": null}}]}"#;
+    let scene = Scene::new();
+    pairs(&scene, "pairs", 3);
+    let of = |number, text: &str| if number == 1 { Action::Reply(200, "", NONE.to_owned()) } else { good(text) };
+    let server = Server::start(move |number, request| of(number, &request.text()));
+    for (is_unparsed, asked, kept) in [(true, 3, 2), (false, 4, 3)] {
+        let said = scene.done(&format!("judge --pairs pairs {}", arguments(&server)));
+        assert_eq!(said.out.contains("no readable choice"), is_unparsed, "{}", said.out);
+        assert_eq!((server.count(), scene.read("pairs/judge-answers.jsonl").lines().count()), (asked, kept));
+    }
+}
+
+#[test]
 fn both_orders_unparsed_replies_and_people_are_in_the_table() {
     let scene = Scene::new();
     pairs(&scene, "pairs", 4);
