@@ -39,10 +39,7 @@ pub struct Records {
     first: Option<Row>,
     /// Its columns.
     columns: Vec<String>,
-    /// Whether each row is one message of a tree.
-    is_flat: bool,
-    /// The trees that such rows make; they are put together when the first is wanted.
-    trees: Option<std::vec::IntoIter<Row>>,
+    wholes: Wholes,
     /// Remaining records of the last row.
     pending: VecDeque<PreferenceRecord>,
     skipped: Skipped,
@@ -57,6 +54,16 @@ pub struct Records {
     has_others: bool,
     is_over: bool,
     n_rows: u64,
+}
+
+/// Where the next whole row comes from.
+enum Wholes {
+    /// From the file: each row is one.
+    Rows,
+    /// From all rows of the file, each of which is one message of a tree.
+    Messages,
+    /// From these trees, which the rows made.
+    Trees(std::vec::IntoIter<Row>),
 }
 
 impl std::fmt::Debug for Records {
@@ -79,8 +86,7 @@ pub fn records(path: &Path, reading: ReadOptions) -> Result<Records, DatasetErro
         rows: None,
         first: None,
         columns: Vec::new(),
-        is_flat: false,
-        trees: None,
+        wholes: Wholes::Rows,
         pending: VecDeque::new(),
         skipped: Skipped::default(),
         not_read: BTreeMap::new(),
@@ -98,7 +104,9 @@ pub fn records(path: &Path, reading: ReadOptions) -> Result<Records, DatasetErro
         None => Format::detect(&first.0, &first.1)?,
     };
     records.columns = first.1.as_object().map(|row| row.keys().cloned().collect()).unwrap_or_default();
-    records.is_flat = records.format == Format::Tree && is_flat(&first.1);
+    if records.format == Format::Tree && is_flat(&first.1) {
+        records.wholes = Wholes::Messages;
+    }
     records.first = Some(first);
     Ok(records)
 }
@@ -156,21 +164,28 @@ impl Records {
 
     /// The next row, or the next tree where a row is one message of it.
     fn next_whole(&mut self) -> Result<Option<Row>, DatasetError> {
-        if !self.is_flat {
-            return self.next_row();
-        }
-        if self.trees.is_none() {
-            let mut trees = FlatTrees::default();
-            while let Some(row) = self.next_row()? {
-                match trees.add(row) {
-                    Ok(not_read) => not_read.into_iter().for_each(|name| note(&mut self.not_read, name)),
-                    Err(error) => self.skipped.admit(self.reading.on_bad, error)?,
-                }
+        match &mut self.wholes {
+            Wholes::Rows => self.next_row(),
+            Wholes::Trees(trees) => Ok(trees.next()),
+            Wholes::Messages => {
+                let mut trees = self.trees()?.into_iter();
+                let first = trees.next();
+                self.wholes = Wholes::Trees(trees);
+                Ok(first)
             }
-            let (skipped, on_bad) = (&mut self.skipped, self.reading.on_bad);
-            self.trees = Some(trees.rows(|error| skipped.admit(on_bad, error))?.into_iter());
         }
-        Ok(self.trees.as_mut().and_then(Iterator::next))
+    }
+
+    /// The trees that all rows make.
+    fn trees(&mut self) -> Result<Vec<Row>, DatasetError> {
+        let mut trees = FlatTrees::default();
+        while let Some(row) = self.next_row()? {
+            match trees.add(row) {
+                Ok(not_read) => not_read.into_iter().for_each(|name| note(&mut self.not_read, name)),
+                Err(error) => self.skipped.admit(self.reading.on_bad, error)?,
+            }
+        }
+        trees.rows(|error| self.skipped.admit(self.reading.on_bad, error))
     }
 
     fn next_record(&mut self) -> Result<Option<PreferenceRecord>, DatasetError> {

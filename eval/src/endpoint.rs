@@ -32,15 +32,10 @@ impl Endpoint {
         if rest.contains('#') || rest.contains(char::is_whitespace) {
             return Err(wrong("there is a `#` or white space in it"));
         }
-        let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
-        let names =
-            || query.into_iter().flat_map(|query| query.split('&')).map(|part| part.split('=').next().unwrap_or(part));
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let is_secret = |name: &str| SECRETS.iter().any(|secret| name.to_ascii_lowercase().contains(secret));
-        if names().any(is_secret) {
-            return Err(EvalError::Endpoint {
-                endpoint: without_login(text.split('?').next().unwrap_or_default()),
-                why: "a key in its query would be shown; keys come from the environment".to_owned(),
-            });
+        if names_in(query).any(is_secret) {
+            return Err(wrong("a key in its query would be shown; keys come from the environment"));
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         if authority.contains('@') {
@@ -54,9 +49,10 @@ impl Endpoint {
             base => format!("{base}/chat/completions"),
         };
         let scheme = if is_encrypted { "https" } else { "http" };
-        let query = query.filter(|query| !query.is_empty()).map_or_else(String::new, |query| format!("?{query}"));
-        let is_azure = names().any(|name| name == "api-version");
-        Ok(Self { url: format!("{scheme}://{authority}/{path}{query}"), is_encrypted, is_azure, host: host.to_owned() })
+        let is_azure = names_in(query).any(|name| name == "api-version");
+        let mark = if query.is_empty() { "" } else { "?" };
+        let url = format!("{scheme}://{authority}/{path}{mark}{query}");
+        Ok(Self { url, is_encrypted, is_azure, host: host.to_owned() })
     }
 
     /// The whole address.
@@ -87,8 +83,14 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// An address without the name and the password in it.
+/// The names of the parameters in a query.
+fn names_in(query: &str) -> impl Iterator<Item = &str> {
+    query.split('&').map(|part| part.split_once('=').map_or(part, |(name, _)| name))
+}
+
+/// An address without the name and the password in it, and without its query, which may hold a key.
 fn without_login(text: &str) -> String {
+    let text = text.split_once('?').map_or(text, |(text, _)| text);
     match (text.split_once("://"), text.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://***@{rest}"),
         (None, Some((_, rest))) => format!("***@{rest}"),
@@ -147,7 +149,7 @@ mod tests {
             ("me:secret@x", "no http://"),
             ("https://x/v1?key=secret", "environment"),
             ("https://x/v1?a=b&access_token=secret", "environment"),
-            ("https://x/v1#a", "`#`"),
+            ("https://x/v1?secret=secret#a", "`#`"),
         ] {
             let error = Endpoint::parse(text).unwrap_err().to_string();
             assert!(error.contains(says) && error.starts_with("`judge.endpoint` takes"), "{error}");

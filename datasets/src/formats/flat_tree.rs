@@ -32,6 +32,13 @@ struct FlatMessage {
     node: Map<String, Value>,
 }
 
+/// Messages by their places: the replies to each, those that begin a tree, and replies to none that there is.
+struct Links {
+    replies: Vec<Vec<usize>>,
+    first: Vec<usize>,
+    lost: Vec<usize>,
+}
+
 impl FlatTrees {
     /// Adds a row; returns the names of its columns that are not read.
     ///
@@ -75,22 +82,11 @@ impl FlatTrees {
         mut self,
         mut fault: impl FnMut(DatasetError) -> Result<(), DatasetError>,
     ) -> Result<Vec<Row>, DatasetError> {
-        let (mut replies, mut first, mut lost) = (vec![Vec::new(); self.messages.len()], Vec::new(), Vec::new());
-        for (at, FlatMessage { origin, name, parent, .. }) in self.messages.iter().enumerate() {
-            let Some(parent) = parent else {
-                first.push(at);
-                continue;
-            };
-            if let Some(above) = self.by_name.get(parent) {
-                replies[*above].push(at);
-                continue;
-            }
-            let message = format!("of the message `{name}` is `{parent}`, which is the `message_id` of no row");
-            fault(refused(origin, "parent_id", message))?;
-            lost.push(at);
-        }
+        let Links { replies, first, lost } = self.links(&mut fault)?;
         let mut is_reached = vec![false; self.messages.len()];
-        lost.iter().for_each(|at| drop(below(&replies, *at, &mut is_reached)));
+        for at in lost {
+            drop(below(&replies, at, &mut is_reached));
+        }
         let mut rows = Vec::with_capacity(first.len());
         for at in first {
             let order = below(&replies, at, &mut is_reached);
@@ -111,6 +107,23 @@ impl FlatTrees {
             }
         }
         Ok(rows)
+    }
+
+    /// Who replies to whom.
+    fn links(&self, fault: &mut impl FnMut(DatasetError) -> Result<(), DatasetError>) -> Result<Links, DatasetError> {
+        let mut links = Links { replies: vec![Vec::new(); self.messages.len()], first: Vec::new(), lost: Vec::new() };
+        for (at, FlatMessage { origin, name, parent, .. }) in self.messages.iter().enumerate() {
+            match parent.as_ref().map(|parent| (parent, self.by_name.get(parent))) {
+                None => links.first.push(at),
+                Some((_, Some(above))) => links.replies[*above].push(at),
+                Some((parent, None)) => {
+                    let message = format!("of the message `{name}` is `{parent}`, which is the `message_id` of no row");
+                    fault(refused(origin, "parent_id", message))?;
+                    links.lost.push(at);
+                }
+            }
+        }
+        Ok(links)
     }
 
     /// Puts the messages of a tree together; each is in `order` before the replies to it.
