@@ -26,17 +26,7 @@ where
             }
             return Ok(None);
         };
-        let look = EvalSettings {
-            step: self.position.step,
-            micro_batch_size: self.settings.micro_batch_size,
-            examples: self.settings.eval_examples,
-            seed: self.settings.seed,
-            beta: self.settings.beta,
-        };
-        self.monitor.evaluating(self.position.step, data.len().min(look.examples));
-        let (mdp, objective, hooks) = (self.problem.mdp, self.problem.objective, self.hooks);
-        let examination = Examination { mdp, learner, objective, data, hooks, look };
-        let mut evaluated = examination.run(&mut self.held_out_reference, &mut |scored| self.monitor.scored(scored))?;
+        let mut evaluated = self.examined(learner, data)?;
         let judged = self.judged(learner)?;
         if self.is_cut {
             self.monitor.looked();
@@ -66,6 +56,21 @@ where
         Ok(Some(evaluated))
     }
 
+    /// The numbers of the held-out examples.
+    fn examined(&mut self, learner: &L, data: &S) -> Result<Evaluated, TrainError> {
+        let look = EvalSettings {
+            step: self.position.step,
+            micro_batch_size: self.settings.micro_batch_size,
+            examples: self.settings.eval_examples,
+            seed: self.settings.seed,
+            beta: self.settings.beta,
+        };
+        self.monitor.evaluating(self.position.step, data.len().min(look.examples));
+        let (mdp, objective, hooks) = (self.problem.mdp, self.problem.objective, self.hooks);
+        let examination = Examination { mdp, learner, objective, data, hooks, look };
+        examination.run(&mut self.held_out_reference, &mut |scored| self.monitor.scored(scored))
+    }
+
     /// Says once that the better side gets worse.
     fn say_decline(&mut self, record: &Record) {
         if let Some(notice) = self.decline.as_mut().and_then(|decline| decline.judge(record, S::DECISION)) {
@@ -81,7 +86,7 @@ where
     fn is_judged_at(problem: &Training<'_, M, S>, hooks: &Hooks<'_, M, L>, step: usize) -> bool {
         let every = problem.settings.judge_every;
         let is_last = step == problem.settings.total_steps(problem.data.len());
-        every > 0 && hooks.judge.is_some() && (step % every == 0 || is_last)
+        every > 0 && hooks.judge.is_some() && (step.is_multiple_of(every) || is_last)
     }
 
     /// Whether an earlier process was stopped in the comparison that the step at hand is due.

@@ -82,8 +82,7 @@ where
         return Err(TrainError::Empty("training"));
     }
     let saving = Saving::new(settings, clock);
-    let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), (monitor, saving))?;
-    run.stop = stop;
+    let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), (monitor, saving, stop))?;
     let total = settings.total_steps(problem.data.len());
     let schedule = settings.schedule(problem.data.len());
     if run.position.step < total && schedule.ends_in_warmup() {
@@ -164,7 +163,7 @@ where
         learner: &mut L,
         folder: &'r RunFolder,
         hooks: &'r Hooks<'r, M, L>,
-        (monitor, saving): (&'r mut dyn Monitor, Saving<'r>),
+        (monitor, saving, stop): (&'r mut dyn Monitor, Saving<'r>, Option<&'r AtomicBool>),
     ) -> Result<Self, TrainError> {
         let settings = &problem.settings;
         problem.prepare(learner)?;
@@ -174,10 +173,8 @@ where
             restored.key.check(&key, &folder.join("checkpoints"), "run")?;
         }
         let position = Position { seed: settings.seed, key, ..restored };
-        let reference = Reference { policy: problem.reference, cache: Self::load_cache(problem, folder, &position)? };
-        if !reference.cache.is_empty() {
-            monitor.note(&format!("reference numbers of {} examples read from the cache", reference.cache.len()));
-        }
+        let cache = Self::load_cache(problem, folder, &position, monitor)?;
+        let reference = Reference { policy: problem.reference, cache };
         let records = folder.join("metrics.jsonl");
         let best = Best::read(settings.best_metric.as_deref(), &records, position.step)?;
         let needs = problem.objective.needs();
@@ -203,7 +200,7 @@ where
             decline,
             saving,
             recorded: is_recorded.then_some(position.step),
-            stop: None,
+            stop,
             is_cut: false,
             position,
             seconds: 0.0,
@@ -236,12 +233,16 @@ where
         problem: &Training<'_, M, S>,
         folder: &RunFolder,
         position: &Position,
+        monitor: &mut dyn Monitor,
     ) -> Result<ReferenceCache, TrainError> {
         let own = folder.join("checkpoints").join("reference.cache");
-        if position.step > 0 && own.exists() {
-            return ReferenceCache::load(&own, &position.key);
+        let is_own = position.step > 0 && own.exists();
+        let cache =
+            if is_own { ReferenceCache::load(&own, &position.key)? } else { problem.load_cache(&position.key)? };
+        if !cache.is_empty() {
+            monitor.note(&format!("reference numbers of {} examples read from the cache", cache.len()));
         }
-        problem.load_cache(&position.key)
+        Ok(cache)
     }
 
     /// One training step and its record.
