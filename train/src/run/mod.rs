@@ -183,8 +183,7 @@ where
         // The first evaluation and the last run again where a run is taken up before the first step or after the last.
         let is_over = position.step >= settings.total_steps(problem.data.len()) || is_exhausted(settings, &best);
         let repeated = position.step == 0 || is_over;
-        let is_recorded =
-            position.step > 0 && is_over && !Self::lacks_comparison_at(problem, hooks, &records, &position)?;
+        let is_recorded = is_over && !Self::lacks_comparison_at(problem, hooks, &records, &position)?;
         Ok(Self {
             problem,
             settings,
@@ -199,7 +198,7 @@ where
             best,
             decline,
             saving,
-            recorded: is_recorded.then_some(position.step),
+            recorded: (position.step > 0 && is_recorded).then_some(position.step),
             stop,
             is_cut: false,
             position,
