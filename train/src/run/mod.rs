@@ -1,7 +1,7 @@
 mod evaluations;
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use mdp::Mdp;
@@ -82,7 +82,7 @@ where
         return Err(TrainError::Empty("training"));
     }
     let saving = Saving::new(settings, clock);
-    let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), (monitor, saving))?;
+    let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), (monitor, saving, stop))?;
     let total = settings.total_steps(problem.data.len());
     let schedule = settings.schedule(problem.data.len());
     if run.position.step < total && schedule.ends_in_warmup() {
@@ -90,12 +90,10 @@ where
     }
     run.monitor.started(run.course(total));
     let first = run.start(learner)?;
-    let mut last = None;
+    let mut last = if run.lacks_comparison()? { run.evaluate(learner)? } else { None };
     while run.position.step < total && !run.is_exhausted() {
-        if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
-            run.save(learner)?;
-            run.monitor.finished();
-            return Ok(run.outcome(Ending::Interrupted, first, None));
+        if run.is_stopped() {
+            return run.interrupted(learner, first);
         }
         run.take_step(learner, schedule)?;
         let step = run.position.step;
@@ -108,8 +106,12 @@ where
             run.save(learner)?;
         }
     }
-    if last.is_none() {
+    if last.is_none() && !run.is_cut {
         last = run.evaluate(learner)?;
+    }
+    // The comparison with the start that the last step has is made when the run is taken up.
+    if run.is_cut {
+        return run.interrupted(learner, first);
     }
     run.save(learner)?;
     folder.export(learner, run.position.step)?;
@@ -141,6 +143,10 @@ struct Run<'r, 'a, M: Mdp, L, S: Source<Mdp = M>> {
     saving: Saving<'r>,
     /// The step whose evaluation an earlier process has recorded, if the run is over.
     recorded: Option<usize>,
+    /// Set from outside to stop the run.
+    stop: Option<&'r AtomicBool>,
+    /// Whether a comparison with the start was stopped, so that its step has no record of an evaluation.
+    is_cut: bool,
     seconds: f64,
     examples: usize,
     size: usize,
@@ -157,7 +163,7 @@ where
         learner: &mut L,
         folder: &'r RunFolder,
         hooks: &'r Hooks<'r, M, L>,
-        (monitor, saving): (&'r mut dyn Monitor, Saving<'r>),
+        (monitor, saving, stop): (&'r mut dyn Monitor, Saving<'r>, Option<&'r AtomicBool>),
     ) -> Result<Self, TrainError> {
         let settings = &problem.settings;
         problem.prepare(learner)?;
@@ -167,10 +173,8 @@ where
             restored.key.check(&key, &folder.join("checkpoints"), "run")?;
         }
         let position = Position { seed: settings.seed, key, ..restored };
-        let reference = Reference { policy: problem.reference, cache: Self::load_cache(problem, folder, &position)? };
-        if !reference.cache.is_empty() {
-            monitor.note(&format!("reference numbers of {} examples read from the cache", reference.cache.len()));
-        }
+        let cache = Self::load_cache(problem, folder, &position, monitor)?;
+        let reference = Reference { policy: problem.reference, cache };
         let records = folder.join("metrics.jsonl");
         let best = Best::read(settings.best_metric.as_deref(), &records, position.step)?;
         let needs = problem.objective.needs();
@@ -179,6 +183,7 @@ where
         // The first evaluation and the last run again where a run is taken up before the first step or after the last.
         let is_over = position.step >= settings.total_steps(problem.data.len()) || is_exhausted(settings, &best);
         let repeated = position.step == 0 || is_over;
+        let is_recorded = is_over && !Self::lacks_comparison_at(problem, hooks, &records, &position)?;
         Ok(Self {
             problem,
             settings,
@@ -193,12 +198,25 @@ where
             best,
             decline,
             saving,
-            recorded: (position.step > 0 && is_over).then_some(position.step),
+            recorded: (position.step > 0 && is_recorded).then_some(position.step),
+            stop,
+            is_cut: false,
             position,
             seconds: 0.0,
             examples: 0,
             size: 0,
         })
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    /// Leaves a checkpoint behind.
+    fn interrupted(&mut self, learner: &L, first: Option<Record>) -> Result<RunSummary, TrainError> {
+        self.save(learner)?;
+        self.monitor.finished();
+        Ok(self.outcome(Ending::Interrupted, first, None))
     }
 
     /// Evaluates the start, unless the run has begun before; the record of that evaluation.
@@ -214,12 +232,16 @@ where
         problem: &Training<'_, M, S>,
         folder: &RunFolder,
         position: &Position,
+        monitor: &mut dyn Monitor,
     ) -> Result<ReferenceCache, TrainError> {
         let own = folder.join("checkpoints").join("reference.cache");
-        if position.step > 0 && own.exists() {
-            return ReferenceCache::load(&own, &position.key);
+        let is_own = position.step > 0 && own.exists();
+        let cache =
+            if is_own { ReferenceCache::load(&own, &position.key)? } else { problem.load_cache(&position.key)? };
+        if !cache.is_empty() {
+            monitor.note(&format!("reference numbers of {} examples read from the cache", cache.len()));
         }
-        problem.load_cache(&position.key)
+        Ok(cache)
     }
 
     /// One training step and its record.
