@@ -30,6 +30,15 @@ use hybrid_dpo::policies::{BoxError, Policy};
 use hybrid_dpo::train::control::SegmentPairs;
 use hybrid_dpo::train::{Settings, Source, Training, write_whole};
 
+/// What `--help` says.
+const USAGE: &str = "usage: 08_control OUT [FILE.npz] [--label NAME] [--steps N] [--write FILE.npz]
+
+  OUT          folder of the runs
+  FILE.npz     segments of your own: obs and action, [N, L, ..], and rl_sum, or pairs; without it the embedded problem
+  --label NAME the array of scores or labels
+  --steps N    steps of each of the two trainings (600)
+  --write FILE writes the segments for numpy, and trains nothing";
+
 /// Decisions of an embedded segment.
 const LENGTH: usize = 8;
 
@@ -50,6 +59,10 @@ fn main() -> ExitCode {
 }
 
 fn train() -> Result<(), BoxError> {
+    if std::env::args().skip(1).any(|argument| ["--help", "-h"].contains(&argument.as_str())) {
+        println!("{USAGE}");
+        return Ok(());
+    }
     let options = Options::read(std::env::args().skip(1))?;
     let judged = match &options.data {
         Some(path) => JudgedSegments::read(path, options.label.as_deref())?,
@@ -72,6 +85,13 @@ fn train() -> Result<(), BoxError> {
     // Pairs for training, and pairs of other segments.
     let pairing = Pairing { n_pairs: 2 * segments.len(), held_out: 0.1, seed: 0, labels: Labels::Exact };
     let (pairs, held_out) = judged.pairs(pairing)?;
+    if held_out.is_empty() {
+        let n = segments.len();
+        return Err(format!(
+            "{n} segments are too few: a tenth is held out, and that must be two segments, or one pair"
+        )
+        .into());
+    }
     let (pairs, held_out) = (SegmentPairs::new(segments, pairs), SegmentPairs::new(segments, held_out));
     let mdp = pairs.mdp();
     let settings = Settings {

@@ -21,9 +21,10 @@ import os
 import resource
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
+
+from turns import itself, medians, peak_mb
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
 STEPS, BATCH, SKIP, SIZE, TOKENS, WIDTH, BETA, RATE = 12, 4, 3, 32, 77, 256, 2000.0, 1e-6
@@ -71,10 +72,6 @@ def make_files(folder, network, steps):
     data |= {"context": torch.randn(n, TOKENS, WIDTH)} | ({"pooled": torch.randn(n, WIDTH)} if network == "mmdit" else {})
     save_file(data, os.path.join(folder, "latents.safetensors"))
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def peak_mb(who):
-    return resource.getrusage(who).ru_maxrss / 1024
 
 
 def noisy_unet(folder, latents, noise, _data, context):
@@ -166,10 +163,7 @@ def run_ours(binary, folder, out, threads, micro_batch):
     }
 
 
-def print_table(rounds):
-    results = {
-        system: {key: statistics.median(one[key] for one in ones) for key in ones[0]} for system, ones in rounds.items()
-    }
+def print_table(results):
     ours = results["hybrid-dpo"]
     rows = [(name, result["pairs_per_second"], result["peak_mb"]) for name, result in results.items()]
     rows.append(("hybrid-dpo, second epoch", ours["second_epoch_pairs_per_second"], ours["peak_mb"]))
@@ -181,6 +175,17 @@ def print_table(rounds):
             ratios = [ours[key] / speed for key in ("pairs_per_second", "second_epoch_pairs_per_second")]
             against = f"| {ratios[0]:.2f}x | {ratios[1]:.2f}x | {ours['peak_mb'] / memory:.2f}x |"
         print(f"| {name} | {speed:.3f} | {memory:.0f} {against}")
+
+
+def measure(binary, network, rounds, steps=STEPS, micro_batch=BATCH, threads=os.cpu_count(), systems=None):
+    """Medians by system."""
+    peers = PEERS[network]
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"{make_files(folder, network, steps):,} parameters, {threads} threads", flush=True)
+        arguments = ["--folder", folder, "--binary", binary, "--network", network, "--threads", threads]
+        arguments += ["--micro-batch-size", micro_batch]
+        systems = systems or [peers[0], "hybrid-dpo", *peers[1:]]
+        return medians({system: itself(__file__, system, arguments) for system in systems}, rounds)
 
 
 def main():
@@ -195,29 +200,18 @@ def main():
     parser.add_argument("--only", choices=SYSTEMS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.only:  # each system in a process of its own, so that its peak memory is its own
-        if options.only == "hybrid-dpo":
-            with tempfile.TemporaryDirectory() as out:
-                out = os.path.join(out, "run")
-                result = run_ours(options.binary, options.folder, out, options.threads, options.micro_batch_size)
-        else:
-            result = run_diffusers(options.folder, options.network, options.only, options.threads)
-        print(json.dumps({"system": options.only} | result))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        print(f"{make_files(folder, options.network, options.steps):,} parameters, {options.threads} threads", flush=True)
-        peers = PEERS[options.network]
-        rounds = {}
-        for _ in range(options.rounds):
-            for system in options.systems or [peers[0], "hybrid-dpo", *peers[1:]]:
-                command = [sys.executable, __file__, "--only", system, "--folder", folder, "--binary", options.binary]
-                command += ["--network", options.network, "--threads", str(options.threads)]
-                command += ["--micro-batch-size", str(options.micro_batch_size)]
-                output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-                result = json.loads(output.strip().splitlines()[-1])
-                print(json.dumps(result), flush=True)
-                rounds.setdefault(result.pop("system"), []).append(result)
-        print_table(rounds)
+    if options.only == "hybrid-dpo":
+        with tempfile.TemporaryDirectory() as out:
+            out = os.path.join(out, "run")
+            result = run_ours(options.binary, options.folder, out, options.threads, options.micro_batch_size)
+    elif options.only:
+        result = run_diffusers(options.folder, options.network, options.only, options.threads)
+    else:
+        return print_table(measure(
+            options.binary, options.network, options.rounds, options.steps, options.micro_batch_size, options.threads,
+            options.systems,
+        ))
+    print(json.dumps({"system": options.only} | result))
 
 
 if __name__ == "__main__":

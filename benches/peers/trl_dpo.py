@@ -1,13 +1,18 @@
-"""Pairs per second and peak memory of TRL's DPOTrainer and of hybrid-dpo, on the same files, one after the other.
+"""Pairs per second and peak memory of TRL's DPOTrainer and of hybrid-dpo, on the same files, in turns.
 
-    pip install torch transformers trl datasets
+    pip install torch transformers trl datasets peft
     cargo build --release
-    python benches/peers/trl_dpo.py --binary target/release/hybrid-dpo
+    python benches/peers/trl_dpo.py --binary target/release/hybrid-dpo --work full --rounds 5
+    python benches/peers/trl_dpo.py --binary target/release/hybrid-dpo --work lora --rounds 5
+    python benches/peers/trl_dpo.py --binary target/release/hybrid-dpo --work ranked --rounds 5
 
-The files have the shape of TL;DR: a random 70M GPT-NeoX (6 layers, width 512, 50,304 words), prompts of 250 to 450
-tokens, answers of 25 to 55, four pairs a step, f32, RMSprop. Both systems see the same words, since every word of the
-made-up text is one token. Prints one JSON line a system and the ratios. Times leave start-up out: they are the mean
-over the steps after the first three.
+Works, each of four prompts a step in f32 with random weights, RMSprop:
+full     TL;DR's shape: a 70M GPT-NeoX (6 layers, width 512, 50,304 words), prompts of 250 to 450 tokens, answers of 25 to 55
+lora     adapters of rank 8 on all linear layers of a Llama of SmolLM2-135M's shape, prompts of 100 tokens, answers of 30
+ranked   the GPT-NeoX, eight ranked answers to a prompt: hybrid-dpo learns from the list, TRL from the best against each of the
+         seven others, 28 pairs a step
+Both systems see the same words, since every word of the made-up text is one token. Prints one JSON line a run, and the ratios of
+medians. Times leave start-up out: they are the mean over the steps after the first three.
 """
 
 import argparse
@@ -16,27 +21,41 @@ import os
 import random
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 
+from turns import itself, medians, peak_mb
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-WORDS, STEPS, BATCH, SKIP = 50_304, 20, 4, 3
+STEPS, BATCH, SKIP, ANSWERS = 20, 4, 3, 8
+WORDS = {"full": 50_304, "lora": 49_152, "ranked": 50_304}
+SYSTEMS = ["trl", "hybrid-dpo", "trl-checkpointing", "trl-bf16"]
 
 
-def make_files(folder, steps):
+def new_model(work):
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
+
+    if work == "lora":
+        return LlamaForCausalLM(LlamaConfig(
+            vocab_size=WORDS[work], hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
+            intermediate_size=1536, max_position_embeddings=2048, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
+        ))
+    return GPTNeoXForCausalLM(GPTNeoXConfig(
+        vocab_size=WORDS[work], hidden_size=512, num_hidden_layers=6, num_attention_heads=8, intermediate_size=2048,
+        max_position_embeddings=2048, rotary_pct=0.25, bos_token_id=0, eos_token_id=0, tie_word_embeddings=False,
+    ))
+
+
+def make_files(folder, work, steps):
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     torch.manual_seed(0)
-    config = GPTNeoXConfig(
-        vocab_size=WORDS, hidden_size=512, num_hidden_layers=6, num_attention_heads=8, intermediate_size=2048,
-        max_position_embeddings=2048, rotary_pct=0.25, bos_token_id=0, eos_token_id=0, tie_word_embeddings=False,
-    )
+    n_words = WORDS[work]
     model_folder = os.path.join(folder, "model")
-    GPTNeoXForCausalLM(config).save_pretrained(model_folder)
-    vocabulary = {"<|endoftext|>": 0, "<unk>": 1} | {f"w{i}": i for i in range(2, WORDS)}
+    new_model(work).save_pretrained(model_folder)
+    vocabulary = {"<|endoftext|>": 0, "<unk>": 1} | {f"w{i}": i for i in range(2, n_words)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(
@@ -46,21 +65,19 @@ def make_files(folder, steps):
     rng = random.Random(0)
 
     def words(low, high):
-        return " ".join(f"w{rng.randrange(2, WORDS)}" for _ in range(rng.randint(low, high)))
+        return " ".join(f"w{rng.randrange(2, n_words)}" for _ in range(rng.randint(low, high)))
 
-    data = os.path.join(folder, "pairs.jsonl")
-    with open(data, "w") as file:
+    prompts, answers = ((100, 100), (29, 29)) if work == "lora" else ((250, 450), (24, 54))
+    with open(os.path.join(folder, "data.jsonl"), "w") as file, open(os.path.join(folder, "pairs.jsonl"), "w") as pairs:
         for _ in range(steps * BATCH):
-            pair = {"prompt": words(250, 450), "chosen": " " + words(24, 54), "rejected": " " + words(24, 54)}
-            file.write(json.dumps(pair) + "\n")
-    return model_folder, data
+            prompt, said = words(*prompts), [" " + words(*answers) for _ in range(ANSWERS if work == "ranked" else 2)]
+            each = [{"prompt": prompt, "chosen": said[0], "rejected": worse} for worse in said[1:]]
+            record = {"prompt": prompt, "responses": said} if work == "ranked" else each[0]
+            file.write(json.dumps(record) + "\n")
+            pairs.writelines(json.dumps(pair) + "\n" for pair in each)
 
 
-def peak_mb(who):
-    return resource.getrusage(who).ru_maxrss / 1024
-
-
-def run_trl(model_folder, data, out, checkpointing):
+def run_trl(folder, work, out, how):
     import torch
     from datasets import load_dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
@@ -73,69 +90,84 @@ def run_trl(model_folder, data, out, checkpointing):
         def on_step_end(self, *_, **__):
             times.append(time.perf_counter())
 
+    model_folder, data = os.path.join(folder, "model"), os.path.join(folder, "pairs.jsonl")
+    pairs = BATCH * (ANSWERS - 1 if work == "ranked" else 1)
     arguments = DPOConfig(
-        output_dir=out, per_device_train_batch_size=BATCH, gradient_accumulation_steps=1, num_train_epochs=1,
-        learning_rate=1e-6, beta=0.1, max_length=1024, optim="rmsprop", lr_scheduler_type="constant", bf16=False,
-        use_cpu=True, gradient_checkpointing=checkpointing, report_to=[], save_strategy="no", logging_steps=1,
-        disable_tqdm=True, max_grad_norm=10.0, dataloader_pin_memory=False,
+        output_dir=out, per_device_train_batch_size=pairs, gradient_accumulation_steps=1, num_train_epochs=1,
+        learning_rate=1e-6, beta=0.1, max_length=1024, optim="rmsprop", lr_scheduler_type="constant", bf16=how == "trl-bf16",
+        use_cpu=True, gradient_checkpointing=how == "trl-checkpointing", report_to=[], save_strategy="no", logging_steps=1,
+        disable_tqdm=True, max_grad_norm=10.0, seed=0, dataloader_pin_memory=False,
     )
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    load = lambda: AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
+    if work == "lora":
+        from peft import LoraConfig
+
+        adapters = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
+        policies = {"model": load(), "ref_model": None, "peft_config": adapters}
+    else:
+        policies = {"model": load(), "ref_model": load()}
     trainer = DPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32),
-        ref_model=AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32),
+        **policies,
         args=arguments, processing_class=tokenizer,
         train_dataset=load_dataset("json", data_files=data, split="train", cache_dir=out), callbacks=[Clock()],
     )
     trainer.train()
     seconds = (times[-1] - times[SKIP - 1]) / (len(times) - SKIP)
     losses = [log["loss"] for log in trainer.state.log_history if "loss" in log]
-    return {"pairs_per_second": BATCH / seconds, "peak_mb": peak_mb(resource.RUSAGE_SELF), "first_loss": losses[0]}
+    return {"prompts_per_second": BATCH / seconds, "peak_mb": peak_mb(resource.RUSAGE_SELF), "first_loss": losses[0]}
 
 
-def run_ours(binary, model_folder, data, out):
+def run_ours(binary, folder, work, out):
     command = [
-        binary, "train", "--mdp", "token", "--model", model_folder, "--data", data, "--out", out, "--eval-share", "0",
-        "--batch-size", str(BATCH), "--micro-batch-size", str(BATCH), "--max-length", "1024", "--max-prompt-length",
-        "512", "--lr", "1e-6", "--warmup-steps", "0", "--n-samples", "0", "--quiet",
+        binary, "train", "--mdp", "token", "--model", os.path.join(folder, "model"), "--data",
+        os.path.join(folder, "data.jsonl"), "--out", out, "--eval-share", "0", "--batch-size", str(BATCH),
+        "--micro-batch-size", str(BATCH), "--max-length", "1024", "--max-prompt-length", "512", "--lr", "1e-6",
+        "--warmup-steps", "0", "--n-samples", "0", "--quiet",
     ]
+    command += ["--lora-rank", "8", "--lora-alpha", "16"] if work == "lora" else []
+    command += ["--objective", "plackett-luce"] if work == "ranked" else []
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with open(os.path.join(out, "metrics.jsonl")) as file:
         lines = [line for line in map(json.loads, file) if line["split"] == "train"]
     seconds = sum(BATCH / line["pairs_per_second"] for line in lines[SKIP:]) / len(lines[SKIP:])
     return {
-        "pairs_per_second": BATCH / seconds, "peak_mb": peak_mb(resource.RUSAGE_CHILDREN),
+        "prompts_per_second": BATCH / seconds, "peak_mb": peak_mb(resource.RUSAGE_CHILDREN),
         "first_loss": lines[0]["loss"],
     }
+
+
+def measure(binary, work, rounds, steps=STEPS, systems=SYSTEMS):
+    """Medians by system."""
+    with tempfile.TemporaryDirectory() as folder:
+        make_files(folder, work, steps)
+        arguments = ["--folder", folder, "--work", work, "--binary", binary]
+        return medians({system: itself(__file__, system, arguments) for system in systems}, rounds)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", default="target/release/hybrid-dpo")
+    parser.add_argument("--work", choices=list(WORDS), default="full")
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--only", choices=["trl", "trl-checkpointing", "ours"], help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
+    parser.add_argument("--only", choices=SYSTEMS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.only:  # each system in a process of its own, so that its peak memory is its own
-        model_folder, data = os.path.join(options.folder, "model"), os.path.join(options.folder, "pairs.jsonl")
-        out = os.path.join(options.folder, options.only)
-        if options.only == "ours":
-            result = run_ours(options.binary, model_folder, data, out)
-        else:
-            result = run_trl(model_folder, data, out, options.only == "trl-checkpointing")
+    if options.only:
+        with tempfile.TemporaryDirectory() as out:
+            if options.only == "hybrid-dpo":
+                result = run_ours(options.binary, options.folder, options.work, os.path.join(out, "run"))
+            else:
+                result = run_trl(options.folder, options.work, out, options.only)
         print(json.dumps({"system": options.only} | result))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        make_files(folder, options.steps)
-        results = {}
-        for system in ["trl", "ours", "trl-checkpointing"]:
-            command = [sys.executable, __file__, "--only", system, "--folder", folder, "--binary", options.binary]
-            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            results[system] = json.loads(output.strip().splitlines()[-1])
-            print(json.dumps(results[system]), flush=True)
-        for system in ["trl", "trl-checkpointing"]:
-            speed = results["ours"]["pairs_per_second"] / results[system]["pairs_per_second"]
-            memory = results["ours"]["peak_mb"] / results[system]["peak_mb"]
-            print(f"against {system}: {speed:.2f}x the pairs per second at {memory:.2f}x the memory")
+    results = measure(options.binary, options.work, options.rounds, options.steps, options.systems)
+    ours = results.pop("hybrid-dpo")
+    for system, theirs in results.items():
+        speed, memory = (ours[key] / theirs[key] for key in ("prompts_per_second", "peak_mb"))
+        print(f"{options.work} against {system}: {speed:.2f}x the prompts per second at {memory:.2f}x the memory")
 
 
 if __name__ == "__main__":

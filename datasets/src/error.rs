@@ -1,4 +1,5 @@
 //! Errors of data files, each with its location.
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::record::Origin;
@@ -47,6 +48,16 @@ pub enum DatasetError {
         count: u64,
         /// The fault of the first.
         first: String,
+    },
+    /// The records of a file are fine, and none of them says what is better.
+    #[error("{} holds no record to learn from: {what}, {count} of them", path.display())]
+    Nothing {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it holds instead.
+        what: String,
+        /// Number of these.
+        count: u64,
     },
     /// A folder has no file of a known kind, or none of the wanted split.
     #[error("{} holds no {wanted}", path.display())]
@@ -306,6 +317,14 @@ pub enum DatasetError {
 }
 
 impl DatasetError {
+    /// The error of a file without a record to learn from. `not_read` counts columns, and in brackets what was left out.
+    pub(crate) fn of_nothing(path: PathBuf, not_read: &BTreeMap<String, u64>) -> Self {
+        match not_read.iter().find(|(what, _)| what.starts_with('(')) {
+            Some((what, &count)) => Self::Nothing { path, what: what.trim_matches(['(', ')']).to_owned(), count },
+            None => Self::Empty { path },
+        }
+    }
+
     /// Whether the error concerns one record, so that the others remain usable.
     pub fn is_about_one_record(&self) -> bool {
         matches!(

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::column_map::ColumnMap;
 use crate::error::DatasetError;
+use crate::formats::flat_tree::{FlatTrees, is_flat};
 use crate::formats::weights::WeighingColumns;
 use crate::formats::{Format, ReadingChoices};
 use crate::reading::{self, Row, Rows, SplitChoice};
@@ -38,6 +39,7 @@ pub struct Records {
     first: Option<Row>,
     /// Its columns.
     columns: Vec<String>,
+    wholes: Wholes,
     /// Remaining records of the last row.
     pending: VecDeque<PreferenceRecord>,
     skipped: Skipped,
@@ -52,6 +54,16 @@ pub struct Records {
     has_others: bool,
     is_over: bool,
     n_rows: u64,
+}
+
+/// Where the next whole row comes from.
+enum Wholes {
+    /// From the file: each row is one.
+    Rows,
+    /// From all rows of the file, each of which is one message of a tree.
+    Messages,
+    /// From these trees, which the rows made.
+    Trees(std::vec::IntoIter<Row>),
 }
 
 impl std::fmt::Debug for Records {
@@ -74,6 +86,7 @@ pub fn records(path: &Path, reading: ReadOptions) -> Result<Records, DatasetErro
         rows: None,
         first: None,
         columns: Vec::new(),
+        wholes: Wholes::Rows,
         pending: VecDeque::new(),
         skipped: Skipped::default(),
         not_read: BTreeMap::new(),
@@ -91,6 +104,9 @@ pub fn records(path: &Path, reading: ReadOptions) -> Result<Records, DatasetErro
         None => Format::detect(&first.0, &first.1)?,
     };
     records.columns = first.1.as_object().map(|row| row.keys().cloned().collect()).unwrap_or_default();
+    if records.format == Format::Tree && is_flat(&first.1) {
+        records.wholes = Wholes::Messages;
+    }
     records.first = Some(first);
     Ok(records)
 }
@@ -146,6 +162,32 @@ impl Records {
         self.reading.columns.renamed(row, self.n_rows == 1)
     }
 
+    /// The next row, or the next tree where a row is one message of it.
+    fn next_whole(&mut self) -> Result<Option<Row>, DatasetError> {
+        match &mut self.wholes {
+            Wholes::Rows => self.next_row(),
+            Wholes::Trees(trees) => Ok(trees.next()),
+            Wholes::Messages => {
+                let mut trees = self.trees()?.into_iter();
+                let first = trees.next();
+                self.wholes = Wholes::Trees(trees);
+                Ok(first)
+            }
+        }
+    }
+
+    /// The trees that all rows make.
+    fn trees(&mut self) -> Result<Vec<Row>, DatasetError> {
+        let mut trees = FlatTrees::default();
+        while let Some(row) = self.next_row()? {
+            match trees.add(row) {
+                Ok(not_read) => not_read.into_iter().for_each(|name| note(&mut self.not_read, name)),
+                Err(error) => self.skipped.admit(self.reading.on_bad, error)?,
+            }
+        }
+        trees.rows(|error| self.skipped.admit(self.reading.on_bad, error))
+    }
+
     fn next_record(&mut self) -> Result<Option<PreferenceRecord>, DatasetError> {
         if self.reading.limit.is_some_and(|limit| self.n_given >= limit) {
             return Ok(None);
@@ -155,7 +197,7 @@ impl Records {
                 self.n_given += 1;
                 return Ok(Some(record));
             }
-            let Some((origin, value)) = self.next_row()? else {
+            let Some((origin, value)) = self.next_whole()? else {
                 return if self.n_given == 0 { Err(self.empty()) } else { Ok(None) };
             };
             match (&self.reading.split, self.format.split(&value)) {
@@ -186,7 +228,7 @@ impl Records {
             Some(first) => DatasetError::AllBad { path, count: self.skipped.count, first: first.clone() },
             None => match self.reading.split.as_ref().filter(|_| self.has_others) {
                 Some(split) => DatasetError::NoShards { path, wanted: format!("record of the split `{split}`") },
-                None => DatasetError::Empty { path },
+                None => DatasetError::of_nothing(path, &self.not_read),
             },
         }
     }

@@ -7,6 +7,7 @@
 
 import importlib.util
 import json
+import os
 import random
 import signal
 import sys
@@ -22,6 +23,7 @@ def prepare(pairs, folder):
     for row in random.sample(rows, len(rows)):
         if len(row["prompt"]) + len(row["chosen"]) + len(row["rejected"]) <= LONGEST:
             by_prompt.setdefault(row["prompt"], row)
+    os.makedirs(folder, exist_ok=True)
     for side in ("chosen", "rejected"):
         with open(f"{folder}/{side}.jsonl", "w") as file:
             for row in list(by_prompt.values())[:N]:

@@ -10,16 +10,30 @@ use serde::{Deserialize, Serialize};
 use crate::EvalError;
 
 /// An answer of a server.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The text.
+    /// The text; empty without a content.
     pub text: String,
+    /// Whether the reply has a content. One without is not kept.
+    #[serde(skip, default = "yes")]
+    pub has_content: bool,
     /// Whether it was cut off at its greatest length.
     pub is_cut: bool,
     /// Tokens of the question, as the server counts them.
     pub prompt_tokens: Option<u64>,
     /// Tokens of the answer, as the server counts them.
     pub completion_tokens: Option<u64>,
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        Self { text: String::new(), has_content: true, is_cut: false, prompt_tokens: None, completion_tokens: None }
+    }
+}
+
+/// What is kept has a content.
+fn yes() -> bool {
+    true
 }
 
 /// The answers of a server by content: the whole body of the request, not the address of the server.

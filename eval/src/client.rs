@@ -108,7 +108,7 @@ impl<'c> Client<'c> {
         self.cache.get(body.to_string().as_bytes())
     }
 
-    /// Returns the kept answer to a request, or asks for it.
+    /// Returns the kept answer to a request, or asks for it. A reply without a content is not kept: it is asked for again.
     ///
     /// # Errors
     /// The server refuses the request, or has not answered after the last try; the file of answers can't be written.
@@ -129,7 +129,9 @@ impl<'c> Client<'c> {
         usage.completion_tokens += answer.completion_tokens.unwrap_or(0);
         usage.uncounted += u64::from(answer.prompt_tokens.is_none() || answer.completion_tokens.is_none());
         drop(state);
-        asking.keep(&answer).map_err(|error| AskError::Fatal(error.to_string()))?;
+        if answer.has_content {
+            asking.keep(&answer).map_err(|error| AskError::Fatal(error.to_string()))?;
+        }
         Ok(answer)
     }
 

@@ -87,8 +87,13 @@ impl Http {
 
     fn send(&self, body: &[u8]) -> Result<Reply, ureq::Error> {
         let mut request = self.agent.post(self.endpoint.url()).header("Content-Type", "application/json");
-        if let Some(header) = self.key.as_ref().and_then(ApiKey::header) {
-            request = request.header("Authorization", header);
+        if let Some(key) = &self.key {
+            let bearer = key.header().unwrap_or_default();
+            request = if self.endpoint.is_azure() {
+                request.header("api-key", key.bare())
+            } else {
+                request.header("Authorization", bearer)
+            };
         }
         let mut response = request.send(body)?;
         let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);

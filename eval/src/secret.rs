@@ -17,6 +17,11 @@ impl ApiKey {
         self.0.chars().all(|c| c.is_ascii_graphic()).then(|| format!("Bearer {}", self.0))
     }
 
+    /// The key alone, as Azure's header has it.
+    pub(crate) fn bare(&self) -> &str {
+        &self.0
+    }
+
     /// A text of the server without the key, should the server repeat it.
     pub(crate) fn hide(&self, text: &str) -> String {
         text.replace(&self.0, "***")

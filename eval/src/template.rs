@@ -78,10 +78,15 @@ impl Template {
     /// A template of the program by its name, or the one in a file.
     ///
     /// # Errors
-    /// The file can't be read, or a place is missing in it.
+    /// The name is of no template of the program; the file can't be read; a place is missing in it.
     pub fn open(name: &str) -> Result<Self, EvalError> {
         if let Some((name, text)) = BUILTIN.into_iter().find(|(known, _)| *known == name) {
             return Self::parse(name, text);
+        }
+        if name.starts_with("builtin:") {
+            let known: Vec<&str> = Self::names().collect();
+            let why = format!("there is no such template in the program; there are {}", known.join(", "));
+            return Err(EvalError::Template { name: name.to_owned(), why });
         }
         let failed = |source| EvalError::Io { path: Path::new(name).to_owned(), source };
         Self::parse(name, &std::fs::read_to_string(name).map_err(failed)?)
@@ -257,6 +262,12 @@ mod tests {
         let template = Template::parse("t", "{prompt}|{answer_a}|{answer_b}|{x}").unwrap();
         let made = template.messages("{answer_a}", &text(" {answer_b} "), &text("{prompt}"));
         assert_eq!(made[0]["content"], "{answer_a}|{answer_b}|{prompt}|{x}");
+    }
+
+    #[test]
+    fn a_name_that_no_template_of_the_program_has_is_refused_with_those_there_are() {
+        let message = Template::open("builtin:answer").unwrap_err().to_string();
+        assert!(message.contains("builtin:answer") && message.contains("builtin:summaries"), "{message}");
     }
 
     #[test]

@@ -34,13 +34,14 @@ pub(crate) fn answer(body: &[u8]) -> Result<Answer, String> {
         });
     }
     let text = match &message["content"] {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
-        _ => String::new(),
+        Value::String(text) => Some(text.clone()),
+        Value::Array(parts) => Some(parts.iter().filter_map(|part| part["text"].as_str()).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
     };
     let tokens = |name: &str| value["usage"][name].as_u64();
     Ok(Answer {
-        text,
+        has_content: text.is_some(),
+        text: text.unwrap_or_default(),
         is_cut: value["choices"][0]["finish_reason"] == "length",
         prompt_tokens: tokens("prompt_tokens"),
         completion_tokens: tokens("completion_tokens"),
@@ -92,7 +93,8 @@ mod tests {
         let parts = json!({"choices": [{"message": {"content": [{"type": "text", "text": "A"}, {"text": "B"}]}}]});
         assert_eq!(answer(parts.to_string().as_bytes()).unwrap().text, "AB");
         let refusal = json!({"choices": [{"message": {"content": null, "refusal": "no"}}]});
-        assert_eq!(answer(refusal.to_string().as_bytes()).unwrap().text, "");
+        let refusal = answer(refusal.to_string().as_bytes()).unwrap();
+        assert_eq!((refusal.text.as_str(), refusal.has_content), ("", false));
     }
 
     #[test]

@@ -191,6 +191,26 @@ fn an_instruction_with_its_input_is_the_request_and_conversations_are_shown_with
 }
 
 #[test]
+fn a_prompt_is_the_same_however_it_is_written() {
+    let scene = Scene::new();
+    let (asked, said) =
+        (json!({"role": "user", "content": "How many?"}), |text: &str| json!([{"role": "assistant", "content": text}]));
+    scene.write("a.jsonl", json!({"prompt": [asked], "response": said("good: 3")}).to_string());
+    let whole = |text: &str| json!([asked, {"role": "assistant", "content": text}]);
+    let turned = r#"{"prompt": [{"content": "How many?", "tool_calls": null, "role": "user"}], "chosen": "bad: 4"}"#;
+    scene.write("implicit.jsonl", json!({"chosen": whole("bad: 4"), "rejected": whole("5")}).to_string());
+    scene.write("turned.jsonl", turned);
+    let text = |end: &str| format!("\n\nHuman: How many?\n\nAssistant: {end}");
+    scene.write("hh.jsonl", json!({"chosen": text("bad: 4"), "rejected": text("5")}).to_string());
+    let server = Server::start(|_, request| good(&request.text()));
+    for other in ["implicit", "turned", "hh"] {
+        let said = scene.done(&format!("judge --a a.jsonl --b {other}.jsonl {}", arguments(&server)));
+        assert!(said.out.contains("1 times a, 0 times b, 0 ties"), "{other}: {}", said.out);
+        assert!(said.out.contains("a 7.0, b 6.0 characters"), "{other}: {}", said.out);
+    }
+}
+
+#[test]
 fn a_judge_that_is_stopped_says_what_is_kept() {
     let scene = Scene::new();
     pairs(&scene, "pairs", 10);
@@ -208,6 +228,20 @@ fn a_judge_that_is_stopped_says_what_is_kept() {
     assert_eq!(said.code, Some(130), "{}", said.err);
     assert!(said.err.contains("what was answered is kept, and the same command goes on from there"), "{}", said.err);
     assert_eq!(scene.read("pairs/judge-answers.jsonl").lines().count(), 4);
+}
+
+#[test]
+fn a_reply_without_a_content_is_counted_and_asked_for_again() {
+    const NONE: &str = r#"{"choices": [{"message": {"content": null}}]}"#;
+    let scene = Scene::new();
+    pairs(&scene, "pairs", 3);
+    let of = |number, text: &str| if number == 1 { Action::Reply(200, "", NONE.to_owned()) } else { good(text) };
+    let server = Server::start(move |number, request| of(number, &request.text()));
+    for (is_unparsed, asked, kept) in [(true, 3, 2), (false, 4, 3)] {
+        let said = scene.done(&format!("judge --pairs pairs {}", arguments(&server)));
+        assert_eq!(said.out.contains("no readable choice"), is_unparsed, "{}", said.out);
+        assert_eq!((server.count(), scene.read("pairs/judge-answers.jsonl").lines().count()), (asked, kept));
+    }
 }
 
 #[test]
@@ -322,4 +356,43 @@ fn a_run_goes_on_where_its_judge_is_down() {
     assert_eq!((rates.len(), &rates[0]["step"], &rates[0]["win_rate"]), (1, &json!(2), &json!(0.5)));
     let config = scene.read("run/config.toml");
     assert!(config.contains("every = 2") && config.contains("OPENAI_API_KEY"), "{config}");
+}
+
+#[test]
+fn a_comparison_that_is_stopped_is_made_when_the_run_goes_on() {
+    let whole = Scene::new();
+    let agreeing = Server::start(|_, _| Action::say("Preferred: tie"));
+    let line =
+        |server: &Server| format!("{RUN} --judge-every 2 --lr 1e-3 --judge-timeout 2 {} --out run", arguments(server));
+    whole.done(&line(&agreeing));
+    let expected = whole.metrics("run");
+    // The third question of the comparison after step 2, and of the one after step 4, the last.
+    for (stopped, step) in [(2, 2), (6, 4)] {
+        let scene = Scene::new();
+        let server = Server::start(
+            move |number, _| {
+                if number == stopped { Action::Hang } else { Action::say("Preferred: tie") }
+            },
+        );
+        let child = scene.interruptible(&line(&server)).spawn().unwrap();
+        let begun = Instant::now();
+        while server.count() <= stopped {
+            assert!(begun.elapsed() < Duration::from_secs(60), "nothing was asked");
+            std::thread::yield_now();
+        }
+        let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        assert_eq!(ran(&child.wait_with_output().unwrap()).code, Some(130), "step {step}");
+        let last = scene.metrics("run").pop().unwrap();
+        assert_eq!((&last["split"], &last["step"]), (&json!("train"), &json!(step)));
+        let resumed = scene.done("train --resume run --quiet");
+        assert!(resumed.out.contains("win rate"), "step {step}: {}", resumed.out);
+        let plain = |mut lines: Vec<Value>| {
+            for line in &mut lines {
+                line.as_object_mut().unwrap().retain(|name, _| !name.ends_with("_per_second"));
+            }
+            lines
+        };
+        assert_eq!(plain(scene.metrics("run")), plain(expected.clone()), "stopped after step {step}");
+    }
 }

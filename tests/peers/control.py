@@ -140,8 +140,8 @@ def check_refusals(checks, example, path, embedded):
         "shape": (few | {"obs": few["obs"].reshape(160, 8)}, "`obs` should have the shape [N, L, observation], but has [160, 8]"),
         "length": (few | {"action": few["action"][:, :5]}, "`action` should begin with [20, 8]"),
         "scores": (few | {"rl_sum": few["rl_sum"][:7]}, "`rl_sum` should have the shape [20] or [20, 8], but has [7]"),
-        "missing": ({name: few[name] for name in ("action", "rl_sum")}, "`obs` not in this file, which has action, rl_sum"),
-        "unlabelled": ({name: few[name] for name in ("action", "obs")}, "`rl_sum` not in this file, which has action, obs"),
+        "missing": ({name: few[name] for name in ("action", "rl_sum")}, "`obs` is not in this file, which has action, rl_sum"),
+        "unlabelled": ({name: few[name] for name in ("action", "obs")}, "`rl_sum` is not in this file, which has action, obs"),
     }
     for name, (arrays, expected) in cases.items():
         np.savez(path(f"{name}.npz"), **arrays)

@@ -6,8 +6,8 @@
 
 For each family and draw: (1) `score` gives transformers' log-probability of every token, (2) greedy `search` gives the
 tokens that transformers finds likeliest, one after the other, (3) `train` writes a folder that transformers loads, with
-the numbers of `score`, (4) `train --lora-rank` writes an adapter that peft loads, likewise, (5) the model as a GGUF file has
-the same numbers. Then block formats of GGUF, against gguf's own dequantisation, and what is refused by name. The last line
+the numbers of `score`, (4) `train --lora-rank` writes an adapter that peft loads, likewise, (5) of the first draw, ten DPO
+steps have torch's losses, (6) the model as a GGUF file has the same numbers. Then block formats of GGUF, against gguf's own dequantisation, and what is refused by name. The last line
 is the count of checks.
 """
 
@@ -105,6 +105,7 @@ FAMILIES = {
                                                         rope(rng, ("longrope",)), rope(rng, ("default",))]),
                          "original_max_position_embeddings": CONTEXT},
 }
+STEPS, CURVES = 10, 1e-3
 TIED = ("Gemma", "Gemma2", "Gemma3Text", "SmolLM3")
 
 
@@ -168,6 +169,45 @@ def learned(bench, name, folder, base):
             score(bench, f"{name}, {what}, in peft", f"{folder}+{out}/model", peer)
         else:
             score(bench, f"{name}, {what}, in transformers", out, load(f"{out}/model"))
+
+
+def ten_steps(bench, name, folder):
+    """Losses of ten DPO steps, each of all pairs, by AdamW in double precision."""
+    with open(scores(bench, folder)) as file:
+        lines = [json.loads(line) for line in file]
+    out = bench.fresh()
+    done = bench.call(
+        "train", "--model", folder, *bench.data(), "--out", out, "--eval-share", "0", "--n-samples", "0", "--beta", "0.1",
+        "--batch-size", str(len(lines)), "--micro-batch-size", "4", "--epochs", str(STEPS), "--optimizer", "adamw", "--lr",
+        "1e-4", "--weight-decay", "0.01", "--warmup-steps", "0", "--schedule", "constant", "--max-grad-norm", "1",
+    )
+    if done.returncode:
+        return bench.checks(f"{name}, {STEPS} steps: {done.stderr.strip()[-300:]}", 9.0, CURVES)
+    model, reference = (load(folder).double() for _ in range(2))
+
+    def margins(model):
+        def log_prob(line, side):
+            prompt, tokens = line["prompt_tokens"], line[side]["tokens"]
+            logits = model(torch.tensor([prompt + tokens])).logits[0]
+            return logits.log_softmax(-1)[len(prompt) - 1 : -1].gather(1, torch.tensor(tokens)[:, None]).sum()
+
+        return torch.stack([log_prob(line, "chosen") - log_prob(line, "rejected") for line in lines])
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
+    with torch.no_grad():
+        start = margins(reference)
+    expected = []
+    for _ in range(STEPS):
+        loss = -torch.nn.functional.logsigmoid(0.1 * (margins(model) - start)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        expected.append(loss.item())
+    with open(f"{out}/metrics.jsonl") as file:
+        found = [line["loss"] for line in map(json.loads, file) if line["split"] == "train"]
+    largest = max(abs(a - b) / b for a, b in zip(found, expected, strict=True))
+    bench.checks(f"{name}: losses of {STEPS} steps, from {expected[0]:.3f} to {expected[-1]:.3f}", largest, CURVES)
 
 
 ARCHITECTURES = {
@@ -335,6 +375,18 @@ def nested(bench):
     score(bench, "the language model of a Gemma 3", folder, model)
 
 
+def called_mistral(bench):
+    """A Ministral whose settings say Mistral, as the automatic class reads it."""
+    folder = bench.fresh()
+    config, _ = drawn("Mistral", random.Random(5))
+    config.sliding_window = 4
+    make_model(config, folder)
+    edit(f"{folder}/config.json", {"layer_types": ["full_attention", "sliding_attention", "full_attention"]})
+    peer = load(folder)
+    assert type(peer).__name__ == "MinistralForCausalLM", type(peer)
+    score(bench, "Mistral with kinds of layers", folder, peer)
+
+
 def refusals(bench):
     """What would change the numbers is refused by name; a family that is not built with the nearest ones that are."""
     base = bench.fresh()
@@ -372,9 +424,12 @@ def main():
             score(bench, name, base, load(base))
             greedy(bench, name, base, load(base))
             learned(bench, name, base, config)
+            if draw == 0:
+                ten_steps(bench, name, base)
         gguf_files(bench, options.draws, rng)
         block_formats(bench, rng)
         nested(bench)
+        called_mistral(bench)
         refusals(bench)
     bench.checks.end()
 

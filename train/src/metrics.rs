@@ -36,18 +36,26 @@ impl Record {
     /// # Errors
     /// The file exists and can't be read.
     pub(crate) fn of_start(path: &Path) -> Result<Option<Self>, TrainError> {
+        Self::of_evaluation(path, 0)
+    }
+
+    /// The evaluation after `step` steps in a file of records; `None` where there is none.
+    ///
+    /// # Errors
+    /// The file exists and can't be read.
+    pub(crate) fn of_evaluation(path: &Path, step: usize) -> Result<Option<Self>, TrainError> {
         if !path.exists() {
             return Ok(None);
         }
         for line in BufReader::new(File::open(path).map_err(TrainError::io(path))?).lines() {
             let line = line.map_err(TrainError::io(path))?;
             let Ok(Value::Object(line)) = serde_json::from_str(&line) else { continue };
-            if line.get("split").is_some_and(|split| split == "eval") && line.get("step").is_some_and(|step| step == 0)
+            if line.get("split").is_some_and(|split| split == "eval") && line.get("step").is_some_and(|at| *at == step)
             {
                 let is_number = |name: &str| !matches!(name, "split" | "step" | "examples");
                 let values = line.iter().filter(|(name, _)| is_number(name));
                 let values = values.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect();
-                return Ok(Some(Self { split: "eval", step: 0, examples: 0, values }));
+                return Ok(Some(Self { split: "eval", step, examples: 0, values }));
             }
         }
         Ok(None)

@@ -14,7 +14,7 @@ impl JudgedSegments {
     /// Reads an `.npz` file of either layout; `label` names the array of scores or labels, `rl_sum` or else `label` by default.
     ///
     /// # Errors
-    /// A file that is none or is damaged; an array that is missing, of the wrong shape or type, or holds a number that
+    /// A file that is none or is damaged, or has both `rl_sum` and `label` where none is named; an array that is missing, of the wrong shape or type, or holds a number that
     /// is not finite. The message names the file, the array, what is expected and what was found.
     pub fn read(path: &Path, label: Option<&str>) -> Result<Self, DatasetError> {
         let file = Arrays(NpzFile::open(path).map_err(unread)?);
@@ -63,6 +63,10 @@ impl Arrays {
         let [n, length, observation] = self.shape("obs", "[N, L, observation]")?;
         let of_actions = self.shape::<3>("action", "[N, L, action]")?;
         self.same("action", &of_actions[..2], &[n, length], "obs")?;
+        if label.is_none() && LABELS.into_iter().all(|name| self.0.has(name)) {
+            let message = "has the arrays `rl_sum` and `label`: name the one that has the scores of segments";
+            return Err(DatasetError::Tensors { path: self.0.path().to_owned(), message: message.to_owned() });
+        }
         let label = label.or_else(|| LABELS.into_iter().find(|name| self.0.has(name)));
         // Where there is none, the message about the usual one lists what there is.
         let scores = self.sums(label.unwrap_or(LABELS[0]), n, length)?;
@@ -186,7 +190,9 @@ fn unread(error: TensorFileError) -> DatasetError {
             DatasetError::Tensors { path, message: format!("is wrong: {reason}") }
         }
         TensorFileError::Tensor { path, tensor, reason } => {
-            DatasetError::Tensors { path, message: format!("is wrong: the array `{tensor}` {reason}") }
+            // `not in this file` stands behind a colon elsewhere.
+            let is = if reason.starts_with("not ") { "is " } else { "" };
+            DatasetError::Tensors { path, message: format!("is wrong: the array `{tensor}` {is}{reason}") }
         }
     }
 }

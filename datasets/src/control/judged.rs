@@ -65,20 +65,21 @@ impl JudgedSegments {
     /// # Errors
     /// Fewer than two segments, other numbers of verdicts or rewards, scores that are not finite, labels outside 0 to 1.
     pub fn new(segments: Segments, verdicts: Verdicts, rewards: Option<Vec<f32>>) -> Result<Self, DatasetError> {
-        let wrong = |value: String, hint| Err(DatasetError::Setting { name: "the verdicts on segments", value, hint });
+        let wrong = |name, value: String, hint| Err(DatasetError::Setting { name, value, hint });
         let (n, n_decisions) = (segments.len(), segments.len() * segments.length());
         let (fits, is_valid) = match &verdicts {
             Verdicts::Scores(scores) => (scores.len() == n, scores.iter().all(|score| score.is_finite())),
             Verdicts::Pairs(labels) => (2 * labels.len() == n, labels.iter().all(|label| (0.0..=1.0).contains(label))),
         };
         if n < 2 {
-            return wrong(format!("on {n} segments"), "a comparison needs two");
+            return wrong("the number of segments", n.to_string(), "a comparison needs two");
         }
         if !fits || rewards.as_ref().is_some_and(|rewards| rewards.len() != n_decisions) {
-            return wrong(format!("of another number than {n} segments have"), "one for each segment or pair");
+            let value = format!("not that of {n} segments");
+            return wrong("the number of verdicts or rewards", value, "one for each segment, pair or decision");
         }
         if !is_valid {
-            return wrong("not valid".to_owned(), "scores must be finite, labels from 0 to 1");
+            return wrong("a verdict", "no number that is one".to_owned(), "scores must be finite, labels from 0 to 1");
         }
         Ok(Self { segments, verdicts, rewards })
     }

@@ -49,7 +49,7 @@ fn a_label_for_each_decision_is_summed() {
     assert_eq!(read.verdicts, Verdicts::Scores(vec![3.0, -2.5, 0.0]));
     assert_eq!(read.rewards.as_deref(), Some(&reward[..]));
     let message = JudgedSegments::read(&path, None).unwrap_err().to_string();
-    assert!(message.contains("`rl_sum` not in this file, which has action, obs, reward"), "{message}");
+    assert!(message.contains("`rl_sum` is not in this file, which has action, obs, reward"), "{message}");
 }
 
 #[test]
@@ -151,10 +151,14 @@ fn files_are_refused_by_file_and_array_with_what_is_expected_and_found() {
     assert!(message.contains("`rl_sum` should have the shape [3] or [3, 2], but has [2]"), "{message}");
     let message = with(("rl_sum", &[3], NpzValues::F64(&[1.0, f64::INFINITY, 2.0])));
     assert!(message.contains("`rl_sum` is inf at [1]"), "{message}");
-    assert!(refusal(&rest[1..]).contains("`obs` not in this file, which has action"));
+    assert!(refusal(&rest[1..]).contains("the array `obs` is not in this file, which has action"));
+    let both = [rest[0], rest[1], of_scores, ("label", &[3], NpzValues::F64(&scores))];
+    assert!(
+        refusal(&both).ends_with("has the arrays `rl_sum` and `label`: name the one that has the scores of segments")
+    );
     let one =
         [("obs", &[1, 2, 6][..], f32s(&obs)), ("action", &[1, 2, 3], f32s(&action)), ("rl_sum", &[1], f32s(&[1.0]))];
-    assert!(refusal(&one).contains("a comparison needs two"));
+    assert!(refusal(&one).contains("the number of segments is 1: a comparison needs two"));
 }
 
 #[test]

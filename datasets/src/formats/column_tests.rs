@@ -124,6 +124,31 @@ fn what_is_not_read_is_named() {
 }
 
 #[test]
+fn weights_of_what_is_given_are_not_read_and_media_of_messages_are_refused() {
+    let message = |role: &str, field: &str, value: Value| json!({"role": role, "content": role, field: value});
+    let pair = |asked: Value, told: Value| json!({"prompt": [asked], "chosen": [say("assistant", "a"), told, say("assistant", "b")], "rejected": "c"});
+    let names = |record: &Value| read(record).unwrap().not_read.into_iter().collect::<Vec<_>>();
+    let user = |field: &str, value: Value| message("user", field, value);
+    let of = |field: &str| vec![format!("messages.{field} of given turns")];
+    assert_eq!(names(&pair(user("weight", json!(1)), user("name", json!("x")))), of("weight"));
+    assert_eq!(names(&pair(user("name", json!("x")), user("train", json!(true)))), of("train"));
+    // What agrees with what is done, or says nothing, is no contradiction.
+    let own = [json!({"role": "assistant", "content": "a", "weight": 0.5, "train": true})];
+    let agreeing = with(&pair(user("weight", json!(0)), user("train", json!(false))), &[("rejected", json!(own))]);
+    assert_eq!(names(&agreeing), Vec::<String>::new());
+    assert_eq!(names(&pair(user("weight", Value::Null), user("train", Value::Null))), Vec::<String>::new());
+    for (name, _) in COLUMNS.iter().filter(|(_, meaning)| *meaning == Meaning::Media) {
+        let said = error(&pair(user("weight", json!(0)), user(name, json!(["a.png"]))));
+        assert!(said.contains(&format!("`chosen[1].{name}` is for models that see or hear")), "{said}");
+        assert!(read(&pair(user("weight", json!(0)), user(name, json!([])))).is_ok());
+    }
+    for wrong in [json!(-1), json!("NaN"), json!("1")] {
+        let said = error(&pair(user("weight", wrong), user("name", json!("x"))));
+        assert!(said.contains("`prompt[0].weight` should be a number that is not negative"), "{said}");
+    }
+}
+
+#[test]
 fn a_question_has_many_names() {
     let sides = json!({"chosen": "a", "rejected": "b"});
     for name in ["question", "query", "instruction", "input"] {

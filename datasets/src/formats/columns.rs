@@ -58,6 +58,9 @@ pub(super) const COLUMNS: &[(&str, Meaning)] = &[
     ("audios", Meaning::Media),
 ];
 
+/// Why media are refused, as the end of a sentence about a column or a field of a message.
+pub(super) const NOT_TEXT: &str = "is for models that see or hear, and this one reads text only";
+
 /// The template variables of a record: `tools`, a list or a JSON string, and `chat_template_kwargs`, which comes last
 /// and may override `tools`.
 pub(crate) fn variables(fields: &Fields<'_>) -> Result<Map<String, Value>, DatasetError> {
@@ -108,7 +111,7 @@ pub(super) fn check_columns(fields: &Fields<'_>, record: &PreferenceRecord) -> R
         let Some(value) = fields.peek(name).filter(|value| !is_empty(value) && !fields.is_read(name)) else { continue };
         match meaning {
             Meaning::Media => {
-                return Err(fields.refused(name, "is for models that see or hear, and this one reads text only"));
+                return Err(fields.refused(name, NOT_TEXT));
             }
             Meaning::Order if matches!(record.answers, Answers::Ranked(_)) && may_order(fields, name, value) => {
                 return Err(fields.refused(name, "may say how the answers are ordered; say it in `ranks` or `scores`"));

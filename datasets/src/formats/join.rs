@@ -49,6 +49,7 @@ pub(super) fn split_chats(
     let n_prompt = shared.min(shortest.saturating_sub(1));
     let (prompt, chosen) = chosen.split_at(n_prompt);
     let rejected = &rejected[n_prompt..];
+    check_results(fields, prompt, [chosen, rejected])?;
     if prompt.is_empty() || repeats(chosen) || repeats(rejected) {
         return Err(mismatch(fields, format!("they part at message {}, before the assistant speaks", n_prompt + 1)));
     }
@@ -75,8 +76,35 @@ pub(super) fn with_prompt(
             let Text::Chat(shared) = shared else { return Ok((shared, chosen, rejected)) };
             Ok((Text::Chat(whole_prompt(fields, prompt, shared)?), chosen, rejected))
         }
-        _ => Err(mismatch(fields, "one side repeats the prompt, the other does not".to_owned())),
+        (true, false) | (false, true) => {
+            if let Text::Chat(prompt) = &prompt {
+                check_results(fields, prompt, [&chosen, &rejected])?;
+            }
+            Err(mismatch(fields, "one side repeats the prompt, the other does not".to_owned()))
+        }
     }
+}
+
+/// Refuses sides of which one begins with the result of a tool and the other does not.
+fn check_results(fields: &Fields<'_>, prompt: &[Message], sides: [&[Message]; 2]) -> Result<(), DatasetError> {
+    let begins = sides.map(|side| side.first().is_some_and(Message::is_tool_result));
+    let (side, other) = match begins {
+        [true, false] => ("chosen", "rejected"),
+        [false, true] => ("rejected", "chosen"),
+        [true, true] | [false, false] => return Ok(()),
+    };
+    let is_called = prompt.last().is_some_and(|last| !last.is_given());
+    let message = if is_called {
+        format!(
+            "`{side}` begins with the result of a tool, and `{other}` does not: what both were told belongs to `prompt`, \
+                 what one was told follows that side's own call"
+        )
+    } else {
+        format!(
+            "`{side}` begins with the result of a tool, and no call of the assistant's (`tool_calls`) stands before it"
+        )
+    };
+    Err(DatasetError::Chat { origin: fields.origin().clone(), message })
 }
 
 /// Whether a side begins with the prompt's messages instead of an answer's, which may have any role but the user's.

@@ -5,7 +5,8 @@
 //! and `content`, and its speakers are mapped to the usual roles.
 use serde_json::{Map, Value};
 
-use super::fields::{Fields, describe, not_blank, wrong};
+use super::columns::{COLUMNS, Meaning};
+use super::fields::{Fields, describe, is_empty, not_blank, wrong};
 use crate::error::DatasetError;
 use crate::reading::python::from_str;
 use crate::record::{Content, KeyOrder, Message, Origin, PreferenceRecord, Text};
@@ -108,6 +109,7 @@ fn message(origin: &Origin, field: &str, value: &Value) -> Result<Message, Datas
     let others = map.iter().filter(|(name, value)| *name != who && *name != what && !value.is_null());
     let others = with_thought(others.map(|(name, value)| (name.clone(), value.clone())).collect());
     check_training(&fields)?;
+    check_media(&fields)?;
     let speaks = Message::SPEAKING.iter().any(|name| others.contains_key(*name));
     if speaks && !fields.has(what) {
         return Ok(Message { role, content: Content::Absent, fields: others, order });
@@ -115,15 +117,43 @@ fn message(origin: &Origin, field: &str, value: &Value) -> Result<Message, Datas
     Ok(Message { role, content: content(&fields, what)?, fields: others, order })
 }
 
-/// Checks the fields that say whether a turn is learned from.
+/// Checks the fields that say whether a turn is learned from. A number that is not finite is null by now, and no value.
 fn check_training(fields: &Fields<'_>) -> Result<(), DatasetError> {
-    if let Some(weight) = fields.peek("weight").filter(|weight| !weight.as_f64().is_some_and(|weight| weight >= 0.0)) {
+    let is_weight = |weight: &Value| weight.as_f64().is_some_and(|weight| weight >= 0.0 && weight.is_finite());
+    if let Some(weight) = fields.peek("weight").filter(|weight| !is_weight(weight)) {
         return Err(fields.wrong("weight", "a number that is not negative", weight));
     }
     match fields.peek("train").filter(|train| !train.is_boolean()) {
         Some(train) => Err(fields.wrong("train", "true or false", train)),
         None => Ok(()),
     }
+}
+
+/// Refuses pictures, sounds and films beside a message's content, as those in columns.
+fn check_media(fields: &Fields<'_>) -> Result<(), DatasetError> {
+    let is_told = |name: &&str| fields.peek(name).is_some_and(|value| !is_empty(value));
+    let mut media = COLUMNS.iter().filter(|(_, meaning)| *meaning == Meaning::Media).map(|(name, _)| *name);
+    media.find(is_told).map_or(Ok(()), |name| Err(fields.refused(name, super::columns::NOT_TEXT)))
+}
+
+/// Counts as not read what would have turns scored that are given: `train` and `weight` of what users and tools say, and of
+/// what stands in the prompt.
+pub(super) fn pass_over_training(fields: &Fields<'_>, record: &PreferenceRecord) {
+    let Some(seen) = fields.seen() else { return };
+    let told = |text: &Text, is_prompt: bool| {
+        let Text::Chat(messages) = text else { return };
+        for message in messages.iter().filter(|message| is_prompt || message.is_given()) {
+            let is_scored = |name: &str, is: fn(&Value) -> bool| message.fields.get(name).is_some_and(is);
+            if is_scored("train", |train| train.as_bool() == Some(true)) {
+                seen.pass_over("messages.train of given turns".to_owned());
+            }
+            if is_scored("weight", |weight| weight.as_f64().is_some_and(|weight| weight > 0.0)) {
+                seen.pass_over("messages.weight of given turns".to_owned());
+            }
+        }
+    };
+    told(&record.prompt, true);
+    record.answers.texts().into_iter().for_each(|answer| told(answer, false));
 }
 
 /// Refuses results of tools that nobody asked for, under any of the names that templates have for them: a message of such a
@@ -182,7 +212,7 @@ fn calls(message: &Message) -> Vec<&Value> {
 }
 
 fn has_value(message: &Message, field: &str) -> bool {
-    message.fields.get(field).is_some_and(|value| !super::fields::is_empty(value))
+    message.fields.get(field).is_some_and(|value| !is_empty(value))
 }
 
 fn role(fields: &Fields<'_>, name: &str) -> Result<String, DatasetError> {

@@ -3,6 +3,7 @@ mod choices;
 mod column_names;
 mod columns;
 pub(crate) mod fields;
+pub(crate) mod flat_tree;
 mod hh;
 mod join;
 pub(crate) mod messages;
@@ -46,7 +47,7 @@ pub enum Format {
     Kto,
     /// `prompt`, `responses` best first, or with `ranks` or `scores`.
     Ranked,
-    /// Conversation trees with ranked replies.
+    /// Conversation trees with ranked replies: one a row, or one message a row.
     Tree,
     /// `prompt`, `completion`; or `messages`.
     Demonstration,
@@ -88,7 +89,7 @@ impl Format {
             Self::Ultrafeedback => "chosen, rejected (messages), score_chosen, score_rejected",
             Self::Kto => "prompt, completion, label",
             Self::Ranked => "prompt, responses",
-            Self::Tree => "prompt{text, role, replies}",
+            Self::Tree => "prompt{text, role, replies} or message_id, parent_id, text, role",
             Self::Demonstration => "prompt, completion or messages",
         }
     }
@@ -128,10 +129,13 @@ impl Format {
         if single::is_single(&fields) {
             return Ok(if single::is_labelled(&fields) { Self::Kto } else { Self::Demonstration });
         }
-        if has(&["parent_id", "text", "role"]) || has(&["message_id", "text", "role"]) {
+        if flat_tree::is_flat(record) {
+            return Ok(Self::Tree);
+        }
+        if has(&["parent_id", "text", "role"]) {
             let message =
-                "says that each row is one message of a tree: use the file of whole trees, whose rows have `replies`";
-            return Err(fields.refused("message_id", message));
+                "says that each row is one message of a tree, and there is no `message_id` that says of which";
+            return Err(fields.refused("parent_id", message));
         }
         let known: Vec<String> = Self::ALL.iter().map(|format| format!("{format} ({})", format.fields())).collect();
         Err(DatasetError::UnknownFormat { origin: origin.clone(), found: fields.names(), known: known.join("; ") })
@@ -181,6 +185,7 @@ impl Format {
             weights::read(&fields, record)?;
             columns::complete(&fields, record)?;
             messages::check_tool_results(origin, record)?;
+            messages::pass_over_training(&fields, record);
             let found = record.answers.texts().len();
             if found > MOST_ANSWERS {
                 return Err(DatasetError::ManyAnswers { origin: origin.clone(), found, limit: MOST_ANSWERS });

@@ -233,6 +233,40 @@ fn a_tree_gives_a_list_for_every_ranked_set_of_siblings() {
 }
 
 #[test]
+fn names_of_messages_that_contradict_a_tree_are_refused() {
+    let node = |name: &str, parent: Value, role: &str, rank: Value, replies: Value| json!({"message_id": name, "parent_id": parent, "role": role, "text": name, "rank": rank, "replies": replies});
+    let tree = |names: [&str; 2], parents: [&str; 2]| {
+        let reply = |at: usize, replies: Value| node(names[at], json!(parents[at]), "assistant", json!(at), replies);
+        let replies = json!([reply(0, json!([])), reply(1, json!([]))]);
+        json!({"prompt": node("q", Value::Null, "prompter", Value::Null, replies)})
+    };
+    let read = Format::Tree.read(&origin(), &tree(["a", "b"], ["q", "q"])).unwrap();
+    assert_eq!((read.records.len(), read.not_read.len()), (1, 0));
+    check_error(&tree(["a", "b"], ["q", "x"]), &["`parent_id` of the message `b` is `x`, and it stands under `q`"]);
+    check_error(&tree(["a", "a"], ["q", "q"]), &["`message_id` is `a` of two messages of the tree"]);
+    check_error(&tree(["a", "q"], ["q", "q"]), &["`message_id` is `q` of two messages of the tree"]);
+    let orphan = json!({"parent_id": "q", "text": "a", "role": "assistant"});
+    check_error(&orphan, &["`parent_id`", "there is no `message_id`"]);
+}
+
+#[test]
+fn a_side_that_begins_with_a_tools_result_is_named() {
+    let (user, answer, result) = (say("user", "q"), say("assistant", "a"), say("tool", "3"));
+    let call = json!({"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f"}}]});
+    let pair = |prompt: Value, chosen: Value, rejected: Value| json!({"prompt": prompt, "chosen": chosen, "rejected": rejected});
+    let (long, short) = (json!([result, answer]), json!([say("assistant", "b")]));
+    let uncalled = ["`chosen` begins with the result of a tool, and no call of the assistant's"];
+    check_error(&pair(json!([user]), long.clone(), short.clone()), &uncalled);
+    let called =
+        ["`rejected` begins with the result of a tool, and `chosen` does not: what both were told belongs to `prompt`"];
+    check_error(&pair(json!([user, call]), short, long), &called);
+    let whole = json!({"chosen": [user, result, answer], "rejected": [user, answer]});
+    check_error(&whole, &uncalled);
+    let both = json!({"prompt": [user, call, result], "chosen": [answer], "rejected": [say("assistant", "b")]});
+    assert_eq!(one(&both).prompt, serde_json::from_value(json!([user, call, result])).map(Text::Chat).unwrap());
+}
+
+#[test]
 fn what_is_missing_or_wrong_is_named() {
     let known = ["known are trl", "kto (prompt, completion, label)", "tree"];
     check_error(&json!({"question": "q", "answer": "a"}), &[&["the fields question, answer"], &known[..]].concat());

@@ -1,4 +1,6 @@
 //! Conversation trees with ranked sibling replies, as in OpenAssistant.
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::choices::TreePairs;
@@ -9,7 +11,8 @@ use crate::record::{Answers, Message, Origin, PreferenceRecord, Text};
 /// A ranked list, or pairs, of every message with two or more ranked assistant replies; the prompt is the conversation up
 /// to that message. A forest is one record for all of them: its prompt is what their conversations share, and its answers
 /// begin with the turns in between, which are given. Deleted messages are left out with all that follows them, and unranked
-/// replies beside ranked ones; both are counted, as are trees without two replies to compare. Equal ranks are an error.
+/// replies beside ranked ones; both are counted, as are trees without two replies to compare. Equal ranks are an error, and so are
+/// names of messages (`message_id`, `parent_id`) that say something else than the nesting.
 pub(super) fn parse(
     fields: &Fields<'_>,
     record: &Value,
@@ -21,6 +24,7 @@ pub(super) fn parse(
         _ = fields.optional(name);
     }
     pass_over(fields, root, "prompt");
+    check_names(origin, root, None, &mut HashSet::new())?;
     let mut walk = Walk { fields, conversation: Vec::new(), found: Vec::new() };
     if is_deleted(root) {
         walk.left("trees whose first message is deleted");
@@ -88,7 +92,42 @@ fn forest(found: Vec<Siblings>, pairs: TreePairs) -> Option<(Vec<Message>, Answe
 }
 
 /// The fields of a message that are read.
-pub(super) const NODE: [&str; 5] = ["text", "role", "replies", "rank", "deleted"];
+pub(super) const NODE: [&str; 7] = ["text", "role", "replies", "rank", "deleted", "message_id", "parent_id"];
+
+/// A name of a message, under `message_id` or `parent_id`.
+pub(super) fn name_of(node: &Value, field: &str) -> Option<String> {
+    match node.get(field)? {
+        Value::String(name) => Some(name.trim()).filter(|name| !name.is_empty()).map(str::to_owned),
+        Value::Number(name) => Some(name.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Refuses a name that stands twice in a tree, and a reply to another message than the one that it stands under.
+fn check_names(
+    origin: &Origin,
+    node: &Value,
+    above: Option<&str>,
+    known: &mut HashSet<String>,
+) -> Result<(), DatasetError> {
+    let refused = |field: &str, message: String| {
+        Err(DatasetError::Column { origin: origin.clone(), field: field.to_owned(), message })
+    };
+    let name = name_of(node, "message_id");
+    if let (Some(above), Some(parent)) = (above, name_of(node, "parent_id"))
+        && parent != above
+    {
+        let who = name.map_or_else(|| "a message".to_owned(), |name| format!("the message `{name}`"));
+        return refused("parent_id", format!("of {who} is `{parent}`, and it stands under `{above}`"));
+    }
+    if let Some(name) = &name
+        && !known.insert(name.clone())
+    {
+        return refused("message_id", format!("is `{name}` of two messages of the tree"));
+    }
+    let replies = node.get("replies").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    replies.iter().try_for_each(|reply| check_names(origin, reply, name.as_deref(), known))
+}
 
 /// Records the fields of a message and its replies that are not read.
 fn pass_over(fields: &Fields<'_>, node: &Value, name: &str) {

@@ -317,7 +317,7 @@ impl<'a> Builder<'a> {
                     let first = "no scored turn of an answer fits beside its prompt".to_owned();
                     DatasetError::AllBad { path: name.into(), count: self.audit.unscored, first }
                 }
-                None => DatasetError::Empty { path: name.into() },
+                None => DatasetError::of_nothing(name.into(), &self.audit.not_read),
             });
         }
         let (spool, fingerprint) = self.writer.finish()?;

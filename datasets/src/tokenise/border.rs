@@ -98,7 +98,7 @@ impl Tokenise {
             let mut placed: Placed = self.placed(origin, &whole.text, 0)?;
             placed.places.drain(..start.len());
             let mut turns = turns_behind(whole, before, is_prefix);
-            for turn in turns.iter_mut().filter(|turn| !turn.is_marked && turn.span.start > before) {
+            for turn in turns.iter_mut().filter(|turn| is_joint && !turn.is_marked && turn.span.start > before) {
                 turn.span.start = self.first_changed(origin, &whole.text, turn.span.start)?;
             }
             found.push(self.with_turns(Placed { tokens, ..placed }, &turns));

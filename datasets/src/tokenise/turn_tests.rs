@@ -165,6 +165,15 @@ fn joint_tokens_of_a_header_that_an_answer_changes_are_scored_in_every_turn() {
         "chosen": [say("assistant", " y"), say("user", "and"), say("assistant", " so")]});
     let (example, _) = run(&tokenise, &row, ReadingChoices::default());
     assert_eq!(shown(&example.responses[0]), "[ab y;\n]<uand;\n<[ab so;\n]");
+    // Tokenised on their own, turns begin with the tokens that have a part of them, in the first as in the last, also where one
+    // side leaves the generation prompt before its end.
+    let thought = "{% for m in messages %}<{% if m.role == 'assistant' %}{{ 'z' if loop.last }}ab{% else %}u{% endif %}\
+        {{ m.content }}</s>\n{% endfor %}{% if add_generation_prompt %}<zab{% endif %}";
+    let template = ChatTemplate::new(thought, &[], Date::default()).unwrap();
+    let tokenise = Tokenise::new(&tokenizer, Some(template), TokenSettings::new(EOS)).unwrap();
+    let row = json!({"prompt": row["prompt"], "chosen": row["chosen"], "rejected": [say("assistant", " x")]});
+    let (example, _) = run(&tokenise, &row, ReadingChoices::default());
+    assert_eq!(example.responses.iter().map(shown).collect::<Vec<_>>(), ["[ab y;]\n<uand;\n<za[b so;]", "za[b x;]"]);
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub struct LengthControlled {
 /// The inverse strength of the ridge that keeps weights finite, that of AlpacaEval's fit without cross-validation.
 const RIDGE: f64 = 100.0;
 
-/// The length-controlled win rate of AlpacaEval 2.0 for two systems; `None` without a comparison.
+/// The length-controlled win rate of AlpacaEval 2.0 for two systems; `None` without a comparison, and where one answer is
+/// always longer by the same number of characters: what the length does is then one with what the system does.
 ///
 /// The outcome's probability is the logistic function of `theta + phi tanh(d / s)`, where `d` is the difference of the
 /// lengths in characters and `s` the standard deviation of `d`. It is fitted to all comparisons by maximum likelihood (ties are
@@ -43,6 +44,9 @@ pub fn length_controlled(comparisons: &[Lengths]) -> Option<LengthControlled> {
     let mean = differences.iter().sum::<f64>() / n;
     let variance = differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
     let spread = variance.sqrt();
+    if spread == 0.0 && mean != 0.0 {
+        return None;
+    }
     let term = |d: f64| if spread > 0.0 { (d / spread).tanh() } else { 0.0 };
     let rows: Vec<(f64, f64)> =
         comparisons.iter().zip(&differences).map(|(pair, d)| (term(*d), pair.outcome)).collect();
@@ -153,5 +157,9 @@ mod tests {
         let found = length_controlled(&equal).unwrap();
         assert!((found.win_rate - 0.25).abs() < 1e-3 && found.length_weight == 0.0, "{found:?}");
         assert_eq!(length_controlled(&[]), None);
+        // Always longer by the same: no comparison says what length does.
+        let longer: Vec<Lengths> =
+            (0..40).map(|i| Lengths { outcome: f64::from(i % 4 == 0), a: 4 + i, b: 8 + i }).collect();
+        assert_eq!(length_controlled(&longer), None);
     }
 }

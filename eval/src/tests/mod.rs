@@ -256,6 +256,35 @@ fn replies_without_a_choice_are_counted_and_not_guessed() {
 }
 
 #[test]
+fn a_reply_without_a_content_is_unparsed_and_asked_for_again() {
+    let none = r#"{"choices": [{"message": {"content": null, "refusal": "no"}, "finish_reason": "stop"}]}"#;
+    let server = Server::start(move |number, request| match number {
+        0 => Action::Reply(200, "", none.to_owned()),
+        _ => left(&request.text()),
+    });
+    let scene = Scene::new();
+    let judged = scene.compare(&server, 2);
+    assert_eq!(judged.iter().map(Judged::is_unparsed).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(scene.cache().len(), 1);
+    assert_eq!(scene.compare(&server, 2)[0].choice(), Some(LabelChoice::A));
+    assert_eq!((server.count(), scene.cache().len()), (3, 2));
+}
+
+#[test]
+fn a_query_is_kept_and_azures_keys_have_a_header_of_their_own() {
+    let server = Server::start(|_, _| Action::say("Preferred: A"));
+    let endpoint = Endpoint::parse(&format!("http://{}/openai/deployments/d?api-version=1", server.address)).unwrap();
+    let options = HttpOptions { timeout: Duration::from_secs(60), authorities: None, proxy: None };
+    let http = Http::new(endpoint, ApiKey::new("sk-secret"), &options).unwrap();
+    let scene = Scene::new();
+    let cache = scene.cache();
+    Client::new(&http, &scene.clock, &cache, scene.limits, &scene.stop).ask(&serde_json::json!({})).unwrap();
+    let head = server.requests()[0].head.to_ascii_lowercase();
+    assert!(head.starts_with("post /openai/deployments/d/chat/completions?api-version=1 "), "{head}");
+    assert!(head.contains("api-key: sk-secret") && !head.contains("authorization"), "{head}");
+}
+
+#[test]
 fn a_question_that_is_refused_does_not_end_the_others() {
     let server = Server::start(|number, request| match number {
         1 => Action::Reply(400, "", "{\"error\": {\"message\": \"too long\"}}".to_owned()),

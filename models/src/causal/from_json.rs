@@ -19,7 +19,10 @@ impl CausalConfig {
             return Err(ModelError::config("config.json", "the file must hold an object"));
         }
         let fields = Fields::new(&source);
-        let (family, read) = families::of_type(&fields.required_text("model_type")?)?;
+        let named = fields.required_text("model_type")?;
+        // As transformers' automatic class: older files of Ministral call themselves Mistral.
+        let is_ministral = named == "mistral" && source.get("layer_types").is_some();
+        let (family, read) = families::of_type(if is_ministral { "ministral" } else { &named })?;
         settings::check(family, &source)?;
         let mut config = read(fields)?;
         config.check_heads()?;
@@ -64,6 +67,18 @@ mod tests {
         assert_eq!((config.tied, config.qkv_bias, config.eos), (false, false, vec![2, 7]));
         let config = CausalConfig::from_json(with(llama(), "model_type", json!("qwen2"))).unwrap();
         assert!(config.qkv_bias && !config.attention_output_bias && config.eos.is_empty());
+    }
+
+    #[test]
+    fn mistral_with_kinds_of_layers_is_ministral() {
+        let mistral = with(with(llama(), "model_type", json!("mistral")), "sliding_window", json!(4));
+        let windows = |source: Value| -> Vec<_> {
+            let config = CausalConfig::from_json(source).unwrap();
+            (0..2).map(|layer| config.layers.at(layer).window).collect()
+        };
+        let kinds = json!(["full_attention", "sliding_attention"]);
+        assert_eq!(windows(mistral.clone()), [Some(4), Some(4)]);
+        assert_eq!(windows(with(mistral, "layer_types", kinds)), [None, Some(4)]);
     }
 
     #[test]

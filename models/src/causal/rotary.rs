@@ -96,7 +96,13 @@ impl Rotary {
             Some(other) => return Err(Fields::wrong(kind, "an object", other)),
         };
         if kind == "full_attention" {
-            settings.extend(object(fields, "rope_scaling")?);
+            let scaling = object(fields, "rope_scaling")?;
+            // Beside the kind that a class has by itself the older key says nothing in version 5, and everything in version 4.
+            if let Some(older) = scaling.get("type").filter(|_| !scaling.contains_key("rope_type")) {
+                let expected = "`rope_type` in place of `type`, which transformers 5 reads past here and 4 did not";
+                return Err(Fields::wrong("rope_scaling", expected, older));
+            }
+            settings.extend(scaling);
         }
         let (settings, all) = (Value::Object(settings), Value::Object(all));
         let settings = Fields::new(&settings);
@@ -310,6 +316,7 @@ mod tests {
             ("llama", json!({ "rope_scaling": { "type": "axial", "factor": 2.0 } }), "axial"),
             ("llama", json!({ "rope_scaling": { "type": "yarn" } }), "factor"),
             ("phi3", json!({ "rope_scaling": { "type": "linear", "factor": 2.0 } }), "linear"),
+            ("gemma3_text", json!({ "rope_scaling": { "type": "linear", "factor": 2.0 } }), "`rope_type`"),
             ("llama", json!({ "rope_parameters": { "full_attention": linear } }), "full_attention"),
             ("llama", json!({ "rope_parameters": linear, "partial_rotary_factor": 0.5 }), "partial_rotary_factor"),
             ("llama", json!({ "rope_scaling": { "rope_type": "linear" } }), "factor"),

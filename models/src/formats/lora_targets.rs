@@ -216,13 +216,16 @@ mod tests {
     #[test]
     fn targets_are_ends_of_names_or_patterns_of_whole_names() {
         let mean = |targets: Value, layer: &str| {
-            Names::read(&json!({ "t": targets }), "t").unwrap().unwrap().mean(layer, layer == "lm_head")
+            Names::read(&json!({ "target_modules": targets }), "target_modules")
+                .unwrap()
+                .unwrap()
+                .mean(layer, layer == "lm_head")
         };
         let layer = "model.layers.0.self_attn.q_proj";
         assert!(mean(json!(["q_proj"]), layer) && mean(json!([layer]), layer) && !mean(json!(["proj"]), layer));
         assert!(mean(json!(".*q_proj"), layer) && !mean(json!("q_proj"), layer));
         assert!(mean(json!("all-linear"), layer) && !mean(json!("all-linear"), "lm_head"));
-        assert!(Names::read(&json!({ "t": null }), "t").unwrap().is_none());
-        assert!(Names::read(&json!({ "t": "(" }), "t").is_err());
+        assert!(Names::read(&json!({ "target_modules": null }), "target_modules").unwrap().is_none());
+        assert!(Names::read(&json!({ "target_modules": "(" }), "target_modules").is_err());
     }
 }

@@ -124,6 +124,8 @@ impl Settings {
 
     pub(super) fn flow(&self) -> Result<NoiseSchedule, ModelError> {
         let (n, shift) = (self.count("num_train_timesteps", 1000)?, self.number("shift", 1.0)?);
+        // Which of them matters for a shift by size alone, and diffusers checks it at once.
+        self.one_of("time_shift_type", Some(()), &[("exponential", ()), ("linear", ())])?;
         // A shift that depends on the image size is not part of the training levels.
         let shift = if self.flag("use_dynamic_shifting", false)? { 1.0 } else { shift };
         NoiseSchedule::flow(n, shift).map_err(|e| self.refuse(&e))

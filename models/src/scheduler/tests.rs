@@ -165,9 +165,10 @@ fn flow_matching_may_shift_by_the_size_of_the_images() {
             assert!((plan.schedule.time(t) - 1000.0 * level).abs() < 1e-9);
         }
     }
-    let more = format!(r#"{more}, "time_shift_type": "square""#);
-    let flow = of("FlowMatchEulerDiscreteScheduler", &more).unwrap().for_tokens(4);
-    assert!(flow.plan(Sampler::Euler, 4).unwrap_err().to_string().contains("`time_shift_type`: \"square\""));
+    for more in [more, ""] {
+        let refused = of("FlowMatchEulerDiscreteScheduler", &format!(r#"{more}, "time_shift_type": "square""#));
+        assert!(refused.unwrap_err().to_string().contains("`time_shift_type`: \"square\""));
+    }
 }
 
 #[test]

@@ -65,7 +65,8 @@ pub(crate) fn base_of(name: &str) -> Result<String, Failure> {
 pub(crate) fn embeds_guidance(name: &str) -> bool {
     let base = base_of(name).unwrap_or_default();
     let folder = DiffusersFolder::open(Path::new(&base)).ok();
-    folder.is_some_and(|folder| folder.config().is_ok_and(|config| config.embedded_guidance().is_some()))
+    // One that cannot be read says so itself.
+    folder.is_some_and(|folder| folder.config().map_or(true, |config| config.embedded_guidance().is_some()))
 }
 
 /// The name that diffusers gives a file of adapters.

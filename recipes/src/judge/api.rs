@@ -183,14 +183,18 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Judges all pairs and keeps what came of them; of those in the log only kept answers are read.
+    /// Judges all pairs and keeps what came of them; of those in the log only kept answers are read. One without a choice whose
+    /// reply is not kept is asked about again.
     fn all(&self, log: &mut JudgementLog, reporter: &dyn Reporter) -> Result<Vec<Judged>, Failure> {
         let (mut done, mut open) = (Vec::new(), Vec::new());
         for index in 0..self.pairs.len() {
-            if log.labels().choice(index, self.name).is_none() {
-                open.push(index);
-            } else if let Some(judged) = self.judge.kept(&material(self.pairs, index)?) {
-                done.push(judged);
+            match log.labels().choice(index, self.name) {
+                None => open.push(index),
+                Some(choice) => match self.judge.kept(&material(self.pairs, index)?) {
+                    Some(judged) => done.push(judged),
+                    None if choice == LabelChoice::Skip => open.push(index),
+                    None => {}
+                },
             }
         }
         self.tie_same(&mut open, log)?;
@@ -204,7 +208,8 @@ impl Asking<'_> {
                     record(log, (judged.index, self.name, Judge::Model), choice)?;
                 }
             }
-            bar.inc(indices.len() as u64);
+            let asked = judged.iter().filter(|judged| judged.unjudged != Some(Unjudged::NotAsked));
+            bar.inc(asked.count() as u64);
             done.extend(judged);
             if reporter.is_stopped() {
                 return Err(Failure::Interrupted);

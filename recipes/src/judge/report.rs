@@ -69,7 +69,7 @@ pub struct SystemReport {
     pub counts: JudgeCounts,
     /// The win rate with its interval by the bootstrap over prompts; `None` without a pair.
     pub bootstrap: Option<Interval>,
-    /// The win rate at equal length, for texts.
+    /// The win rate at equal length, for texts; `None` where one answer is always longer by the same.
     pub length_controlled: Option<LengthControlled>,
     /// Mean lengths of the answers of a and of b in characters, for texts.
     pub lengths: Option<(f64, f64)>,
@@ -210,6 +210,10 @@ impl fmt::Display for SystemReport {
         }
         if let Some(LengthControlled { win_rate, length_weight }) = self.length_controlled {
             write!(f, "\n{:<32}{win_rate:.3} (weight of length {length_weight:+.2})", "at equal length")?;
+        }
+        if let (None, Some((a, b))) = (self.length_controlled, self.lengths) {
+            let longer = (a - b).abs();
+            write!(f, "\n{:<32}unknown: always {longer} characters apart", "at equal length")?;
         }
         if let Some((a, b)) = self.lengths {
             write!(f, "\n{:<32}a {a:.1}, b {b:.1} characters", "mean length")?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use datasets::images::{LatentShape, Pixels};
 use datasets::pairs::{GeneratedPair, GeneratedResult, Modality, NewResult, PairWriter};
-use datasets::{DatasetError, Message, Origin, Text};
+use datasets::{DatasetError, Format, Message, Origin, Text};
 use serde_json::{Map, Value};
 
 use crate::{Failure, Reporter};
@@ -37,21 +37,11 @@ impl Samples {
             let wrong = |why: String| Failure::failed(format!("{origin}: {why}"));
             let column =
                 |names: &[&str]| names.iter().find_map(|name| value.get(name).filter(|found| !found.is_null()));
-            let prompt = column(&PROMPTS).ok_or_else(|| wrong("there is no `prompt`".to_owned()))?;
-            let prompt = match prompt {
-                // An instruction may have an input, a system prompt or a history beside it.
-                Value::String(text) => {
-                    match datasets::formats::prompt(&origin, &value).map(|parsed| parsed.prompt.text) {
-                        Ok(Text::Plain(whole)) => whole,
-                        Ok(Text::Chat(messages)) => json(&messages)?,
-                        Err(_) => text.clone(),
-                    }
-                }
-                chat => chat.to_string(),
-            };
-            let answer = match (column(&["image"]), column(&TEXTS)) {
-                (Some(Value::String(name)), _) => Answer::Picture(path.parent().unwrap_or(Path::new("")).join(name)),
-                (None, Some(text)) => Answer::Text(words(&origin, text)?),
+            let (prompt, said) = asked(&origin, &value)?;
+            let answer = match (column(&["image"]), said, column(&TEXTS)) {
+                (Some(Value::String(name)), _, _) => Answer::Picture(path.parent().unwrap_or(Path::new("")).join(name)),
+                (None, Some(text), _) => Answer::Text(said_by(text)),
+                (None, None, Some(text)) => Answer::Text(words(&origin, text)?),
                 _ => return Err(wrong(format!("there is neither an `image` nor one of {}", TEXTS.join(", ")))),
             };
             let answers = samples.answers.entry(prompt.clone()).or_default();
@@ -93,6 +83,34 @@ impl Samples {
     }
 }
 
+/// The prompt of a record, the same string for the same prompt however it is written; and the better answer, where the
+/// record's columns hold the prompt and the answer as one.
+fn asked(origin: &Origin, value: &Value) -> Result<(String, Option<Text>), Failure> {
+    let named = PROMPTS.iter().find_map(|name| value.get(name).filter(|found| !found.is_null()));
+    // An instruction may have an input, a system prompt or a history beside it.
+    let prompt = match (datasets::formats::prompt(origin, value).map(|parsed| parsed.prompt.text), named) {
+        (Ok(Text::Plain(whole)), _) => whole,
+        (Ok(Text::Chat(messages)), _) => written(&messages)?,
+        (Err(_), Some(Value::String(text))) => text.clone(),
+        (Err(_), Some(chat)) => chat.to_string(),
+        (Err(error), None) => return Err(error.into()),
+    };
+    if named.is_some() {
+        return Ok((prompt, None));
+    }
+    let records = Format::detect(origin, value)?.parse(origin, value)?;
+    let answer = records.first().and_then(|record| record.answers.texts().first().map(|&answer| answer.clone()));
+    Ok((prompt, answer))
+}
+
+/// What an answer says, for a reader.
+fn said_by(answer: Text) -> String {
+    match answer {
+        Text::Plain(text) => text,
+        Text::Chat(messages) => spoken(&messages),
+    }
+}
+
 /// The text of an answer: a string, or what the messages of a chat say.
 fn words(origin: &Origin, value: &Value) -> Result<String, Failure> {
     match value {
@@ -106,9 +124,17 @@ fn words(origin: &Origin, value: &Value) -> Result<String, Failure> {
     }
 }
 
-/// A chat as JSON, as a request of a folder of pairs.
-fn json(messages: &[Message]) -> Result<String, Failure> {
-    serde_json::to_string(messages).map_err(|error| Failure::failed(error.to_string()))
+/// A chat as JSON, as a request of a folder of pairs: keys in one order, without those that say nothing.
+fn written(messages: &[Message]) -> Result<String, Failure> {
+    let message = |message: &Message| {
+        let mut fields = Map::from(message.clone());
+        let first = ["role", "content"].map(|name| fields.shift_remove_entry(name));
+        fields.retain(|_, value| !value.is_null());
+        fields.sort_keys();
+        Value::Object(first.into_iter().flatten().chain(fields).collect())
+    };
+    let messages: Vec<Value> = messages.iter().map(message).collect();
+    serde_json::to_string(&messages).map_err(|error| Failure::failed(error.to_string()))
 }
 
 /// What messages say, for a reader: a single text alone, else each with its role and the tools that it calls.

@@ -170,7 +170,7 @@ impl<'a> StartComparison<'a> {
         answers: impl FnOnce() -> Result<Answers, Failure>,
     ) -> Result<Vec<(&'static str, f64)>, PolicyError> {
         match self.compare(step, answers) {
-            // The run itself stops at its next step, with a checkpoint.
+            // The run itself stops here, with a checkpoint, and compares again when it is taken up.
             Err(Failure::Interrupted) => Ok(Vec::new()),
             Err(failure) if self.values.judge.judge() == judge::API && step > 0 => {
                 self.reporter.notice(&format!("step {step} has no win rate: {failure}"));

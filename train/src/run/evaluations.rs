@@ -1,4 +1,6 @@
 //! The evaluations of a run in progress: held-out numbers, comparisons with the start, samples.
+use std::path::Path;
+
 use mdp::Mdp;
 use policies::{Learner, Persist};
 
@@ -6,7 +8,7 @@ use super::Run;
 use crate::best::BestStatus;
 use crate::evaluate::{EvalSettings, Examination};
 use crate::step::Slice;
-use crate::{Evaluated, Record, Showcase, Source, TrainError};
+use crate::{Evaluated, Hooks, Position, Record, Showcase, Source, TrainError, Training};
 
 impl<M, L, S> Run<'_, '_, M, L, S>
 where
@@ -19,21 +21,18 @@ where
         let Some(data) = self.problem.held_out.filter(|data| !data.is_empty() && self.settings.eval_examples > 0)
         else {
             self.judge_alone(learner)?;
-            self.sample(learner)?;
+            if !self.is_cut {
+                self.sample(learner)?;
+            }
             return Ok(None);
         };
-        let look = EvalSettings {
-            step: self.position.step,
-            micro_batch_size: self.settings.micro_batch_size,
-            examples: self.settings.eval_examples,
-            seed: self.settings.seed,
-            beta: self.settings.beta,
-        };
-        self.monitor.evaluating(self.position.step, data.len().min(look.examples));
-        let (mdp, objective, hooks) = (self.problem.mdp, self.problem.objective, self.hooks);
-        let examination = Examination { mdp, learner, objective, data, hooks, look };
-        let mut evaluated = examination.run(&mut self.held_out_reference, &mut |scored| self.monitor.scored(scored))?;
-        evaluated.metrics.extend(self.judged(learner)?);
+        let mut evaluated = self.examined(learner, data)?;
+        let judged = self.judged(learner)?;
+        if self.is_cut {
+            self.monitor.looked();
+            return Ok(None);
+        }
+        evaluated.metrics.extend(judged);
         let metrics = evaluated.metrics.iter().map(|(name, value)| ((*name).to_owned(), *value));
         let measures = evaluated.measures.means().map(|(name, value)| (name.to_owned(), value));
         let counts_tokens = data.n_tokens(&Slice::new([])).is_some();
@@ -57,6 +56,21 @@ where
         Ok(Some(evaluated))
     }
 
+    /// The numbers of the held-out examples.
+    fn examined(&mut self, learner: &L, data: &S) -> Result<Evaluated, TrainError> {
+        let look = EvalSettings {
+            step: self.position.step,
+            micro_batch_size: self.settings.micro_batch_size,
+            examples: self.settings.eval_examples,
+            seed: self.settings.seed,
+            beta: self.settings.beta,
+        };
+        self.monitor.evaluating(self.position.step, data.len().min(look.examples));
+        let (mdp, objective, hooks) = (self.problem.mdp, self.problem.objective, self.hooks);
+        let examination = Examination { mdp, learner, objective, data, hooks, look };
+        examination.run(&mut self.held_out_reference, &mut |scored| self.monitor.scored(scored))
+    }
+
     /// Says once that the better side gets worse.
     fn say_decline(&mut self, record: &Record) {
         if let Some(notice) = self.decline.as_mut().and_then(|decline| decline.judge(record, S::DECISION)) {
@@ -66,16 +80,40 @@ where
 
     /// Whether the policy is compared with the start now: also before the first step, which keeps what the start does.
     pub(super) fn is_judged(&self) -> bool {
-        let (step, every) = (self.position.step, self.settings.judge_every);
-        let is_last = step == self.settings.total_steps(self.problem.data.len());
-        every > 0 && self.hooks.judge.is_some() && (step % every == 0 || is_last)
+        Self::is_judged_at(self.problem, self.hooks, self.position.step)
     }
 
-    /// The metrics of the comparison with the start; none where it is not due.
-    fn judged(&self, learner: &L) -> Result<Vec<(&'static str, f64)>, TrainError> {
+    fn is_judged_at(problem: &Training<'_, M, S>, hooks: &Hooks<'_, M, L>, step: usize) -> bool {
+        let every = problem.settings.judge_every;
+        let is_last = step == problem.settings.total_steps(problem.data.len());
+        every > 0 && hooks.judge.is_some() && (step.is_multiple_of(every) || is_last)
+    }
+
+    /// Whether an earlier process was stopped in the comparison that the step at hand is due.
+    pub(super) fn lacks_comparison(&self) -> Result<bool, TrainError> {
+        let is_over = self.position.step >= self.settings.total_steps(self.problem.data.len());
+        let records = self.folder.join("metrics.jsonl");
+        Ok(!is_over && Self::lacks_comparison_at(self.problem, self.hooks, &records, &self.position)?)
+    }
+
+    /// Whether `records` have no evaluation after a step whose policy is compared with the start.
+    pub(super) fn lacks_comparison_at(
+        problem: &Training<'_, M, S>,
+        hooks: &Hooks<'_, M, L>,
+        records: &Path,
+        position: &Position,
+    ) -> Result<bool, TrainError> {
+        let is_due = position.step > 0 && Self::is_judged_at(problem, hooks, position.step);
+        Ok(is_due && Record::of_evaluation(records, position.step)?.is_none())
+    }
+
+    /// The metrics of the comparison with the start; none where it is not due, or was stopped.
+    fn judged(&mut self, learner: &L) -> Result<Vec<(&'static str, f64)>, TrainError> {
         let Some(judge) = self.hooks.judge.as_ref().filter(|_| self.is_judged()) else { return Ok(Vec::new()) };
         let step = self.position.step;
-        judge(learner, step).map_err(|source| TrainError::of_policy(step, source))
+        let metrics = judge(learner, step).map_err(|source| TrainError::of_policy(step, source))?;
+        self.is_cut = step > 0 && metrics.is_empty() && self.is_stopped();
+        Ok(metrics)
     }
 
     /// Records the comparison with the start where nothing else is evaluated.

@@ -2,7 +2,7 @@ mod evaluations;
 mod follow;
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use mdp::Mdp;
@@ -97,7 +97,7 @@ where
     let (settings, no_hooks) = (&problem.settings, Hooks::default());
     let saving = Saving::new(settings, clock);
     let leader = Leader::new(problem.ranks);
-    let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), (monitor, saving), leader)?;
+    let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), (monitor, saving, stop), leader)?;
     let total = settings.total_steps(problem.data.len());
     let schedule = settings.schedule(problem.data.len());
     if run.position.step < total && schedule.ends_in_warmup() {
@@ -105,12 +105,10 @@ where
     }
     run.monitor.started(run.course(total));
     let first = run.start(learner)?;
-    let mut last = None;
+    let mut last = if run.lacks_comparison()? { run.evaluate(learner)? } else { None };
     while run.position.step < total && !run.is_exhausted() {
-        if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
-            run.save(learner)?;
-            run.monitor.finished();
-            return Ok(run.outcome(Ending::Interrupted, first, None));
+        if run.is_stopped() {
+            return run.interrupted(learner, first);
         }
         run.take_step(learner, schedule)?;
         let step = run.position.step;
@@ -123,8 +121,12 @@ where
             run.save(learner)?;
         }
     }
-    if last.is_none() {
+    if last.is_none() && !run.is_cut {
         last = run.evaluate(learner)?;
+    }
+    // The comparison with the start that the last step has is made when the run is taken up.
+    if run.is_cut {
+        return run.interrupted(learner, first);
     }
     run.save(learner)?;
     folder.export(learner, run.position.step)?;
@@ -185,6 +187,10 @@ struct Run<'r, 'a, M: Mdp, L, S: Source<Mdp = M>> {
     leader: Leader<'r>,
     /// The step whose evaluation an earlier process has recorded, if the run is over.
     recorded: Option<usize>,
+    /// Set from outside to stop the run.
+    stop: Option<&'r AtomicBool>,
+    /// Whether a comparison with the start was stopped, so that its step has no record of an evaluation.
+    is_cut: bool,
     seconds: f64,
     examples: usize,
     size: usize,
@@ -201,7 +207,7 @@ where
         learner: &mut L,
         folder: &'r RunFolder,
         hooks: &'r Hooks<'r, M, L>,
-        (monitor, saving): (&'r mut dyn Monitor, Saving<'r>),
+        (monitor, saving, stop): (&'r mut dyn Monitor, Saving<'r>, Option<&'r AtomicBool>),
         leader: Leader<'r>,
     ) -> Result<Self, TrainError> {
         let settings = &problem.settings;
@@ -224,6 +230,7 @@ where
         // The first evaluation and the last run again where a run is taken up before the first step or after the last.
         let is_over = position.step >= settings.total_steps(problem.data.len()) || is_exhausted(settings, &best);
         let repeated = position.step == 0 || is_over;
+        let is_recorded = is_over && !Self::lacks_comparison_at(problem, hooks, &records, &position)?;
         Ok(Self {
             problem,
             settings,
@@ -239,12 +246,25 @@ where
             decline,
             saving,
             leader,
-            recorded: (position.step > 0 && is_over).then_some(position.step),
+            recorded: (position.step > 0 && is_recorded).then_some(position.step),
+            stop,
+            is_cut: false,
             position,
             seconds: 0.0,
             examples: 0,
             size: 0,
         })
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
+
+    /// Leaves a checkpoint behind.
+    fn interrupted(&mut self, learner: &L, first: Option<Record>) -> Result<RunSummary, TrainError> {
+        self.save(learner)?;
+        self.monitor.finished();
+        Ok(self.outcome(Ending::Interrupted, first, None))
     }
 
     /// Evaluates the start, unless the run has begun before; the record of that evaluation.

@@ -91,8 +91,9 @@ fn check_same(name: &str, one: &CausalLm, other: &CausalLm) {
     assert_eq!(one.len(), other.len(), "{name}");
     for ((parameter, one), (same, other)) in one.iter().zip(&other) {
         assert_eq!(parameter, same, "{name}");
-        let error = largest_difference(one, other);
-        assert!(error < 1e-5, "{name}: {parameter} differs by {error}");
+        // The two add up in other orders: they differ by the rounding of the largest numbers.
+        let (error, largest) = (largest_difference(one, other), largest_difference(one, &one.zeros_like().unwrap()));
+        assert!(error < 1e-5 * largest.max(1.), "{name}: {parameter} differs by {error}, of {largest}");
     }
 }
 

@@ -176,7 +176,7 @@ struct Splitting {
 }
 
 /// The names that [`splitting`] knows.
-const KNOWN: [&str; 22] = [
+const KNOWN: [&str; 24] = [
     "default",
     "gpt-2",
     "gpt2",
@@ -199,6 +199,8 @@ const KNOWN: [&str; 22] = [
     "deepseek-r1-qwen",
     "qwen2.5",
     "megrez",
+    "tekken",
+    "gpt-4o",
 ];
 
 fn splitting(pre: &str) -> Option<Splitting> {
@@ -216,6 +218,13 @@ fn splitting(pre: &str) -> Option<Splitting> {
         }
         // OLMo 2's, which splits as Llama 3 does and merges words of the vocabulary like others.
         "dbrx" => Splitting { pre_tokenizer: by_pattern(r"\p{N}{1,3}"), composed: false, whole_words_first: false },
+        // Mistral Nemo's and later ones.
+        "tekken" => Splitting { pre_tokenizer: by_case("", r"\p{N}"), composed: false, whole_words_first: true },
+        // Phi-4-mini's.
+        "gpt-4o" => {
+            let pre_tokenizer = by_case(&format!("{CONTRACTIONS}?"), r"\p{N}{1,3}");
+            Splitting { pre_tokenizer, composed: false, whole_words_first: false }
+        }
         "qwen2" | "qwen2.5" | "deepseek-r1-qwen" | "megrez" => {
             Splitting { pre_tokenizer: by_pattern(r"\p{N}"), composed: true, whole_words_first: false }
         }
@@ -227,18 +236,25 @@ fn byte_level_step(use_regex: bool) -> Value {
     json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex })
 }
 
+const CONTRACTIONS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+
 /// The pre-tokenisation of Llama 3 and Qwen2, which differ only in digits.
 fn by_pattern(numbers: &str) -> Value {
-    let pattern = [
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
-        r"[^\r\n\p{L}\p{N}]?\p{L}+",
-        numbers,
-        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
-        r"\s*[\r\n]+",
-        r"\s+(?!\S)",
-        r"\s+",
-    ]
-    .join("|");
+    let words = r"[^\r\n\p{L}\p{N}]?\p{L}+";
+    split_by(&[CONTRACTIONS, words, numbers, r" ?[^\s\p{L}\p{N}]+[\r\n]*"])
+}
+
+/// The pre-tokenisation of Mistral Nemo and GPT-4o: a word begins where lower case is followed by upper case.
+fn by_case(behind_a_word: &str, numbers: &str) -> Value {
+    let (upper, lower) = (r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]");
+    let word = |letters: String| format!(r"[^\r\n\p{{L}}\p{{N}}]?{letters}{behind_a_word}");
+    let words = [word(format!("{upper}*{lower}+")), word(format!("{upper}+{lower}*"))];
+    split_by(&[&words[0], &words[1], numbers, r" ?[^\s\p{L}\p{N}]+[\r\n/]*"])
+}
+
+/// Splits at these patterns, then at line breaks and blanks.
+fn split_by(patterns: &[&str]) -> Value {
+    let pattern = [patterns, &[r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+"]].concat().join("|");
     let split = json!({ "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false });
     json!({ "type": "Sequence", "pretokenizers": [split, byte_level_step(false)] })
 }

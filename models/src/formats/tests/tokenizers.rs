@@ -266,8 +266,8 @@ fn pieces(pre: &str, text: &str) -> Vec<String> {
     let entries = [
         ("tokenizer.ggml.model", Meta::Text("gpt2")),
         ("tokenizer.ggml.pre", Meta::Text(pre)),
-        ("tokenizer.ggml.tokens", list(&["1", "2", "12", "1212", "Ġ", "Ċ", "ĊĊ", "!", "!Ċ", "."])),
-        ("tokenizer.ggml.merges", list(&["1 2", "12 12", "Ċ Ċ", "! Ċ"])),
+        ("tokenizer.ggml.tokens", list(&["1", "2", "12", "1212", "Ġ", "Ċ", "ĊĊ", "!", "!Ċ", ".", "a", "A", "aA"])),
+        ("tokenizer.ggml.merges", list(&["1 2", "12 12", "Ċ Ċ", "! Ċ", "a A"])),
     ];
     let found = [gguf(&entries), gguf_qwen2(&entries)].map(|bytes| {
         fs::write(&path, bytes).unwrap();
@@ -292,6 +292,10 @@ fn each_way_of_splitting_keeps_its_own_digits_and_line_ends() {
     assert_eq!(pieces("llama-bpe", "1212!\n"), ["12", "1", "2", "!Ċ"]);
     // Qwen2: every digit is a word, line ends as in Llama 3.
     assert_eq!(pieces("qwen2", "12!\n"), ["1", "2", "!Ċ"]);
+    // Mistral Nemo and GPT-4o: a word ends where lower case is followed by upper case; one digit to a word, or three.
+    assert_eq!(pieces("qwen2", "aA"), ["aA"]);
+    assert_eq!(pieces("tekken", "aA12!\n"), ["a", "A", "1", "2", "!Ċ"]);
+    assert_eq!(pieces("gpt-4o", "aA1212!\n"), ["a", "A", "12", "1", "2", "!Ċ"]);
 }
 
 /// As transformers 5.23 reads them: an object names tokens, and the list keeps its older name.
