@@ -5,8 +5,8 @@
 
 (1) 2 and 4 ranks have the losses of one process with as many micro-batches, to 1e-6, for texts, pictures and hybrids, for losses of
 whole batches and for adapters; (2) the same ranks have the same bits, and what they write is written once; (3) a rank that is killed
-ends the job, and `--resume` goes on to the bit; (4) what is for one process, and what is wrong, is said once. The last line is the
-count of checks.
+ends the job, and `--resume` goes on to the bit; (4) what is for one process, what is wrong, and processes that do not start alike are
+refused by one message. The last line is the count of checks.
 """
 
 import argparse
@@ -35,6 +35,7 @@ class Program:
                                          "HF_HUB_OFFLINE": "1", "OMPI_MCA_btl_base_warn_component_unused": "0"}
 
     def start(self, ranks, arguments):
+        arguments = arguments.replace("BINARY", self.binary)
         launch = LAUNCH + ["-n", str(ranks)] if ranks > 1 else []
         return subprocess.Popen([*launch, self.binary, *arguments.split()], cwd=self.folder, env=self.environment,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -133,14 +134,17 @@ def refused(program, checks):
     for arguments, says, code in [
         ("score --model builtin:tldr --data builtin:tldr", "only `train` works in several", 2),
         ("train --mdp token --rounds 2", "are for one process", 2),
+        ("train --mdp token --rounds 1 --resume nowhere", "nowhere", 1),
         ("train --model missing --data missing.jsonl", "missing", 1),
+        (f"{TEXT} --out apart : -n 1 BINARY {TEXT} --lr 1e-4 --out apart", "rank 2 differs from rank 0 in its settings", 1),
+        (f"{TEXT} --out data : -n 1 BINARY {TEXT} --limit 64 --out data", "rank 2 differs from rank 0 in its", 1),
     ]:
         process = program.start(2, arguments)
         _, err = process.communicate(timeout=60)
         errors = [line for line in err.splitlines() if line.startswith("error: ")]
-        fits = process.returncode != 0 and any(says in line for line in errors)
-        checks(f"refused: {arguments.split('--')[-1]}", float(not fits), 0)
-        if not fits or len(errors) > 2:
+        fits = process.returncode == code and len(errors) == 1 and says in errors[0]
+        checks(f"refused: {arguments}", float(not fits), 0)
+        if not fits:
             print(process.returncode, err)
 
 

@@ -50,6 +50,18 @@ impl<M: Mdp> Reference<'_, M> {
     }
 }
 
+impl<M: Mdp> Reference<'_, M> {
+    /// Keeps the numbers of a slice that another process has computed.
+    pub(crate) fn remember<F>(&mut self, slice: &Slice<M, F>, numbers: &Steps) {
+        let begins = begins(&slice.counts);
+        for (example, rows) in slice.examples.iter().zip(begins.windows(2)) {
+            if !self.cache.contains(*example) {
+                self.cache.insert(*example, numbers.slice(rows[0]..rows[1]));
+            }
+        }
+    }
+}
+
 fn begins(counts: &[usize]) -> Vec<usize> {
     std::iter::once(0)
         .chain(counts.iter().scan(0, |at, n| {

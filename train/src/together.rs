@@ -40,7 +40,10 @@ pub fn learn_together<M: Mdp, L: Learner<M>, F: Feedback>(
         let own: Vec<&Slice<M, F>> = part.iter().skip(ranks.rank()).step_by(ranks.size()).collect();
         let (scored, tape) = score(mdp, learner, reference, loss, (&own, at));
         let numbers = exchange(ranks, scored, part.len())?;
-        remember(reference, at, part, &numbers);
+        // So that the leader's cache is that of all, and every epoch may divide the examples anew.
+        for (slice, (_, numbers)) in part.iter().zip(&numbers).filter(|_| !at.follows) {
+            numbers.iter().for_each(|numbers| reference.remember(slice, numbers));
+        }
         let slopes = if is_whole {
             slopes_of_all(loss, part, &numbers, at.step, &mut learned)?
         } else {
@@ -90,23 +93,6 @@ fn score<M: Mdp, L: Learner<M>, F: Feedback>(
     };
     let scored = own.iter().map(&mut score).collect();
     (scored, tape)
-}
-
-/// Keeps the reference's numbers of all slices, so that the leader's cache is that of all, and every epoch may divide them anew.
-fn remember<M: Mdp, F>(reference: &mut Reference<'_, M>, at: StepAt, part: &[Slice<M, F>], numbers: &[Numbers]) {
-    if at.follows {
-        return;
-    }
-    for (slice, (_, numbers)) in part.iter().zip(numbers) {
-        let Some(numbers) = numbers else { continue };
-        let mut begin = 0;
-        for (example, n) in slice.examples.iter().zip(&slice.counts) {
-            if !reference.cache.contains(*example) {
-                reference.cache.insert(*example, numbers.slice(begin..begin + n));
-            }
-            begin += n;
-        }
-    }
 }
 
 /// Adds the gradients of the own slices, and returns what the safeguard measures.

@@ -139,8 +139,7 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
         hooks: &Hooks<'_, M, L>,
     ) -> Result<Evaluated, TrainError> {
         let mut reference = Reference { policy: self.reference, cache: ReferenceCache::default() };
-        let Settings { micro_batch_size, eval_examples: examples, seed, beta, .. } = self.settings;
-        let look = EvalSettings { step: 0, micro_batch_size, examples, seed, beta };
+        let look = EvalSettings::of(&self.settings, 0);
         evaluate(self.mdp, policy, &mut reference, self.objective, data, hooks, look)
     }
 

@@ -235,6 +235,8 @@ impl Task<'_> {
     /// The folder of the run, which the leader of several processes has opened for all.
     fn folder(&mut self) -> Result<RunFolder, Failure> {
         let ranks = self.call.reporter.ranks();
+        // All have read the settings and the folder that is taken up, which the leader changes now.
+        ranks.barrier();
         if ranks.is_leader() {
             let opened = self.own_folder();
             // The others learn where it is, or by an empty path that there is none.

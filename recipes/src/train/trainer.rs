@@ -98,12 +98,12 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
     }
     task.describe(&training, learner)?;
     let folder = task.folder()?;
+    let mut hooks = problem.hooks();
     if !task.call.reporter.ranks().is_leader() {
-        return task.follow(&folder, &training, learner);
+        return task.follow(&folder, &training, learner, &hooks);
     }
     let _lock = folder.lock()?;
     let comparison = StartComparison::of(task, &folder);
-    let mut hooks = problem.hooks();
     if let Some(comparison) = &comparison {
         hooks.judge = Some(Box::new(|learner, step| comparison.metrics(step, || problem.answers(learner))));
     }
@@ -229,8 +229,9 @@ impl Task<'_> {
         folder: &RunFolder,
         training: &Training<'_, M, S>,
         learner: &mut L,
+        hooks: &Hooks<'_, M, L>,
     ) -> Result<Trained, Failure> {
-        let outcome = self.learn_in(folder, training, learner, &Hooks::default())?;
+        let outcome = self.learn_in(folder, training, learner, hooks)?;
         Ok(match outcome.ending {
             Ending::Interrupted => Trained::interrupted(folder, outcome),
             Ending::Done | Ending::StoppedEarly => {

@@ -15,7 +15,7 @@ pub use threads::Threads;
 /// equal before a step are equal after it. A process that ends takes the others with it: that is the business of what started
 /// them, and no function here fails.
 pub trait Ranks: fmt::Debug {
-    /// The number of this process, from 0. Rank 0 leads: it evaluates, decides and writes files.
+    /// The number of this process, from 0. Rank 0 leads: it decides, samples, and writes files.
     fn rank(&self) -> usize;
 
     /// The number of processes.

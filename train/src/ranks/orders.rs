@@ -1,12 +1,16 @@
 //! What the leader tells the others between steps.
 use super::Ranks;
-use crate::Ending;
+use crate::{Ending, TrainError};
 
 /// What the others do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
+    /// They compare with the leader what they start from.
+    Compare,
     /// They take a step with the leader.
     Step,
+    /// They score the held-out examples with the leader.
+    Evaluate,
     /// The run has ended so.
     End(Ending),
     /// The leader has failed, and says why.
@@ -21,6 +25,8 @@ impl Order {
             Self::End(Ending::Done) => 2,
             Self::End(Ending::StoppedEarly) => 3,
             Self::End(Ending::Interrupted) => 4,
+            Self::Compare => 5,
+            Self::Evaluate => 6,
         }
     }
 }
@@ -38,11 +44,6 @@ impl<'r> Leader<'r> {
         Self { ranks, is_over: false }
     }
 
-    /// Tells the others that a step comes.
-    pub(crate) fn step(&self) {
-        self.tell(Order::Step);
-    }
-
     /// Tells the others that the run is over.
     pub(crate) fn end(&mut self, ending: Ending) {
         if !std::mem::replace(&mut self.is_over, true) {
@@ -50,12 +51,17 @@ impl<'r> Leader<'r> {
         }
     }
 
-    /// Notes that a step has failed, which all have seen.
-    pub(crate) fn has_failed_together(&mut self) {
-        self.is_over = true;
+    /// Passes on the result of work in which all have taken part: where it is an error, each knows it and waits for no order.
+    ///
+    /// # Errors
+    /// The result's own.
+    pub(crate) fn all_know<T>(&mut self, result: Result<T, TrainError>) -> Result<T, TrainError> {
+        self.is_over |= result.is_err();
+        result
     }
 
-    fn tell(&self, order: Order) {
+    /// Tells the others what they do next.
+    pub(crate) fn tell(&self, order: Order) {
         self.ranks.broadcast(&mut vec![order.byte()]);
     }
 }
@@ -74,6 +80,7 @@ pub(crate) fn receive(ranks: &dyn Ranks) -> Order {
     let mut bytes = Vec::new();
     ranks.broadcast(&mut bytes);
     let endings = [Ending::Done, Ending::StoppedEarly, Ending::Interrupted].map(Order::End);
-    let known = std::iter::once(Order::Step).chain(endings).find(|order| bytes == [order.byte()]);
+    let known =
+        [Order::Compare, Order::Step, Order::Evaluate].into_iter().chain(endings).find(|order| bytes == [order.byte()]);
     known.unwrap_or(Order::Fail)
 }

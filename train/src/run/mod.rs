@@ -1,3 +1,4 @@
+mod compare;
 mod evaluations;
 mod follow;
 
@@ -8,6 +9,7 @@ use std::time::Instant;
 use mdp::Mdp;
 use policies::{Learner, Persist};
 
+use self::compare::compare;
 use crate::best::Best;
 use crate::decline::Decline;
 use crate::ranks::{Leader, Order, receive};
@@ -46,7 +48,7 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
         if !self.ranks.is_leader() {
             return match receive(self.ranks) {
                 Order::End(_) => self.run_in(policy, &RunFolder::open(folder.as_ref())?, observers),
-                Order::Step | Order::Fail => Err(TrainError::OtherRank { rank: 0 }),
+                Order::Compare | Order::Step | Order::Evaluate | Order::Fail => Err(TrainError::OtherRank { rank: 0 }),
             };
         }
         let mut leader = Leader::new(self.ranks);
@@ -57,7 +59,7 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
     }
 
     /// As [`watched`](Self::watched), in an open folder; its lock is the caller's. Of several ranks each opens the leader's folder,
-    /// and the leader alone has the lock, observers and anything to say of the result.
+    /// and the leader alone has the lock, a monitor and anything to say of the result.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -72,7 +74,7 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
             return Err(TrainError::Empty("training"));
         }
         if !self.ranks.is_leader() {
-            return follow::follow(self, policy, folder);
+            return follow::follow(self, policy, folder, observers.hooks.unwrap_or(&Hooks::default()));
         }
         run(self, policy, folder, observers)
     }
@@ -98,6 +100,7 @@ where
     let saving = Saving::new(settings, clock);
     let leader = Leader::new(problem.ranks);
     let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), (monitor, saving, stop), leader)?;
+    run.compare(learner)?;
     let total = settings.total_steps(problem.data.len());
     let schedule = settings.schedule(problem.data.len());
     if run.position.step < total && schedule.ends_in_warmup() {
@@ -267,6 +270,13 @@ where
         Ok(self.outcome(Ending::Interrupted, first, None))
     }
 
+    /// Checks that all ranks start from the same.
+    fn compare(&mut self, learner: &L) -> Result<(), TrainError> {
+        self.leader.tell(Order::Compare);
+        let compared = compare(self.problem, learner, &self.position);
+        self.leader.all_know(compared)
+    }
+
     /// Evaluates the start, unless the run has begun before; the record of that evaluation.
     fn start(&mut self, learner: &L) -> Result<Option<Record>, TrainError> {
         if self.position.step == 0 {
@@ -279,12 +289,9 @@ where
     fn take_step(&mut self, learner: &mut L, schedule: Schedule) -> Result<(), TrainError> {
         let begun = Instant::now();
         let at = StepAt::of(self.settings, self.position.step, schedule);
-        self.leader.step();
+        self.leader.tell(Order::Step);
         let learned = take_step(self.problem, learner, &mut self.reference, at);
-        if learned.is_err() {
-            self.leader.has_failed_together();
-        }
-        self.record(&learned?, at, begun)
+        self.record(&self.leader.all_know(learned)?, at, begun)
     }
 
     fn record(&mut self, learned: &Learned, at: StepAt, begun: Instant) -> Result<(), TrainError> {

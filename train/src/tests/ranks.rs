@@ -104,3 +104,35 @@ fn a_run_of_ranks_goes_on_to_the_bit_and_with_other_ranks_to_rounding() {
         }
     }
 }
+
+/// What each of three ranks says, the last of which starts from something else.
+fn refusals(other: &str) -> Vec<String> {
+    let (_guard, path) = fresh();
+    let refusal = |ranks: Threads| {
+        let is_other = |part| other == part && ranks.rank() == 2;
+        let data = pairs(if is_other("training data") { 7 } else { 8 });
+        let data = TokenSource::<Comparison>::new(&data, 6);
+        let (mut learner, reference, objective) = (table(&data), Tabular::new(&MDP), dpo());
+        if is_other("policy") {
+            learner = Tabular::new(&MDP);
+        }
+        let rate = if is_other("settings") { 0.25 } else { 0.5 };
+        let training = Training::new(&MDP, &data, &objective).settings(Settings { rate, ..settings() }).ranks(&ranks);
+        let training = if is_other("reference") { training } else { training.reference(&reference) };
+        training.run(&mut learner, &path).unwrap_err().to_string()
+    };
+    let refusal = &refusal;
+    thread::scope(|scope| {
+        let running: Vec<_> = Threads::new(3).into_iter().map(|ranks| scope.spawn(move || refusal(ranks))).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn ranks_that_do_not_start_alike_are_refused_by_all() {
+    for other in ["settings", "training data", "reference", "policy"] {
+        for refusal in refusals(other) {
+            assert!(refusal.starts_with(&format!("rank 2 differs from rank 0 in its {other}: ")), "{other}: {refusal}");
+        }
+    }
+}
