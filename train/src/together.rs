@@ -1,7 +1,7 @@
 //! One training step of several ranks.
 use mdp::{Channels, Mdp};
 use objectives::Feedback;
-use policies::Learner;
+use policies::{Learner, PolicyError};
 
 use crate::ranks::{Numbers, exchange, join_measures};
 use crate::safeguard::guard;
@@ -40,9 +40,8 @@ pub fn learn_together<M: Mdp, L: Learner<M>, F: Feedback>(
         let own: Vec<&Slice<M, F>> = part.iter().skip(ranks.rank()).step_by(ranks.size()).collect();
         let (scored, tape) = score(mdp, learner, reference, loss, (&own, at));
         let numbers = exchange(ranks, scored, part.len())?;
-        // So that the leader's cache is that of all, and every epoch may divide the examples anew.
-        for (slice, (_, numbers)) in part.iter().zip(&numbers).filter(|_| !at.follows) {
-            numbers.iter().for_each(|numbers| reference.remember(slice, numbers));
+        if !at.follows {
+            remember(reference, part, &numbers);
         }
         let slopes = if is_whole {
             slopes_of_all(loss, part, &numbers, at.step, &mut learned)?
@@ -61,14 +60,18 @@ pub fn learn_together<M: Mdp, L: Learner<M>, F: Feedback>(
         }
     }
     learned.measures.join(join_measures(ranks, guarded)?);
-    let sum = &mut |_: &str, slopes: &mut [f64]| {
-        ranks.sum(slopes);
-        Ok(())
-    };
-    learner.visit_gradients(sum).map_err(failed)?;
+    sum_gradients(learner, ranks).map_err(failed)?;
     learned.gradient_norms = learner.gradient_norms().map_err(failed)?;
     learned.gradient_norm = learner.update(at.rate, at.max_gradient_norm).map_err(failed)?;
     Ok(learned)
+}
+
+/// Replaces every gradient by its sum over all ranks.
+fn sum_gradients<M: Mdp>(learner: &mut impl Learner<M>, ranks: &dyn Ranks) -> Result<(), PolicyError> {
+    learner.visit_gradients(&mut |_, slopes| {
+        ranks.sum(slopes);
+        Ok(())
+    })
 }
 
 /// Scores the own slices of a part; of a single one the tape is kept.
@@ -93,6 +96,15 @@ fn score<M: Mdp, L: Learner<M>, F: Feedback>(
     };
     let scored = own.iter().map(&mut score).collect();
     (scored, tape)
+}
+
+/// Keeps the reference's numbers of all slices, so that the leader's cache is that of all, and every epoch may divide them anew.
+fn remember<M: Mdp, F>(reference: &mut Reference<'_, M>, part: &[Slice<M, F>], numbers: &[Numbers]) {
+    for (slice, (_, numbers)) in part.iter().zip(numbers) {
+        if let Some(numbers) = numbers {
+            reference.remember(slice, numbers);
+        }
+    }
 }
 
 /// Adds the gradients of the own slices, and returns what the safeguard measures.

@@ -98,12 +98,12 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
     }
     task.describe(&training, learner)?;
     let folder = task.folder()?;
-    let mut hooks = problem.hooks();
     if !task.call.reporter.ranks().is_leader() {
-        return task.follow(&folder, &training, learner, &hooks);
+        return task.follow(&folder, &training, learner, &problem.hooks());
     }
     let _lock = folder.lock()?;
     let comparison = StartComparison::of(task, &folder);
+    let mut hooks = problem.hooks();
     if let Some(comparison) = &comparison {
         hooks.judge = Some(Box::new(|learner, step| comparison.metrics(step, || problem.answers(learner))));
     }

@@ -6,7 +6,7 @@ use super::{compare, load_cache, take_step};
 use crate::evaluate::{EvalSettings, Examination};
 use crate::ranks::{Order, receive};
 use crate::step::{Reference, StepAt};
-use crate::{Hooks, Position, ReferenceCache, RunFolder, RunSummary, Source, TrainError, Training};
+use crate::{Hooks, Position, ReferenceCache, RunFolder, RunSummary, Silent, Source, TrainError, Training};
 
 /// Takes the steps that the leader orders, from the newest checkpoint of its folder on, and scores its share of the held-out examples.
 /// Nothing is written or said; of the hooks, `diagnose` alone is used.
@@ -26,7 +26,8 @@ where
 {
     problem.prepare(learner)?;
     let position = Position { key: problem.cache_key()?, ..folder.restored(learner)? };
-    let mut reference = Reference { policy: problem.reference, cache: load_cache(problem, folder, &position)? };
+    let cache = load_cache(problem, folder, &position, &mut Silent)?;
+    let mut reference = Reference { policy: problem.reference, cache };
     problem.objective.restore(&position.objective);
     let (schedule, mut steps) = (problem.settings.schedule(problem.data.len()), position.step);
     let mut held_out_reference = Reference { policy: problem.reference, cache: ReferenceCache::default() };

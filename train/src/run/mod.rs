@@ -99,7 +99,7 @@ where
     let (settings, no_hooks) = (&problem.settings, Hooks::default());
     let saving = Saving::new(settings, clock);
     let leader = Leader::new(problem.ranks);
-    let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), (monitor, saving, stop), leader)?;
+    let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), (monitor, saving, stop, leader))?;
     run.compare(learner)?;
     let total = settings.total_steps(problem.data.len());
     let schedule = settings.schedule(problem.data.len());
@@ -163,12 +163,15 @@ fn load_cache<M: Mdp, S: Source<Mdp = M>>(
     problem: &Training<'_, M, S>,
     folder: &RunFolder,
     position: &Position,
+    monitor: &mut dyn Monitor,
 ) -> Result<ReferenceCache, TrainError> {
     let own = folder.join("checkpoints").join("reference.cache");
-    if position.step > 0 && own.exists() {
-        return ReferenceCache::load(&own, &position.key);
+    let is_own = position.step > 0 && own.exists();
+    let cache = if is_own { ReferenceCache::load(&own, &position.key)? } else { problem.load_cache(&position.key)? };
+    if !cache.is_empty() {
+        monitor.note(&format!("reference numbers of {} examples read from the cache", cache.len()));
     }
-    problem.load_cache(&position.key)
+    Ok(cache)
 }
 
 /// A run in progress.
@@ -210,8 +213,7 @@ where
         learner: &mut L,
         folder: &'r RunFolder,
         hooks: &'r Hooks<'r, M, L>,
-        (monitor, saving, stop): (&'r mut dyn Monitor, Saving<'r>, Option<&'r AtomicBool>),
-        leader: Leader<'r>,
+        (monitor, saving, stop, leader): (&'r mut dyn Monitor, Saving<'r>, Option<&'r AtomicBool>, Leader<'r>),
     ) -> Result<Self, TrainError> {
         let settings = &problem.settings;
         problem.prepare(learner)?;
@@ -221,10 +223,8 @@ where
             restored.key.check(&key, &folder.join("checkpoints"), "run")?;
         }
         let position = Position { seed: settings.seed, key, ..restored };
-        let reference = Reference { policy: problem.reference, cache: load_cache(problem, folder, &position)? };
-        if !reference.cache.is_empty() {
-            monitor.note(&format!("reference numbers of {} examples read from the cache", reference.cache.len()));
-        }
+        let cache = load_cache(problem, folder, &position, monitor)?;
+        let reference = Reference { policy: problem.reference, cache };
         let records = folder.join("metrics.jsonl");
         let best = Best::read(settings.best_metric.as_deref(), &records, position.step)?;
         let needs = problem.objective.needs();
@@ -291,7 +291,8 @@ where
         let at = StepAt::of(self.settings, self.position.step, schedule);
         self.leader.tell(Order::Step);
         let learned = take_step(self.problem, learner, &mut self.reference, at);
-        self.record(&self.leader.all_know(learned)?, at, begun)
+        let learned = self.leader.all_know(learned)?;
+        self.record(&learned, at, begun)
     }
 
     fn record(&mut self, learned: &Learned, at: StepAt, begun: Instant) -> Result<(), TrainError> {
