@@ -227,8 +227,8 @@ where
         let reference = Reference { policy: problem.reference, cache };
         let records = folder.join("metrics.jsonl");
         let best = Best::read(settings.best_metric.as_deref(), &records, position.step)?;
-        let needs = problem.objective.needs();
-        let decline = needs.reference.then(|| Decline::read(&records, position.step)).transpose()?;
+        let decline =
+            problem.objective.needs().reference.then(|| Decline::read(&records, position.step)).transpose()?;
         problem.objective.restore(&position.objective);
         // The first evaluation and the last run again where a run is taken up before the first step or after the last.
         let is_over = position.step >= settings.total_steps(problem.data.len()) || is_exhausted(settings, &best);
