@@ -215,7 +215,7 @@ where
         hooks: &'r Hooks<'r, M, L>,
         (monitor, saving, stop, leader): (&'r mut dyn Monitor, Saving<'r>, Option<&'r AtomicBool>, Leader<'r>),
     ) -> Result<Self, TrainError> {
-        let settings = &problem.settings;
+        let (settings, records) = (&problem.settings, folder.join("metrics.jsonl"));
         problem.prepare(learner)?;
         let key = problem.cache_key()?;
         let restored = folder.restore(learner)?;
@@ -225,7 +225,6 @@ where
         let position = Position { seed: settings.seed, key, ..restored };
         let cache = load_cache(problem, folder, &position, monitor)?;
         let reference = Reference { policy: problem.reference, cache };
-        let records = folder.join("metrics.jsonl");
         let best = Best::read(settings.best_metric.as_deref(), &records, position.step)?;
         let decline =
             problem.objective.needs().reference.then(|| Decline::read(&records, position.step)).transpose()?;
