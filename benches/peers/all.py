@@ -3,12 +3,14 @@
     pip install torch diffusers transformers trl datasets peft pillow
     cargo build --release
     cargo bench -p benches --bench sampling --no-run     # prints the path of the program
-    python benches/peers/all.py --binary target/release/hybrid-dpo --sampling target/release/deps/sampling-... --out all.json
+    python benches/peers/all.py --binary target/release/hybrid-dpo --sampling target/release/deps/sampling-... \\
+        --out all.json
 
-Each work is a script of this folder, whose docstring says what is measured and how; systems take turns, each run is
-a process of its own, and a work's files are made once. Prints the machine, the versions, the date and a Markdown table, all of it
-after the runs; --out gets every run's numbers as JSON, written anew after each work. A work that fails is named at the end, and the
-exit status is then 1. `--quick` takes few steps and rows, to see that everything runs: its figures mean nothing.
+Each work is a script of this folder, whose docstring says what is measured and how; systems take turns, each run is a
+process of its own, and a work's files are made once. Prints the machine, the versions, the date and a Markdown table,
+all of it after the runs; --out gets every run's numbers as JSON, written anew after each work. A work that fails is
+named at the end, and the exit status is then 1. `--quick` takes few steps and rows, to see that everything runs: its
+figures mean nothing.
 """
 
 import argparse
@@ -44,15 +46,16 @@ class Row:
     def lines(self):
         """A line of the table for each peer."""
         ours = self.results["hybrid-dpo"]
-        speed, memory = ours[self.ours], ours["peak_mb"]
+        speed, memory = ours[self.ours], ours.get("peak_mb")
         for system, theirs in self.results.items():
             if system == "hybrid-dpo":
                 continue
             ratio = theirs[self.key] / speed if self.is_time else speed / theirs[self.key]
-            yield (
-                f"| {self.what} | {system} | {ratio:.2f}x | {memory / theirs['peak_mb']:.2f}x | {speed:.4g} against "
-                f"{theirs[self.key]:.4g} {self.unit} | {memory:.0f} against {theirs['peak_mb']:.0f} |"
-            )
+            medians = f"{speed:.4g} against {theirs[self.key]:.4g} {self.unit}"
+            share, peaks = "", ""
+            if memory:
+                share, peaks = f"{memory / theirs['peak_mb']:.2f}x", f"{memory:.0f} against {theirs['peak_mb']:.0f}"
+            yield f"| {self.what} | {system} | {ratio:.2f}x | {share} | {medians} | {peaks} |"
 
 
 def denoiser(network):
@@ -69,7 +72,7 @@ def denoiser(network):
 def language(work, what):
     def rows(options):
         steps = QUICK_STEPS if options.quick else RANKED_STEPS if work == "ranked" else trl_dpo.STEPS
-        systems = trl_dpo.SYSTEMS if work == "full" else [name for name in trl_dpo.SYSTEMS if "checkpointing" not in name]
+        systems = [name for name in trl_dpo.SYSTEMS if work == "full" or "checkpointing" not in name]
         results = trl_dpo.measure(options.binary, work, options.rounds, steps, systems)
         yield Row(what, "prompts_per_second", "prompts/s", results)
 
@@ -102,7 +105,8 @@ def started(options):
 
 
 def both(options):
-    results = hybrid.measure(options.binary, options.rounds, QUICK_STEPS if options.quick else hybrid.STEPS)
+    steps = QUICK_STEPS if options.quick else hybrid.STEPS
+    results = hybrid.measure(options.binary, options.rounds, steps)
     shown = {system: result for system, result in results.items() if system not in hybrid.PARTS}
     yield Row("hybrid step, LoRA, two draws", "pairs_per_second", "pairs/s", shown), results
 
@@ -123,18 +127,19 @@ WORKS = {
 
 def processor():
     with open("/proc/cpuinfo") as file:
-        return next((line.split(":")[1].strip() for line in file if line.startswith("model name")), platform.processor())
+        names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 def conditions(options):
     """The machine, the versions, the date, and how many rounds there were."""
-    ours = subprocess.run([options.binary, "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
-    versions = {"hybrid-dpo": ours, "python": platform.python_version()}
+    ours = subprocess.run([options.binary, "--version"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    versions = {"hybrid-dpo": ours.split()[-1], "python": platform.python_version()}
     for package in PACKAGES:
         versions[package] = importlib.metadata.version(package)
     return {
-        "date": datetime.date.today().isoformat(), "processor": processor(), "cores": os.cpu_count(), "versions": versions,
-        "rounds": options.rounds, "quick": options.quick,
+        "date": datetime.date.today().isoformat(), "processor": processor(), "cores": os.cpu_count(),
+        "versions": versions, "rounds": options.rounds, "quick": options.quick,
     }
 
 
@@ -159,9 +164,10 @@ def write(path, about, works):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", default="target/release/hybrid-dpo")
-    parser.add_argument("--sampling", metavar="PROGRAM", help="the built benches/sampling.rs; without it sampling is left out")
+    parser.add_argument("--sampling", metavar="PROGRAM", help="the built benches/sampling.rs; else left out")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="+", choices=list(WORKS), default=list(WORKS), metavar="WORK", help=", ".join(WORKS))
+    names = list(WORKS)
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="WORK", help=", ".join(names))
     parser.add_argument("--out", metavar="FILE.json", help="every run's numbers")
     parser.add_argument("--quick", action="store_true", help="few steps and rows, to see that everything runs")
     options = parser.parse_args()
@@ -175,7 +181,7 @@ def main():
                 row, results = row if isinstance(row, tuple) else (row, row.results)
                 rows.append(row)
                 works[row.what] = results
-        except (subprocess.CalledProcessError, OSError, ValueError, KeyError, IndexError, ZeroDivisionError):
+        except (subprocess.CalledProcessError, OSError, ValueError, LookupError, ArithmeticError, RuntimeError):
             traceback.print_exc()
             failed.append(name)
         if options.out:

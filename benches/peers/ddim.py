@@ -1,15 +1,16 @@
-"""Images per second and peak memory of diffusers' StableDiffusionPipeline and of hybrid-dpo's `sample`, on the same folder.
+"""Images per second and peak memory of diffusers' Stable Diffusion and of hybrid-dpo's `sample`, on the same folder.
 
     pip install torch diffusers transformers safetensors
     cargo build --release
     python benches/peers/ddim.py --binary target/release/hybrid-dpo --rounds 5
 
-32 prompts, one image each: latents of 4x32x32, 20 steps of DDIM, guidance 5, f32. The folder is made of random weights: the
-UNet of diffusion_dpo.py (18M parameters), a CLIP text encoder of width 256 with two layers, an AutoencoderKL of widths 8 and
-16. diffusers is measured with batches of 4, 8 and 32 prompts, since none of them is best everywhere; hybrid-dpo draws 32
-images at once, which is not a setting. Times go from the prompts to decoded images: diffusers' are measured around the
-pipeline's call, so that importing and loading are left out; hybrid-dpo's are the whole command's, with loading (a fraction of
-a second) and the writing of PNG files, which counts against it. Memory is the peak of the process, loading included.
+32 prompts, one image each: latents of 4x32x32, 20 steps of DDIM, guidance 5, f32. The folder is a
+StableDiffusionPipeline of random weights: the UNet of diffusion_dpo.py (18M parameters), a CLIP text encoder of width
+256 with two layers, an AutoencoderKL of widths 8 and 16. diffusers is measured with batches of 4, 8 and 32 prompts,
+since none of them is best everywhere; hybrid-dpo draws 32 images at once, which is not a setting. Times go from the
+prompts to decoded images: diffusers' are measured around the pipeline's call, so that importing and loading are left
+out; hybrid-dpo's are the whole command's, with loading (a fraction of a second) and the writing of PNG files, which
+counts against it. Memory is the peak of the process, loading included.
 """
 
 import argparse

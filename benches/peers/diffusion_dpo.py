@@ -111,7 +111,7 @@ def with_adapters(model, rank):
 
 
 def run_diffusers(folder, network, how, threads, rank=None, draws=1):
-    """Steps of PyTorch; with a rank, of adapters alone; of several draws of timestep and noise inside a pair's sigmoid."""
+    """Steps of PyTorch; with a rank, of adapters alone; with several draws of timestep and noise in the sigmoid."""
     import torch
     from diffusers import SD3Transformer2DModel, UNet2DConditionModel
     from safetensors.torch import load_file

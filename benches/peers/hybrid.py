@@ -1,16 +1,16 @@
-"""Pairs per second and peak memory of a hybrid step of hybrid-dpo, and of TRL's and diffusers' steps added up, in turns.
+"""Pairs per second and peak memory of hybrid-dpo's hybrid step, and of TRL's and diffusers' steps added up, in turns.
 
     pip install torch transformers trl datasets peft diffusers pillow
     cargo build --release
     python benches/peers/hybrid.py --binary target/release/hybrid-dpo --rounds 5
 
-Four pairs a step, f32, random weights. The refiner is a Llama of SmolLM2-135M's shape, requests of 100 tokens and refined prompts of
-30; the generator is the UNet of diffusion_dpo.py (18M parameters) in the folder of ddim.py, latents of 4x32x32, two draws
-of timestep and noise inside the sigmoid. Adapters of rank 8 learn in both halves, as `--lora-rank` has it. No program
-trains both on one preference, so the peer is two: TRL with peft on the refined prompts (trl_dpo.py), and the released
-Diffusion-DPO step with peft and the same draws (diffusion_dpo.py), which is given the contexts that hybrid-dpo encodes.
-Their times a step are added, and their memory, since both models would be held. Times leave start-up out: of
-diffusers the median, of the others the mean over the steps after the first three.
+Four pairs a step, f32, random weights. The refiner is a Llama of SmolLM2-135M's shape, requests of 100 tokens and
+refined prompts of 30; the generator is the UNet of diffusion_dpo.py (18M parameters) in the folder of ddim.py, latents
+of 4x32x32, two draws of timestep and noise inside the sigmoid. Adapters of rank 8 learn in both halves, as
+`--lora-rank` has it. No program trains both on one preference, so the peer is two: TRL with peft on the refined
+prompts (trl_dpo.py), and the released Diffusion-DPO step with peft and the same draws (diffusion_dpo.py), which is
+given the contexts that hybrid-dpo encodes. Their times a step are added, and their memory, since both models would be
+held. Times leave start-up out: of diffusers the median, of the others the mean over the steps after the first three.
 """
 
 import argparse
@@ -30,8 +30,16 @@ PARTS = ["trl", "diffusers"]
 SYSTEMS = ["hybrid-dpo", *PARTS]
 
 
+def pair_side(text):
+    """A side of a pair: every word is one token, `w7` the seventh, and the end is token 0."""
+    words = text.split()
+    tokens = [int(word[1:]) for word in words] + [0]
+    picture = {"image": "images/none.png", "seed": 0}
+    return {"refined": " ".join(words), "refined_tokens": tokens, "null_refiner": False} | picture
+
+
 def make_pairs(folder, records, pairs):
-    """A folder of judged pairs (docs/pairs.md): the answers of TRL's pairs as refined prompts, the latents of diffusers'."""
+    """A folder of judged pairs (docs/pairs.md): TRL's answers are the refined prompts, the latents diffusers'."""
     from PIL import Image
     from safetensors.torch import load_file, save_file
 
@@ -40,21 +48,17 @@ def make_pairs(folder, records, pairs):
     save_file({"a": latents["chosen"], "b": latents["rejected"]}, os.path.join(pairs, "latents.safetensors"))
     side = ddim.FACTOR * diffusion_dpo.SIZE
     Image.new("RGB", (side, side)).save(os.path.join(pairs, "images", "none.png"))
-    about = {"format": "hybrid-dpo pairs", "version": 1, "id": "made", "modality": "hybrid", "pairs": len(records), "settings": {}}
+    about = {"format": "hybrid-dpo pairs", "version": 1, "id": "made", "modality": "hybrid", "pairs": len(records)}
+    about["settings"] = {}
     with open(os.path.join(pairs, "pairs.json"), "w") as file:
         json.dump(about, file)
-    with open(os.path.join(pairs, "pairs.jsonl"), "w") as file, open(os.path.join(pairs, "labels.jsonl"), "w") as labels:
+    label = {"version": 1, "pairs": "made", "choice": "a", "labeller": "one", "by": "person"}
+    names = (os.path.join(pairs, name) for name in ("pairs.jsonl", "labels.jsonl"))
+    with open(next(names), "w") as file, open(next(names), "w") as labels:
         for index, record in enumerate(records):
-            def of_side(text):
-                words = text.split()
-                tokens = [int(word[1:]) for word in words] + [0]
-                return {"refined": " ".join(words), "refined_tokens": tokens, "null_refiner": False,
-                        "image": "images/none.png", "seed": 0}
-
-            line = {"index": index, "request": record["prompt"], "a": of_side(record["chosen"]), "b": of_side(record["rejected"])}
-            file.write(json.dumps(line) + "\n")
-            label = {"version": 1, "pairs": "made", "index": index, "choice": "a", "labeller": "one", "by": "person"}
-            labels.write(json.dumps(label) + "\n")
+            sides = {"a": pair_side(record["chosen"]), "b": pair_side(record["rejected"])}
+            file.write(json.dumps({"index": index, "request": record["prompt"]} | sides) + "\n")
+            labels.write(json.dumps(label | {"index": index}) + "\n")
 
 
 def make_files(folder, steps):
@@ -83,15 +87,16 @@ def run_ours(binary, folder, out):
         binary, "train", "--mdp", "hybrid", "--refiner", os.path.join(folder, "trl", "model"), "--generator",
         os.path.join(folder, "generator"), "--data", os.path.join(folder, "pairs"), "--image-size",
         str(ddim.FACTOR * diffusion_dpo.SIZE), "--request-template", "{request}", "--max-length", "512", "--lora-rank",
-        str(RANK), "--draws-per-pair", str(DRAWS), "--out", out, "--eval-share", "0", "--n-samples", "0", "--lr", "1e-6",
-        "--warmup-steps", "0", "--epochs", "1", "--batch-size", str(BATCH), "--micro-batch-size", str(BATCH), "--quiet",
+        str(RANK), "--draws-per-pair", str(DRAWS), "--out", out, "--eval-share", "0", "--n-samples", "0", "--lr",
+        "1e-6", "--warmup-steps", "0", "--epochs", "1", "--batch-size", str(BATCH), "--micro-batch-size", str(BATCH), "--quiet",
     ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with open(os.path.join(out, "metrics.jsonl")) as file:
         lines = [line for line in map(json.loads, file) if line["split"] == "train"]
     seconds = sum(BATCH / line["pairs_per_second"] for line in lines[SKIP:]) / len(lines[SKIP:])
     return {
-        "pairs_per_second": BATCH / seconds, "peak_mb": peak_mb(resource.RUSAGE_CHILDREN), "first_loss": lines[0]["loss"],
+        "pairs_per_second": BATCH / seconds, "peak_mb": peak_mb(resource.RUSAGE_CHILDREN),
+        "first_loss": lines[0]["loss"],
     }
 
 

@@ -5,12 +5,13 @@
     python benches/peers/loading.py --binary target/release/hybrid-dpo --format jsonl --rounds 5
     python benches/peers/loading.py --binary target/release/hybrid-dpo --format parquet --rounds 5
 
-100,000 pairs of made-up words (prompts of 40 to 80, answers of 15 to 35; common words are drawn more often), and a byte-level
-BPE tokenizer of 8,000 tokens that learned from such words. hybrid-dpo's `inspect` reads and tokenises every row and counts
-its tokens; the time is the whole command's. The peer's is that from `load_dataset` to the end of a batched `map` that tokenises
-the three columns, with importing and the tokenizer's loading left out: `datasets` with a process a core, `datasets-threads` in one
-process with the tokenizer's own threads. Nothing is cached from run to run but the file's pages. Memory is the peak
-of the proportional set sizes of the process and its children, looked at twenty times a second.
+100,000 pairs of made-up words (prompts of 40 to 80, answers of 15 to 35; words are drawn by rank, as in Zipf's law),
+and a byte-level BPE tokenizer of 8,000 tokens that learned from such words. hybrid-dpo's `inspect` reads and tokenises
+every row and counts its tokens; the time is the whole command's. The peer's is that from `load_dataset` to the end of
+a batched `map` that tokenises the three columns, with importing and the tokenizer's loading left out: `datasets` with
+a process a core, `datasets-threads` in one process with the tokenizer's own threads. Nothing is cached from run to run
+but the file's pages. Memory is the peak of the proportional set sizes of the process and its children, looked at
+twenty times a second.
 """
 
 import argparse
@@ -95,14 +96,17 @@ def make_files(folder, format, rows):
         show_progress=False,
     ))
     model = os.path.join(folder, "model")
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>", bos_token="<|endoftext|>").save_pretrained(model)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|endoftext|>", bos_token="<|endoftext|>"
+    ).save_pretrained(model)
     torch.manual_seed(0)
     GPTNeoXForCausalLM(GPTNeoXConfig(
         vocab_size=tokenizer.get_vocab_size(), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
         intermediate_size=32, bos_token_id=0, eos_token_id=0,
     )).save_pretrained(model)
     path = os.path.join(folder, f"pairs.{format}")
-    records = ({"prompt": next(prompts), "chosen": " " + next(answers), "rejected": " " + next(answers)} for _ in range(rows))
+    sides = lambda: {side: " " + next(answers) for side in COLUMNS[1:]}
+    records = ({"prompt": next(prompts)} | sides() for _ in range(rows))
     if format == "jsonl":
         with open(path, "w") as file:
             file.writelines(json.dumps(record) + "\n" for record in records)

@@ -4,9 +4,9 @@
     cargo bench -p benches --bench sampling --no-run     # prints the path of the program
     python benches/peers/sampling.py --program target/release/deps/sampling-...
 
-A random 70M GPT-NeoX (6 layers, width 512, 50,304 words), 8 prompts of 200 tokens, f32: 64 answers of 128 tokens drawn from
-the whole distribution (8 to a prompt), then beams of width 5. Each run is a process of its own; times leave loading out on
-both sides, memory does not. Prints a JSON line a run, and the ratios of medians.
+A random 70M GPT-NeoX (6 layers, width 512, 50,304 words), 8 prompts of 200 tokens, f32: 64 answers of 128 tokens drawn
+from the whole distribution (8 to a prompt), then beams of width 5. Each run is a process of its own; times leave
+loading out on both sides, memory does not. Prints a JSON line a run, and the ratios of medians.
 """
 
 import argparse

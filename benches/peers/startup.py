@@ -6,13 +6,14 @@
     python benches/peers/startup.py --binary target/release/hybrid-dpo --work step --rounds 5
 
 Works:
-help   `hybrid-dpo --help`, against `trl --help` (the names of its verbs) and `trl dpo --help` (its settings); a run is the
-       median of 20 processes of hybrid-dpo, of 3 of TRL
-step   the first DPO step, of one pair with a prompt of 100 tokens and answers of 30, of a Llama of SmolLM2-135M's shape with
-       random weights, all of which learn, f32. From the start of the process until metrics.jsonl has the step (hybrid-dpo),
-       or until TRL's trainer says that the step has ended (Python, with its imports). What follows is not waited for
-Every run is a new process; its files are in the page cache, since they were just written or read. Memory is the process's peak
-until it is stopped.
+help   `hybrid-dpo --help`, against `trl --help` (the names of its verbs) and `trl dpo --help` (its settings); a run is
+       the median of 20 processes of hybrid-dpo, of 3 of TRL
+step   the first DPO step, of one pair with a prompt of 100 tokens and answers of 30, of a Llama of SmolLM2-135M's shape
+       with random weights, all of which learn, f32. From the start of the process until metrics.jsonl has the step
+       (hybrid-dpo), or until TRL's trainer says that the step has ended (Python, with its imports). What follows is
+       not waited for
+Every run is a new process; its files are in the page cache, since they were just written or read. Memory is the
+process's peak until it is stopped; that of help is not measured, since a child has at least what its parent in Python has.
 """
 
 import argparse
@@ -43,7 +44,7 @@ def run_help(binary, system):
         start = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         times.append(1000 * (time.perf_counter() - start))
-    return {"milliseconds": statistics.median(times), "peak_mb": peak_mb(resource.RUSAGE_CHILDREN)}
+    return {"milliseconds": statistics.median(times)}
 
 
 def until(command, has_stepped, **how):

@@ -41,11 +41,11 @@ def itself(script, system, arguments):
 
 
 def print_ratios(what, results, key, is_time=False):
-    """hybrid-dpo against each other system: the ratio of speeds (of times, turned over), and that of memory."""
+    """hybrid-dpo against each other system: the ratio of speeds (of times, turned over), and that of memory if measured."""
     ours = results["hybrid-dpo"]
     for system, theirs in results.items():
         if system == "hybrid-dpo":
             continue
-        speed, memory = ours[key] / theirs[key], ours["peak_mb"] / theirs["peak_mb"]
-        speed = 1 / speed if is_time else speed
-        print(f"{what} against {system}: {speed:.2f}x the speed at {memory:.2f}x the memory")
+        speed = theirs[key] / ours[key] if is_time else ours[key] / theirs[key]
+        memory = f" at {ours['peak_mb'] / theirs['peak_mb']:.2f}x the memory" if "peak_mb" in ours else ""
+        print(f"{what} against {system}: {speed:.2f}x the speed{memory}")
