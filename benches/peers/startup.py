@@ -7,7 +7,7 @@
 
 Works:
 help   `hybrid-dpo --help`, against `trl --help` (the names of its verbs) and `trl dpo --help` (its settings); a run is
-       the median of 20 processes of hybrid-dpo, of 3 of TRL
+       the median of 20 processes of hybrid-dpo, and one process of TRL
 step   the first DPO step, of one pair with a prompt of 100 tokens and answers of 30, of a Llama of SmolLM2-135M's shape
        with random weights, all of which learn, f32. From the start of the process until metrics.jsonl has the step
        (hybrid-dpo), or until TRL's trainer says that the step has ended (Python, with its imports). What follows is
@@ -37,7 +37,7 @@ DONE = "the step has ended"
 def run_help(binary, system):
     trl = os.path.join(os.path.dirname(sys.executable), "trl")
     command, runs = {
-        "hybrid-dpo": ([binary, "--help"], 20), "trl": ([trl, "--help"], 3), "trl-dpo": ([trl, "dpo", "--help"], 3),
+        "hybrid-dpo": ([binary, "--help"], 20), "trl": ([trl, "--help"], 1), "trl-dpo": ([trl, "dpo", "--help"], 1),
     }[system]
     times = []
     for _ in range(runs):
