@@ -41,10 +41,13 @@ def itself(script, system, arguments):
 
 
 def print_ratios(what, results, key, is_time=False):
-    """hybrid-dpo against each other system: the ratio of speeds (of times, turned over), and that of memory if measured."""
-    ours = results["hybrid-dpo"]
+    """hybrid-dpo against each other system: the ratio of speeds (of times, turned over), and that of memory if measured.
+
+    Where hybrid-dpo is not among the systems asked for, nothing is compared.
+    """
+    ours = results.get("hybrid-dpo")
     for system, theirs in results.items():
-        if system == "hybrid-dpo":
+        if system == "hybrid-dpo" or not ours:
             continue
         speed = theirs[key] / ours[key] if is_time else ours[key] / theirs[key]
         memory = f" at {ours['peak_mb'] / theirs['peak_mb']:.2f}x the memory" if "peak_mb" in ours else ""
