@@ -80,20 +80,38 @@ def noisy_unet(folder, latents, noise, _data, context):
     from diffusers import DDPMScheduler
 
     scheduler = DDPMScheduler.from_pretrained(folder)
-    t = torch.randint(0, len(scheduler), (BATCH,)).repeat(2)
+    t = torch.randint(0, len(scheduler), (len(latents) // 2,)).repeat(2)
     return scheduler.add_noise(latents, noise, t), noise, {"timestep": t, "encoder_hidden_states": context}
 
 
 def noisy_mmdit(_folder, latents, noise, data, context):
     import torch
 
-    sigma = torch.rand(BATCH).repeat(2)
+    sigma = torch.rand(len(latents) // 2).repeat(2)
     share = sigma[:, None, None, None]
     given = {"timestep": 1000 * sigma, "encoder_hidden_states": context, "pooled_projections": data["pooled"].repeat(2, 1)}
     return (1 - share) * latents + share * noise, noise - latents, given
 
 
-def run_diffusers(folder, network, how, threads):
+@contextlib.contextmanager
+def without_adapters(model):
+    model.disable_adapters()
+    yield model
+    model.enable_adapters()
+
+
+def with_adapters(model, rank):
+    """The network with adapters on what hybrid-dpo adapts; it is its own reference without them."""
+    from peft import LoraConfig
+
+    model.requires_grad_(False)
+    targets = ["to_k", "to_q", "to_v", "to_out.0"]
+    model.add_adapter(LoraConfig(r=rank, lora_alpha=16, target_modules=targets, init_lora_weights="gaussian"))
+    return model, lambda: without_adapters(model)
+
+
+def run_diffusers(folder, network, how, threads, rank=None, draws=1):
+    """Steps of PyTorch; with a rank, of adapters alone; with several draws of timestep and noise in the sigmoid."""
     import torch
     from diffusers import SD3Transformer2DModel, UNet2DConditionModel
     from safetensors.torch import load_file
@@ -101,7 +119,11 @@ def run_diffusers(folder, network, how, threads):
     torch.set_num_threads(threads)
     model_class, noisy = (UNet2DConditionModel, noisy_unet) if network == "unet" else (SD3Transformer2DModel, noisy_mmdit)
     model = model_class.from_pretrained(os.path.join(folder, "model")).train()
-    reference = model_class.from_pretrained(os.path.join(folder, "model")).eval().requires_grad_(False)
+    if rank:
+        model, as_reference = with_adapters(model, rank)
+    else:
+        reference = model_class.from_pretrained(os.path.join(folder, "model")).eval().requires_grad_(False)
+        as_reference = lambda: contextlib.nullcontext(reference)
     if how == "diffusers-channels-last":
         model, reference = (network.to(memory_format=torch.channels_last) for network in (model, reference))
     if how == "diffusers-checkpointing":
@@ -109,13 +131,15 @@ def run_diffusers(folder, network, how, threads):
     precision = contextlib.nullcontext
     if how == "diffusers-bf16":
         precision = lambda: torch.autocast("cpu", torch.bfloat16)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=RATE, weight_decay=0.01)
     data = load_file(os.path.join(folder, "latents.safetensors"))
     times, losses = [time.perf_counter()], []
     for pairs in torch.randperm(len(data["chosen"])).split(BATCH):
+        pairs = pairs.repeat_interleave(draws)
         latents = torch.cat([data["chosen"][pairs], data["rejected"][pairs]])
         context = data["context"][pairs].repeat(2, 1, 1)
-        noise = torch.randn(BATCH, *latents.shape[1:]).repeat(2, 1, 1, 1)
+        noise = torch.randn(len(pairs), *latents.shape[1:]).repeat(2, 1, 1, 1)
         beside = {name: values[pairs] for name, values in data.items()}
         inputs, target, given = noisy(folder, latents, noise, beside, context)
 
@@ -123,15 +147,15 @@ def run_diffusers(folder, network, how, threads):
             with precision():
                 prediction = denoiser(inputs, **given).sample
             errors = ((prediction.float() - target) ** 2).mean(dim=[1, 2, 3])
-            better, worse = errors.chunk(2)
+            better, worse = errors.reshape(2, -1, draws).mean(-1)
             return better - worse
 
         own = difference(model)
-        with torch.no_grad():
-            of_reference = difference(reference)
+        with torch.no_grad(), as_reference() as frozen:
+            of_reference = difference(frozen)
         loss = -torch.nn.functional.logsigmoid(-0.5 * BETA * (own - of_reference)).mean()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(learning, 1.0)
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())

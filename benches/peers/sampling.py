@@ -4,23 +4,24 @@
     cargo bench -p benches --bench sampling --no-run     # prints the path of the program
     python benches/peers/sampling.py --program target/release/deps/sampling-...
 
-A random 70M GPT-NeoX (6 layers, width 512, 50,304 words), 8 prompts of 200 tokens, f32: 64 answers of 128 tokens drawn from
-the whole distribution (8 to a prompt), then beams of width 5. Each run is a process of its own; times leave loading out on
-both sides, memory does not. Prints a JSON line a run, and the medians with their ratios.
+A random 70M GPT-NeoX (6 layers, width 512, 50,304 words), 8 prompts of 200 tokens, f32: 64 answers of 128 tokens drawn
+from the whole distribution (8 to a prompt), then beams of width 5. Each run is a process of its own; times leave
+loading out on both sides, memory does not. Prints a JSON line a run, and the ratios of medians.
 """
 
 import argparse
 import json
 import os
 import resource
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
+from turns import medians, peak_mb, print_ratios
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-WORDS, PROMPTS, PROMPT_TOKENS, ANSWERS, WIDTH = 50_304, 8, 200, 8, 5
+WORDS, PROMPTS, PROMPT_TOKENS, ANSWERS, WIDTH, TOKENS = 50_304, 8, 200, 8, 5, 128
+KINDS = ["sample", "beams"]
 
 
 def make_files(folder):
@@ -51,41 +52,32 @@ def run_transformers(folder, kind, tokens):
         )
     seconds = time.perf_counter() - start
     n = made.shape[0] * (made.shape[1] - PROMPT_TOKENS)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb(resource.RUSAGE_SELF)
     print(json.dumps({"system": "transformers", "kind": kind, "tokens_per_second": n / seconds, "peak_mb": peak}))
 
 
-def run(command):
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    result = json.loads(output.strip().splitlines()[-1])
-    print(json.dumps(result), flush=True)
-    return result
+def measure(program, kind, rounds, tokens=TOKENS):
+    """Medians by system; `program` is the built benches/sampling.rs."""
+    with tempfile.TemporaryDirectory() as folder:
+        make_files(folder)
+        peer = [sys.executable, __file__, "--peer", folder, kind, "--tokens", str(tokens)]
+        return medians({"transformers": peer, "hybrid-dpo": [program, kind, folder, str(tokens)]}, rounds)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--program")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--kinds", nargs="+", default=["sample", "beams"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=TOKENS)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--peer", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peer:  # in a process of its own, so that its peak memory is its own
         return run_transformers(*options.peer, options.tokens)
-    with tempfile.TemporaryDirectory() as folder:
-        make_files(folder)
-        for kind in options.kinds:
-            theirs, ours = [], []
-            for _ in range(options.runs):
-                peer = [sys.executable, __file__, "--peer", folder, kind, "--tokens", str(options.tokens)]
-                theirs.append(run(peer))
-                ours.append(run([options.program, kind, folder, str(options.tokens)]))
-            median = {
-                name: [statistics.median(result[name] for result in results) for results in (theirs, ours)]
-                for name in ("tokens_per_second", "peak_mb")
-            }
-            speed, memory = (of[1] / of[0] for of in median.values())
-            print(f"{kind}: {json.dumps(median)}: {speed:.2f}x the tokens per second at {memory:.2f}x the memory")
+    if not options.program:
+        parser.error("--program is the path that cargo bench prints")
+    for kind in options.kinds:
+        print_ratios(kind, measure(options.program, kind, options.rounds, options.tokens), "tokens_per_second")
 
 
 if __name__ == "__main__":

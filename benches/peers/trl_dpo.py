@@ -24,7 +24,7 @@ import subprocess
 import tempfile
 import time
 
-from turns import itself, medians, peak_mb
+from turns import itself, medians, peak_mb, print_ratios
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 STEPS, BATCH, SKIP, ANSWERS = 20, 4, 3, 8
@@ -77,21 +77,19 @@ def make_files(folder, work, steps):
             pairs.writelines(json.dumps(pair) + "\n" for pair in each)
 
 
-def run_trl(folder, work, out, how):
+def new_trainer(folder, work, out, how, pairs, on_step_end):
+    """TRL's trainer on the files of a work; `pairs` a step, after each of which `on_step_end` is called."""
     import torch
     from datasets import load_dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import DPOConfig, DPOTrainer
 
-    torch.set_num_threads(os.cpu_count())
-    times = []
-
-    class Clock(TrainerCallback):
+    class Watcher(TrainerCallback):
         def on_step_end(self, *_, **__):
-            times.append(time.perf_counter())
+            on_step_end()
 
+    torch.set_num_threads(os.cpu_count())
     model_folder, data = os.path.join(folder, "model"), os.path.join(folder, "pairs.jsonl")
-    pairs = BATCH * (ANSWERS - 1 if work == "ranked" else 1)
     arguments = DPOConfig(
         output_dir=out, per_device_train_batch_size=pairs, gradient_accumulation_steps=1, num_train_epochs=1,
         learning_rate=1e-6, beta=0.1, max_length=1024, optim="rmsprop", lr_scheduler_type="constant", bf16=how == "trl-bf16",
@@ -107,11 +105,17 @@ def run_trl(folder, work, out, how):
         policies = {"model": load(), "ref_model": None, "peft_config": adapters}
     else:
         policies = {"model": load(), "ref_model": load()}
-    trainer = DPOTrainer(
+    return DPOTrainer(
         **policies,
         args=arguments, processing_class=tokenizer,
-        train_dataset=load_dataset("json", data_files=data, split="train", cache_dir=out), callbacks=[Clock()],
+        train_dataset=load_dataset("json", data_files=data, split="train", cache_dir=out), callbacks=[Watcher()],
     )
+
+
+def run_trl(folder, work, out, how):
+    times = []
+    pairs = BATCH * (ANSWERS - 1 if work == "ranked" else 1)
+    trainer = new_trainer(folder, work, out, how, pairs, lambda: times.append(time.perf_counter()))
     trainer.train()
     seconds = (times[-1] - times[SKIP - 1]) / (len(times) - SKIP)
     losses = [log["loss"] for log in trainer.state.log_history if "loss" in log]
@@ -164,10 +168,7 @@ def main():
         print(json.dumps({"system": options.only} | result))
         return
     results = measure(options.binary, options.work, options.rounds, options.steps, options.systems)
-    ours = results.pop("hybrid-dpo")
-    for system, theirs in results.items():
-        speed, memory = (ours[key] / theirs[key] for key in ("prompts_per_second", "peak_mb"))
-        print(f"{options.work} against {system}: {speed:.2f}x the prompts per second at {memory:.2f}x the memory")
+    print_ratios(options.work, results, "prompts_per_second")
 
 
 if __name__ == "__main__":

@@ -20,14 +20,17 @@ def result_of(command):
 
 
 def medians(commands, rounds):
-    """The medians of the numbers that commands print, by system: every system once in each round."""
+    """The medians of the numbers that commands print, by system, and under "runs" what each run printed.
+
+    Every system runs once in each round.
+    """
     results = {system: [] for system in commands}
     for _ in range(rounds):
         for system, command in commands.items():
             results[system].append(result_of(command))
     numbers = lambda result: {key: value for key, value in result.items() if isinstance(value, (int, float))}
     return {
-        system: {key: statistics.median(one[key] for one in ones) for key in numbers(ones[0])}
+        system: {key: statistics.median(one[key] for one in ones) for key in numbers(ones[0])} | {"runs": ones}
         for system, ones in results.items()
     }
 
@@ -35,3 +38,17 @@ def medians(commands, rounds):
 def itself(script, system, arguments):
     """The command that runs one system of a script."""
     return [sys.executable, script, "--only", system, *map(str, arguments)]
+
+
+def print_ratios(what, results, key, is_time=False):
+    """hybrid-dpo against each other system: the ratio of speeds (of times, turned over), and that of memory if measured.
+
+    Where hybrid-dpo is not among the systems asked for, nothing is compared.
+    """
+    ours = results.get("hybrid-dpo")
+    for system, theirs in results.items():
+        if system == "hybrid-dpo" or not ours:
+            continue
+        speed = theirs[key] / ours[key] if is_time else ours[key] / theirs[key]
+        memory = f" at {ours['peak_mb'] / theirs['peak_mb']:.2f}x the memory" if "peak_mb" in ours else ""
+        print(f"{what} against {system}: {speed:.2f}x the speed{memory}")

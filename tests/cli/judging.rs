@@ -203,8 +203,12 @@ fn a_prompt_is_the_same_however_it_is_written() {
     let text = |end: &str| format!("\n\nHuman: How many?\n\nAssistant: {end}");
     scene.write("hh.jsonl", json!({"chosen": text("bad: 4"), "rejected": text("5")}).to_string());
     let server = Server::start(|_, request| good(&request.text()));
-    for other in ["implicit", "turned", "hh"] {
-        let said = scene.done(&format!("judge --a a.jsonl --b {other}.jsonl {}", arguments(&server)));
+    scene.write(
+        "text.jsonl",
+        json!({"prompt": "\n\nHuman: How many?\n\nAssistant:", "response": "good: 3"}).to_string(),
+    );
+    for (own, other) in [("a", "implicit"), ("a", "turned"), ("text", "hh")] {
+        let said = scene.done(&format!("judge --a {own}.jsonl --b {other}.jsonl {}", arguments(&server)));
         assert!(said.out.contains("1 times a, 0 times b, 0 ties"), "{other}: {}", said.out);
         assert!(said.out.contains("a 7.0, b 6.0 characters"), "{other}: {}", said.out);
     }

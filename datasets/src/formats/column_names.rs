@@ -1,7 +1,7 @@
 //! The names of columns that something reads.
 use std::collections::BTreeSet;
 
-use super::{columns, pairs, prompt_columns, ranked, single, tree, weights, winner};
+use super::{meanings, pairs, prompt_columns, ranked, single, tree, weights, winner};
 
 /// Columns that are read by their own names alone.
 const OTHERS: [&str; 8] =
@@ -12,7 +12,7 @@ pub fn column_names() -> BTreeSet<&'static str> {
     let sides = pairs::SIDES.iter().chain(&pairs::SCORES).chain([&pairs::CHATS]).chain(&winner::SIDES);
     let mut names: BTreeSet<&str> = sides.flat_map(|&(one, other)| [one, other]).collect();
     names.extend(OTHERS);
-    names.extend(columns::COLUMNS.iter().map(|(name, _)| *name));
+    names.extend(meanings::COLUMNS.iter().map(|(name, _)| *name));
     names
         .extend(prompt_columns::QUESTIONS.iter().chain(&prompt_columns::SYSTEMS).chain(&prompt_columns::CONVERSATIONS));
     names.extend(winner::VERDICTS.iter().chain(&winner::FLAGS));

@@ -1,7 +1,7 @@
 //! Columns and fields of messages beside those that a format is named after: used, repeated, refused or counted.
 use serde_json::{Value, json};
 
-use super::columns::{COLUMNS, Meaning};
+use super::meanings::{COLUMNS, Meaning};
 use super::*;
 use crate::record::{Content, Message, Text};
 

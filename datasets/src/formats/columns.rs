@@ -1,4 +1,4 @@
-//! The meaning of columns outside a format: the table of names that can't be ignored.
+//! Columns outside a format: what they say of a record, by the table of their meanings.
 //!
 //! A format reads the columns of its parser. Of the others, a column that changes the prompt must repeat the record's
 //! content, one that orders the answers or adds media is refused, and the rest are counted and named in the audit:
@@ -6,60 +6,12 @@
 use serde_json::{Map, Value};
 
 use super::fields::{Fields, is_empty};
+use super::meanings::{COLUMNS, Meaning, NOT_TEXT};
 use super::ranked::may_order;
 use crate::chat::check_argument;
 use crate::error::DatasetError;
 use crate::reading::python::from_str;
 use crate::record::{Answers, PreferenceRecord, Text};
-
-/// The effect of a column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
-    /// The prompt or the history.
-    Asked,
-    /// The order of a list's answers.
-    Order,
-    /// Inputs other than text.
-    Media,
-}
-
-/// Known column names and their effect if no format reads them.
-pub(super) const COLUMNS: &[(&str, Meaning)] = &[
-    ("prompt", Meaning::Asked),
-    ("question", Meaning::Asked),
-    ("query", Meaning::Asked),
-    ("instruction", Meaning::Asked),
-    ("input", Meaning::Asked),
-    ("context", Meaning::Asked),
-    ("system", Meaning::Asked),
-    ("system_prompt", Meaning::Asked),
-    ("history", Meaning::Asked),
-    ("messages", Meaning::Asked),
-    ("conversations", Meaning::Asked),
-    ("rank", Meaning::Order),
-    ("ranks", Meaning::Order),
-    ("ranking", Meaning::Order),
-    ("score", Meaning::Order),
-    ("scores", Meaning::Order),
-    ("reward", Meaning::Order),
-    ("rewards", Meaning::Order),
-    ("rating", Meaning::Order),
-    ("ratings", Meaning::Order),
-    ("label", Meaning::Order),
-    ("labels", Meaning::Order),
-    ("choice", Meaning::Order),
-    ("best", Meaning::Order),
-    ("winner", Meaning::Order),
-    ("image", Meaning::Media),
-    ("images", Meaning::Media),
-    ("video", Meaning::Media),
-    ("videos", Meaning::Media),
-    ("audio", Meaning::Media),
-    ("audios", Meaning::Media),
-];
-
-/// Why media are refused, as the end of a sentence about a column or a field of a message.
-pub(super) const NOT_TEXT: &str = "is for models that see or hear, and this one reads text only";
 
 /// The template variables of a record: `tools`, a list or a JSON string, and `chat_template_kwargs`, which comes last
 /// and may override `tools`.

@@ -5,8 +5,8 @@
 //! and `content`, and its speakers are mapped to the usual roles.
 use serde_json::{Map, Value};
 
-use super::columns::{COLUMNS, Meaning};
 use super::fields::{Fields, describe, is_empty, not_blank, wrong};
+use super::meanings::{COLUMNS, Meaning, NOT_TEXT};
 use crate::error::DatasetError;
 use crate::reading::python::from_str;
 use crate::record::{Content, KeyOrder, Message, Origin, PreferenceRecord, Text};
@@ -133,7 +133,7 @@ fn check_training(fields: &Fields<'_>) -> Result<(), DatasetError> {
 fn check_media(fields: &Fields<'_>) -> Result<(), DatasetError> {
     let is_told = |name: &&str| fields.peek(name).is_some_and(|value| !is_empty(value));
     let mut media = COLUMNS.iter().filter(|(_, meaning)| *meaning == Meaning::Media).map(|(name, _)| *name);
-    media.find(is_told).map_or(Ok(()), |name| Err(fields.refused(name, super::columns::NOT_TEXT)))
+    media.find(is_told).map_or(Ok(()), |name| Err(fields.refused(name, NOT_TEXT)))
 }
 
 /// Counts as not read what would have turns scored that are given: `train` and `weight` of what users and tools say, and of

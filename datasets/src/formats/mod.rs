@@ -6,6 +6,7 @@ pub(crate) mod fields;
 pub(crate) mod flat_tree;
 mod hh;
 mod join;
+mod meanings;
 pub(crate) mod messages;
 mod pairs;
 mod prompt_columns;
@@ -264,7 +265,7 @@ pub fn prompt(origin: &Origin, record: &Value) -> Result<ParsedPrompt, DatasetEr
 pub fn caption(origin: &Origin, record: &Value) -> Result<ParsedPrompt, DatasetError> {
     let Value::Object(map) = record else { return prompt(origin, record) };
     let mut map = map.clone();
-    let media = columns::COLUMNS.iter().filter(|(_, meaning)| *meaning == columns::Meaning::Media);
+    let media = meanings::COLUMNS.iter().filter(|(_, meaning)| *meaning == meanings::Meaning::Media);
     let is_told = |name: &&str| map.remove(*name).is_some_and(|value| !fields::is_empty(&value));
     let pictures: Vec<String> = media.map(|(name, _)| *name).filter(is_told).map(str::to_owned).collect();
     if map.get("prompt").is_none_or(Value::is_null)

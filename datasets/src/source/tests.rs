@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::Format;
+use crate::chat::{ChatTemplate, Date};
 use crate::example::ExampleKind;
 use crate::test_data::{EOS, gzip, parquet_pairs, tokenizer};
 use crate::tokenise::{TokenSettings, Tokenization};
@@ -231,7 +232,7 @@ fn a_file_of_which_nothing_can_be_learned_says_what_it_holds() {
         json!({"prompt": {"role": "prompter", "text": "q", "replies": [reply("a", Some(0.0)), reply("b", None)]}});
     let error = open_text("a.jsonl", lines([tree.clone(), tree]), &tokenise(64)).unwrap_err().to_string();
     assert!(error.contains("a.jsonl holds no record to learn from: "), "{error}");
-    assert!(error.ends_with("trees without two ranked replies of the assistant to one message, 2 of them"), "{error}");
+    assert!(error.ends_with("replies without a rank beside others, 2 of them"), "{error}");
 }
 
 #[test]
@@ -241,24 +242,27 @@ fn trees_of_one_message_a_row_are_put_together() {
         json!({"message_id": name, "parent_id": parent, "text": name, "role": role, "rank": rank, "lang": "en"})
     };
     let (asked, second, first) = (row("q", None, None), row("b", Some("q"), Some(1.0)), row("a", Some("q"), Some(0.0)));
+    let template = "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<a>{% endif %}";
+    let template = ChatTemplate::new(template, &[], Date::default()).unwrap();
+    let chat = Tokenise::new(&tokenizer(), Some(template), TokenSettings::new(EOS)).unwrap();
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("train-0.jsonl"), lines([second.clone(), row("c", Some("gone"), None)])).unwrap();
     fs::write(folder.path().join("train-1.jsonl"), lines([first.clone(), asked.clone()])).unwrap();
-    let error = open(folder.path(), ReadOptions::default(), &tokenise(64)).unwrap_err().to_string();
+    let error = open(folder.path(), ReadOptions::default(), &chat).unwrap_err().to_string();
     assert!(
         error.ends_with("line 2: field `parent_id` of the message `c` is `gone`, which is the `message_id` of no row")
     );
     let skipping = ReadOptions { on_bad: OnBad::Skip, ..ReadOptions::default() };
-    let data = open(folder.path(), skipping, &tokenise(64)).unwrap();
+    let data = open(folder.path(), skipping, &chat).unwrap();
     assert_eq!((data.len(), data.audit().skipped.count, data.audit().not_read["lang"]), (1, 1, 4));
     let replies = json!([
         {"text": "b", "role": "assistant", "rank": 1.0}, {"text": "a", "role": "assistant", "rank": 0.0},
     ]);
     let nested = json!({"prompt": {"text": "q", "role": "prompter", "replies": replies}});
-    let nested = open_text("nested.jsonl", lines([nested]), &tokenise(64)).unwrap();
+    let nested = open_text("nested.jsonl", lines([nested]), &chat).unwrap();
     assert_eq!(data.get(0).unwrap(), nested.get(0).unwrap());
     let table = "message_id,parent_id,text,role,rank\nq,,q,prompter,\nb,q,b,assistant,1.0\na,q,a,assistant,0.0\n";
-    let table = open_text("flat.csv", table, &tokenise(64)).unwrap();
+    let table = open_text("flat.csv", table, &chat).unwrap();
     assert_eq!(table.get(0).unwrap(), nested.get(0).unwrap());
 }
 

@@ -394,6 +394,4 @@ fn weights_margins_and_soft_labels_come_from_columns() {
     row["soft_label"] = json!(1.5);
     let said = records(&row, ReadingChoices::default()).unwrap_err().to_string();
     assert!(said.contains("`soft_label` should be a probability from 0 to 1"), "{said}");
-    let flat = json!({"message_id": "a", "parent_id": "b", "text": "t", "role": "assistant"});
-    assert!(records(&flat, ReadingChoices::default()).unwrap_err().to_string().contains("whole trees"));
 }

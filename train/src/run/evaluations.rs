@@ -19,6 +19,7 @@ where
 {
     /// Evaluates on the held-out examples, if there are any, and draws samples.
     pub(super) fn evaluate(&mut self, learner: &L) -> Result<Option<Evaluated>, TrainError> {
+        self.evaluated_at = Some(self.position.step);
         let Some(data) = self.problem.held_out.filter(|data| !data.is_empty() && self.settings.eval_examples > 0)
         else {
             self.judge_alone(learner)?;

@@ -124,7 +124,7 @@ where
             run.save(learner)?;
         }
     }
-    if last.is_none() && !run.is_cut {
+    if run.evaluated_at != Some(run.position.step) {
         last = run.evaluate(learner)?;
     }
     // The comparison with the start that the last step has is made when the run is taken up.
@@ -193,6 +193,8 @@ struct Run<'r, 'a, M: Mdp, L, S: Source<Mdp = M>> {
     leader: Leader<'r>,
     /// The step whose evaluation an earlier process has recorded, if the run is over.
     recorded: Option<usize>,
+    /// The step of the last evaluation of this process.
+    evaluated_at: Option<usize>,
     /// Set from outside to stop the run.
     stop: Option<&'r AtomicBool>,
     /// Whether a comparison with the start was stopped, so that its step has no record of an evaluation.
@@ -217,8 +219,7 @@ where
     ) -> Result<Self, TrainError> {
         let (settings, records) = (&problem.settings, folder.join("metrics.jsonl"));
         problem.prepare(learner)?;
-        let key = problem.cache_key()?;
-        let restored = folder.restore(learner)?;
+        let (key, restored) = (problem.cache_key()?, folder.restore(learner)?);
         if restored.step > 0 {
             restored.key.check(&key, &folder.join("checkpoints"), "run")?;
         }
@@ -226,8 +227,8 @@ where
         let cache = load_cache(problem, folder, &position, monitor)?;
         let reference = Reference { policy: problem.reference, cache };
         let best = Best::read(settings.best_metric.as_deref(), &records, position.step)?;
-        let decline =
-            problem.objective.needs().reference.then(|| Decline::read(&records, position.step)).transpose()?;
+        let is_compared = problem.objective.needs().reference;
+        let decline = is_compared.then(|| Decline::read(&records, position.step)).transpose()?;
         problem.objective.restore(&position.objective);
         // The first evaluation and the last run again where a run is taken up before the first step or after the last.
         let is_over = position.step >= settings.total_steps(problem.data.len()) || is_exhausted(settings, &best);
@@ -251,6 +252,7 @@ where
             recorded: (position.step > 0 && is_recorded).then_some(position.step),
             stop,
             is_cut: false,
+            evaluated_at: None,
             position,
             seconds: 0.0,
             examples: 0,

@@ -1,4 +1,5 @@
 //! The loop on a table of logits: small enough to follow, with everything a real run has.
+mod looks;
 mod losses;
 mod ranks;
 
