@@ -78,7 +78,6 @@ fn plans() -> [Plan; 3] {
 /// A forward and backward pass: the output, and the gradient of queries, keys and values.
 type Run = fn(&Plan, &[f64], &[f64]) -> (Vec<f64>, Vec<f64>);
 
-#[cfg_attr(miri, ignore = "more than ten minutes there since attention goes by blocks of keys")]
 #[test]
 fn gradients_are_the_same_in_one_buffer_and_in_three_by_any_number_of_threads() {
     for plan in plans() {
