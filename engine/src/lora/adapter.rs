@@ -13,11 +13,11 @@ pub struct Adapter<'a> {
     pub b: &'a Tensor,
     /// The factor of the product B A.
     pub scale: f64,
-    /// The bias beside B, [out].
+    /// The bias beside B, `[out]`.
     pub bias: Option<&'a Tensor>,
-    /// DoRA's magnitudes, [out].
+    /// DoRA's magnitudes, `[out]`.
     pub magnitude: Option<&'a Tensor>,
-    /// The squared norms of the base weight's rows, [out], which magnitudes need in a pass; computed there if they are not
+    /// The squared norms of the base weight's rows, `[out]`, which magnitudes need in a pass; computed there if they are not
     /// given.
     pub squares: Option<&'a Tensor>,
 }

@@ -7,8 +7,8 @@
 //! The A of a convolution is a convolution of the same kernel size to `rank` channels: [rank, height, width, in]. Its B
 //! is a 1x1 convolution: [out, 1, 1, rank].
 //!
-//! With a bias, B has one of its own, `P.lora_B.bias` [out], times the scale too. With DoRA there is a magnitude of each
-//! output, `P.lora_magnitude_vector` [out]: the layer's weight is W + scale B A with every row scaled to that norm. The
+//! With a bias, B has one of its own, `P.lora_B.bias` `[out]`, times the scale too. With DoRA there is a magnitude of each
+//! output, `P.lora_magnitude_vector` `[out]`: the layer's weight is W + scale B A with every row scaled to that norm. The
 //! norm that it had before counts as a constant in gradients, as in the paper and in PEFT.
 //!
 //! # References

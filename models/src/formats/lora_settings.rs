@@ -26,9 +26,9 @@ pub struct LoraLayer {
     pub rslora: bool,
     /// Whether the layer is the embedding, whose weight is `[in, out]`.
     pub embedding: bool,
-    /// The bias beside B, [out] (`lora_bias`).
+    /// The bias beside B, `[out]` (`lora_bias`).
     pub bias: Option<Tensor>,
-    /// The magnitude of each output, [out] (DoRA).
+    /// The magnitude of each output, `[out]` (DoRA).
     pub magnitude: Option<Tensor>,
 }
 

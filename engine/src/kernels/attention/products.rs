@@ -9,7 +9,7 @@ use super::{Columns, Target};
 use pulp::Simd;
 
 /// Queries of a tile; fewer of them are filled up with zeros.
-pub(super) const QUERIES: usize = if cfg!(miri) { 32 } else { 64 };
+pub(super) const QUERIES: usize = if cfg!(miri) { 4 } else { 64 };
 /// Keys of a block: with its products it stays in the innermost cache.
 pub(super) const KEYS: usize = 48;
 
