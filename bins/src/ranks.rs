@@ -67,6 +67,8 @@ mod job {
 
 #[cfg(feature = "mpi")]
 mod job {
+    use std::ops::Range;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
     use mpi::collective::{CommunicatorCollectives as _, Root as _};
@@ -89,6 +91,21 @@ mod job {
     struct Mpi {
         rank: usize,
         size: usize,
+        /// The bytes that this process has sent.
+        sent: AtomicU64,
+    }
+
+    impl Mpi {
+        /// Counts a message of so many bytes to every other process.
+        fn count(&self, bytes: usize) {
+            self.sent.fetch_add((bytes * (self.size - 1)) as u64, Ordering::Relaxed);
+        }
+
+        /// Gathers parts of one size, the own one among them, from all.
+        fn gather_parts(&self, own: &[f32], all: &mut [f32]) {
+            self.count(size_of_val(own));
+            world().all_gather_into(own, all);
+        }
     }
 
     fn world() -> SimpleCommunicator {
@@ -105,24 +122,57 @@ mod job {
         }
 
         /// Each process sums a part of the values, in the order of ranks, and all get all parts: each value travels twice, whatever
-        /// the number of processes is, and has the same bits everywhere.
+        /// the number of processes is, and has the same bits everywhere. Gradients are in `f32`, and so is what travels; what is summed
+        /// is not.
         fn sum(&self, values: &mut [f64]) {
             for values in values.chunks_mut(AT_ONCE) {
                 let part = values.len().div_ceil(self.size);
-                let mut padded = vec![0.0; part * self.size];
-                padded[..values.len()].copy_from_slice(values);
-                let mut parts = vec![0.0; part * self.size];
+                let mut padded: Vec<f32> = values.iter().map(|value| *value as f32).collect();
+                padded.resize(part * self.size, 0.0);
+                let mut parts = vec![0.0_f32; part * self.size];
+                self.count(part * size_of::<f32>());
                 world().all_to_all_into(&padded[..], &mut parts[..]);
-                let sum = |i: usize| parts.iter().skip(i).step_by(part).sum();
-                let own: Vec<f64> = (0..part).map(sum).collect();
-                world().all_gather_into(&own[..], &mut padded[..]);
-                values.copy_from_slice(&padded[..values.len()]);
+                let mut own = vec![0.0_f64; part];
+                for of_rank in parts.chunks_exact(part) {
+                    own.iter_mut().zip(of_rank).for_each(|(sum, value)| *sum += f64::from(*value));
+                }
+                let own: Vec<f32> = own.into_iter().map(|sum| sum as f32).collect();
+                self.gather_parts(&own, &mut padded);
+                values.iter_mut().zip(&padded).for_each(|(value, sum)| *value = f64::from(*sum));
             }
+        }
+
+        fn complete(&self, values: &mut [f32]) {
+            let part = values.len().div_ceil(self.size);
+            let own = self.own(values.len());
+            let mut all = vec![0.0_f32; AT_ONCE.min(part) * self.size];
+            // A part at a time would be a message that grows with the model.
+            for begin in (0..part).step_by(AT_ONCE) {
+                let len = AT_ONCE.min(part - begin);
+                let within = |range: &Range<usize>| {
+                    let from = (range.start + begin).min(range.end);
+                    from..(from + len).min(range.end)
+                };
+                let mut sent = values[within(&own)].to_vec();
+                sent.resize(len, 0.0);
+                self.gather_parts(&sent, &mut all[..len * self.size]);
+                for (rank, received) in all.chunks_exact(len).take(self.size).enumerate() {
+                    let of_rank = (rank * part).min(values.len())..((rank + 1) * part).min(values.len());
+                    let place = within(&of_rank);
+                    let n = place.len();
+                    values[place].copy_from_slice(&received[..n]);
+                }
+            }
+        }
+
+        fn sent(&self) -> u64 {
+            self.sent.load(Ordering::Relaxed)
         }
 
         fn gather(&self, values: &[f64]) -> Vec<Vec<f64>> {
             let mut lens = vec![0_u64; self.size];
             world().all_gather_into(&[values.len() as u64][..], &mut lens[..]);
+            self.count(size_of::<u64>() + size_of_val(values));
             let mut all = vec![Vec::new(); self.size];
             // The longest decides how often all send.
             let longest = lens.iter().max().map_or(0, |len| *len as usize);
@@ -152,6 +202,9 @@ mod job {
             let (world, mut len) = (world(), [bytes.len() as u64]);
             let leader = world.process_at_rank(0);
             leader.broadcast_into(&mut len[..]);
+            if self.is_leader() {
+                self.count(size_of::<u64>() + bytes.len());
+            }
             bytes.resize(len[0] as usize, 0);
             for piece in bytes.chunks_mut(AT_ONCE) {
                 leader.broadcast_into(piece);
@@ -183,7 +236,7 @@ mod job {
                      this build"
                 )));
             }
-            let ranks = Mpi { rank: universe.world().rank() as usize, size };
+            let ranks = Mpi { rank: universe.world().rank() as usize, size, sent: AtomicU64::new(0) };
             if !ranks.is_leader() {
                 crate::output::silence();
             }

@@ -135,10 +135,20 @@ impl RunFolder {
     /// # Errors
     /// A file can't be written, or an old checkpoint not removed.
     pub fn save(&self, position: &Position, learner: &impl Persist, keep: usize) -> Result<PathBuf, TrainError> {
+        self.save_by(position, keep, |folder| learner.save_checkpoint(folder))
+    }
+
+    /// As [`save`](Self::save), by a function that writes the learner's state into a folder.
+    pub(crate) fn save_by(
+        &self,
+        position: &Position,
+        keep: usize,
+        save: impl FnOnce(&Path) -> Result<(), PolicyError>,
+    ) -> Result<PathBuf, TrainError> {
         let parent = self.join("checkpoints");
         let failed = |source| TrainError::Policy { step: position.step, source };
         let building = temporary_folder(&parent)?;
-        learner.save_checkpoint(building.path()).map_err(failed)?;
+        save(building.path()).map_err(failed)?;
         let state = building.path().join("position.json");
         let text = serde_json::to_vec_pretty(position).map_err(|e| failed(PolicyError::other(e)))?;
         write_whole(&state, |file| file.write_all(&text))?;

@@ -190,6 +190,8 @@ pub struct StepAt {
     pub safeguard: Option<f64>,
     /// Whether the reference is the average of the policy's weights that it keeps ([`Learner::follow`]).
     pub follows: bool,
+    /// Whether each of several processes keeps its own share of the optimiser's state ([`Settings::shard_optimizer`]).
+    pub shards: bool,
 }
 
 impl StepAt {
@@ -197,7 +199,8 @@ impl StepAt {
     pub(crate) fn of(settings: &Settings, step: usize, schedule: Schedule) -> Self {
         let Settings { max_gradient_norm, safeguard, .. } = *settings;
         let follows = settings.reference_ema.is_some();
-        Self { step, rate: schedule.at(step), max_gradient_norm, safeguard, follows }
+        let shards = settings.shard_optimizer;
+        Self { step, rate: schedule.at(step), max_gradient_norm, safeguard, follows, shards }
     }
 
     /// The reference's numbers of a slice, if the objective needs them.

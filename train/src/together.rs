@@ -3,7 +3,7 @@ use mdp::{Channels, Mdp};
 use objectives::Feedback;
 use policies::{Learner, PolicyError};
 
-use crate::ranks::{Numbers, exchange, join_measures};
+use crate::ranks::{Numbers, Sharing, exchange, join_measures};
 use crate::safeguard::guard;
 use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn, slopes_of_all, slopes_of_part};
 use crate::{Measures, Ranks, TrainError};
@@ -62,7 +62,12 @@ pub fn learn_together<M: Mdp, L: Learner<M>, F: Feedback>(
     learned.measures.join(join_measures(ranks, guarded)?);
     sum_gradients(learner, ranks).map_err(failed)?;
     learned.gradient_norms = learner.gradient_norms().map_err(failed)?;
-    learned.gradient_norm = learner.update(at.rate, at.max_gradient_norm).map_err(failed)?;
+    let updated = if at.shards {
+        learner.update_share(at.rate, at.max_gradient_norm, &Sharing(ranks))
+    } else {
+        learner.update(at.rate, at.max_gradient_norm)
+    };
+    learned.gradient_norm = updated.map_err(failed)?;
     Ok(learned)
 }
 

@@ -15,7 +15,7 @@ use super::learn::TokenTape;
 use super::model::CausalLm;
 use super::packing::Packing;
 use crate::ModelError;
-use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, VisitGradient};
+use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient};
 
 /// States per batch of next-token logits; bounds the memory of logits.
 const STATES: usize = 64;
@@ -212,6 +212,17 @@ impl Learner<TokenMdp> for CausalLm {
 
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
         let norm = self.decoder.update(rate, max_gradient_norm)?;
+        self.refresh_follower()?;
+        Ok(norm)
+    }
+
+    fn update_share(
+        &mut self,
+        rate: f64,
+        max_gradient_norm: Option<f64>,
+        shares: &dyn Shares,
+    ) -> Result<f64, PolicyError> {
+        let norm = self.decoder.update_share(rate, max_gradient_norm, shares)?;
         self.refresh_follower()?;
         Ok(norm)
     }

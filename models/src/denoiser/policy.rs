@@ -13,7 +13,7 @@ use super::model::Denoiser;
 use super::{ConditionedMdp, State};
 use crate::ModelError;
 use crate::sampler::guided;
-use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, VisitGradient};
+use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient};
 
 /// Images per network batch.
 const AT_ONCE: usize = 32;
@@ -142,6 +142,17 @@ impl Learner<ConditionedMdp> for Denoiser {
 
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
         let norm = self.network.update(rate, max_gradient_norm)?;
+        self.refresh_follower()?;
+        Ok(norm)
+    }
+
+    fn update_share(
+        &mut self,
+        rate: f64,
+        max_gradient_norm: Option<f64>,
+        shares: &dyn Shares,
+    ) -> Result<f64, PolicyError> {
+        let norm = self.network.update_share(rate, max_gradient_norm, shares)?;
         self.refresh_follower()?;
         Ok(norm)
     }

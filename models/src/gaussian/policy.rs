@@ -9,7 +9,7 @@ use engine::{Gradients, Parameters};
 use mdp::control::{Continuous, Control};
 use mdp::{Channels, EpisodeOf, Rng};
 use policies::gaussian::{Decided, Decisions, Gaussian, GaussianOutputs, Spread};
-use policies::{Learner, Persist, Policy, PolicyError, Proposal, VisitGradient};
+use policies::{Learner, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient};
 
 use super::GaussianConfig;
 use super::network::Mlp;
@@ -265,5 +265,14 @@ impl<M: Continuous> Learner<M> for GaussianMlp {
 
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
         Ok(self.network.update(rate, max_gradient_norm)?)
+    }
+
+    fn update_share(
+        &mut self,
+        rate: f64,
+        max_gradient_norm: Option<f64>,
+        shares: &dyn Shares,
+    ) -> Result<f64, PolicyError> {
+        Ok(self.network.update_share(rate, max_gradient_norm, shares)?)
     }
 }

@@ -112,9 +112,6 @@ fn start(
         best::check(&call.values)?;
     }
     own_part::take(&mut call.values, call.reporter);
-    if call.values.rounds.rounds().is_some() && ranks.size() > 1 {
-        return Err(Failure::usage("`rounds.rounds` are for one process; several train on pairs that are there"));
-    }
     if call.values.rounds.rounds().is_some() && purpose != Purpose::Train {
         return Err(Failure::usage(
             "`rounds.rounds` make their pairs as they go, so nothing can be said or computed before",
@@ -315,6 +312,7 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
         beta: objective::beta(values),
         safeguard: values.objective.safeguard(),
         reference_ema: values.model.reference_ema(),
+        shard_optimizer: values.optimizer.shard(),
     };
     settings.checked().map_err(|error| Failure::usage(error.to_string()))
 }

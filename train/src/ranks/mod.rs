@@ -4,9 +4,11 @@ mod orders;
 mod threads;
 
 use std::fmt;
+use std::ops::Range;
 
 pub(crate) use exchange::{Numbers, exchange, join_measures};
 pub(crate) use orders::{Leader, Order, receive};
+use policies::Shares;
 pub use threads::Threads;
 
 /// The processes that take every step together, each with its own copy of the policy, as one of them sees them.
@@ -21,8 +23,12 @@ pub trait Ranks: fmt::Debug {
     /// The number of processes.
     fn size(&self) -> usize;
 
-    /// Replaces each value by its sum over all processes, which is taken in the order of their ranks.
+    /// Replaces each value by its sum over all processes, which is taken in the order of their ranks. Gradients are in `f32`: what
+    /// travels may be too, and the sum may be rounded to it.
     fn sum(&self, values: &mut [f64]);
+
+    /// Fills in what is not [`own`](Self::own): every process brings its own part, and all get the same.
+    fn complete(&self, values: &mut [f32]);
 
     /// The values of every process by its rank; their numbers may differ.
     fn gather(&self, values: &[f64]) -> Vec<Vec<f64>>;
@@ -33,9 +39,34 @@ pub trait Ranks: fmt::Debug {
     /// Returns when all processes have called it.
     fn barrier(&self);
 
+    /// The bytes that this process has sent to each other one, summed over them; 0 where nothing travels.
+    fn sent(&self) -> u64 {
+        0
+    }
+
+    /// The part of so many values that is this process's own: all have parts of one size, but for the last ones.
+    fn own(&self, len: usize) -> Range<usize> {
+        let part = len.div_ceil(self.size());
+        (self.rank() * part).min(len)..((self.rank() + 1) * part).min(len)
+    }
+
     /// Whether this process leads.
     fn is_leader(&self) -> bool {
         self.rank() == 0
+    }
+}
+
+/// Ranks as those who share an optimiser's state.
+#[derive(Debug)]
+pub(crate) struct Sharing<'r>(pub(crate) &'r dyn Ranks);
+
+impl Shares for Sharing<'_> {
+    fn own(&self, len: usize) -> Range<usize> {
+        self.0.own(len)
+    }
+
+    fn complete(&self, values: &mut [f32]) {
+        self.0.complete(values);
     }
 }
 
@@ -53,6 +84,8 @@ impl Ranks for Alone {
     }
 
     fn sum(&self, _: &mut [f64]) {}
+
+    fn complete(&self, _: &mut [f32]) {}
 
     fn gather(&self, values: &[f64]) -> Vec<Vec<f64>> {
         vec![values.to_vec()]

@@ -11,6 +11,8 @@ pub(crate) enum Order {
     Step,
     /// They score the held-out examples with the leader.
     Evaluate,
+    /// They complete the optimiser's state, which the leader saves.
+    Save,
     /// The run has ended so.
     End(Ending),
     /// The leader has failed, and says why.
@@ -27,6 +29,7 @@ impl Order {
             Self::End(Ending::Interrupted) => 4,
             Self::Compare => 5,
             Self::Evaluate => 6,
+            Self::Save => 7,
         }
     }
 }
@@ -80,7 +83,9 @@ pub(crate) fn receive(ranks: &dyn Ranks) -> Order {
     let mut bytes = Vec::new();
     ranks.broadcast(&mut bytes);
     let endings = [Ending::Done, Ending::StoppedEarly, Ending::Interrupted].map(Order::End);
-    let known =
-        [Order::Compare, Order::Step, Order::Evaluate].into_iter().chain(endings).find(|order| bytes == [order.byte()]);
+    let known = [Order::Compare, Order::Step, Order::Evaluate, Order::Save]
+        .into_iter()
+        .chain(endings)
+        .find(|order| bytes == [order.byte()]);
     known.unwrap_or(Order::Fail)
 }

@@ -72,6 +72,14 @@ impl Ranks for Threads {
         }
     }
 
+    fn complete(&self, values: &mut [f32]) {
+        let own = self.own(values.len());
+        let all = self.meet(values[own].iter().map(|value| u64::from(value.to_bits())).collect());
+        for (value, bits) in values.iter_mut().zip(all.into_iter().flatten()) {
+            *value = f32::from_bits(bits as u32);
+        }
+    }
+
     fn gather(&self, values: &[f64]) -> Vec<Vec<f64>> {
         let all = self.meet(values.iter().map(|value| value.to_bits()).collect());
         all.into_iter().map(|values| values.into_iter().map(f64::from_bits).collect()).collect()

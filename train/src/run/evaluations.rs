@@ -69,6 +69,17 @@ where
         self.leader.all_know(examined)
     }
 
+    /// Says what this process has sent to others, if it has taken steps with them.
+    pub(super) fn say_sent(&mut self) {
+        let (ranks, batch) = (self.problem.ranks.size(), self.settings.batch_size.min(self.problem.data.len()));
+        if self.sent > 0 {
+            let steps = self.examples.div_ceil(batch.max(1)) as u64;
+            let (sent, a_step) = (self.sent, self.sent / steps.max(1));
+            self.monitor
+                .note(&format!("of {ranks} processes, this one sent {sent} bytes in its steps, {a_step} in each"));
+        }
+    }
+
     /// Says once that the better side gets worse.
     fn say_decline(&mut self, record: &Record) {
         if let Some(notice) = self.decline.as_mut().and_then(|decline| decline.judge(record, S::DECISION)) {

@@ -4,7 +4,7 @@ use policies::{Learner, Persist};
 
 use super::{compare, load_cache, take_step};
 use crate::evaluate::{EvalSettings, Examination};
-use crate::ranks::{Order, receive};
+use crate::ranks::{Order, Sharing, receive};
 use crate::step::{Reference, StepAt};
 use crate::{Hooks, Position, ReferenceCache, RunFolder, RunSummary, Silent, Source, TrainError, Training};
 
@@ -45,6 +45,9 @@ where
                 let examine = |data| Examination { mdp, learner, objective, data, hooks, look, ranks };
                 data.map(|data| examine(data).run(&mut held_out_reference, &mut |_| ())).transpose()?;
             }
+            Order::Save => learner
+                .save_checkpoint_of_shares(None, &Sharing(problem.ranks))
+                .map_err(|source| TrainError::Policy { step: steps, source })?,
             Order::Fail => return Err(TrainError::OtherRank { rank: 0 }),
             Order::End(ending) => {
                 let (best, first, last) = (None, None, None);

@@ -12,7 +12,7 @@ use policies::{Learner, Persist};
 use self::compare::compare;
 use crate::best::Best;
 use crate::decline::Decline;
-use crate::ranks::{Leader, Order, receive};
+use crate::ranks::{Leader, Order, Sharing, receive};
 use crate::saving::Saving;
 use crate::step::{Learned, Loss, Reference, StepAt};
 use crate::tensorboard::EventFile;
@@ -48,7 +48,9 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
         if !self.ranks.is_leader() {
             return match receive(self.ranks) {
                 Order::End(_) => self.run_in(policy, &RunFolder::open(folder.as_ref())?, observers),
-                Order::Compare | Order::Step | Order::Evaluate | Order::Fail => Err(TrainError::OtherRank { rank: 0 }),
+                Order::Compare | Order::Step | Order::Evaluate | Order::Save | Order::Fail => {
+                    Err(TrainError::OtherRank { rank: 0 })
+                }
             };
         }
         let mut leader = Leader::new(self.ranks);
@@ -199,6 +201,8 @@ struct Run<'r, 'a, M: Mdp, L, S: Source<Mdp = M>> {
     stop: Option<&'r AtomicBool>,
     /// Whether a comparison with the start was stopped, so that its step has no record of an evaluation.
     is_cut: bool,
+    /// The bytes that this rank has sent in its steps.
+    sent: u64,
     seconds: f64,
     examples: usize,
     size: usize,
@@ -254,6 +258,7 @@ where
             is_cut: false,
             evaluated_at: None,
             position,
+            sent: 0,
             seconds: 0.0,
             examples: 0,
             size: 0,
@@ -288,11 +293,13 @@ where
 
     /// One training step and its record.
     fn take_step(&mut self, learner: &mut L, schedule: Schedule) -> Result<(), TrainError> {
-        let begun = Instant::now();
+        let (begun, ranks) = (Instant::now(), self.problem.ranks);
+        let sent = ranks.sent();
         let at = StepAt::of(self.settings, self.position.step, schedule);
         self.leader.tell(Order::Step);
         let learned = take_step(self.problem, learner, &mut self.reference, at);
         let learned = self.leader.all_know(learned)?;
+        self.sent += ranks.sent() - sent;
         self.record(&learned, at, begun)
     }
 
@@ -350,7 +357,16 @@ where
             }
         }
         self.position.objective = self.problem.objective.state();
-        self.folder.save(&self.position, learner, self.settings.keep_checkpoints)?;
+        let (shards, keep) =
+            (self.settings.shard_optimizer && self.problem.ranks.size() > 1, self.settings.keep_checkpoints);
+        let save = |folder: &Path| {
+            if !shards {
+                return learner.save_checkpoint(folder);
+            }
+            self.leader.tell(Order::Save);
+            learner.save_checkpoint_of_shares(Some(folder), &Sharing(self.problem.ranks))
+        };
+        self.folder.save_by(&self.position, keep, save)?;
         self.saving.saved();
         Ok(())
     }
@@ -365,6 +381,7 @@ where
 
     fn outcome(&mut self, ending: Ending, first: Option<Record>, last: Option<Evaluated>) -> RunSummary {
         self.leader.end(ending);
+        self.say_sent();
         let seconds = self.seconds.max(f64::MIN_POSITIVE);
         RunSummary {
             ending,
