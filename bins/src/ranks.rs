@@ -33,8 +33,9 @@ pub(crate) fn threads() -> Option<usize> {
 /// The verb is for one process, or this build trains in one.
 pub(crate) fn join(verb: Option<&str>) -> Result<Job, Failure> {
     let Some(size) = number(&SIZES).filter(|size| *size > 1) else { return Ok(Job::alone()) };
-    if verb != Some("train") {
-        return Err(Failure::usage(format!("{size} processes were started, and only `train` works in several")));
+    if !matches!(verb, Some("train" | "precompute")) {
+        let text = format!("{size} processes were started, and only `train` and `precompute` work in several");
+        return Err(Failure::usage(text));
     }
     Job::start(size)
 }

@@ -8,9 +8,10 @@ use objectives::Scores;
 use policies::Learner;
 
 use crate::evaluate::read;
+use crate::ranks::exchange;
 use crate::safeguard::guard;
 use crate::step::{Loss, Reference, Slice, StepAt, evaluate_scores};
-use crate::training::{batch, slices};
+use crate::training::{SliceOf, batch, slices};
 use crate::{ReferenceCache, Source, TrainError, Training};
 
 /// A measured first step that was discarded.
@@ -94,24 +95,38 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
         let walk = self.walk();
         let wanted: BTreeSet<usize> = walk.iter().flatten().copied().collect();
         let mut known = wanted.iter().filter(|index| reference.cache.contains(**index)).count();
-        for indices in walk {
-            let missing = indices.iter().filter(|index| !reference.cache.contains(**index)).count();
-            if missing == 0 {
+        for part in walk.chunks(self.ranks.size()) {
+            if part.iter().flatten().all(|index| reference.cache.contains(*index)) {
                 continue;
             }
             scored(known, wanted.len());
-            if stop.load(Ordering::Relaxed) {
+            // Of several processes the first decides.
+            let mut is_stopped = vec![u8::from(stop.load(Ordering::Relaxed))];
+            self.ranks.broadcast(&mut is_stopped);
+            if is_stopped == [1] {
                 break;
             }
-            // All of a slice is read, as in a run: which examples are computed side by side decides the last bits.
-            let slice = Slice::new(read(self.data, indices, "training")?);
-            reference.numbers(self.mdp, &slice, 0)?;
-            known += missing;
+            let before = reference.cache.len();
+            self.fill(&mut reference, part)?;
+            known += reference.cache.len() - before;
         }
-        if let Some(path) = &self.cache {
+        if let Some(path) = self.cache.as_ref().filter(|_| self.ranks.is_leader()) {
             reference.cache.save(path, &key)?;
         }
         Ok((known, wanted.len()))
+    }
+
+    /// Computes the reference's numbers of slices, one by each rank, for all.
+    fn fill(&self, reference: &mut Reference<'_, M>, part: &[Vec<usize>]) -> Result<(), TrainError> {
+        // All of a slice is read, as in a run: which examples are computed side by side decides the last bits.
+        let read = |indices: &Vec<usize>| Ok(Slice::new(read(self.data, indices.iter().copied(), "training")?));
+        let slices = part.iter().map(read).collect::<Result<Vec<SliceOf<S>>, TrainError>>()?;
+        let own = slices.iter().skip(self.ranks.rank()).step_by(self.ranks.size());
+        let own = own.map(|slice| Ok((reference.numbers(self.mdp, slice, 0)?.into(), None))).collect();
+        for (slice, (numbers, _)) in slices.iter().zip(exchange(self.ranks, own, part.len())?) {
+            reference.remember(slice, &numbers.log_probs);
+        }
+        Ok(())
     }
 
     /// The examples of a run of these settings, slice by slice in the order of its steps.

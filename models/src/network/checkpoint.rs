@@ -81,8 +81,15 @@ pub(super) fn whole_state(
     Ok(state)
 }
 
-/// The numbers of a tensor in the order of its memory.
+/// The numbers of a tensor in the order of its memory, as processes that share the optimiser's state exchange them.
 pub(super) fn numbers(tensor: &Tensor) -> Result<Vec<f32>, ModelError> {
+    if tensor.dtype() == DType::F64 {
+        return Err(ModelError::Argument {
+            what: "the type of weights whose optimiser's state is shared".into(),
+            expected: "of at most 32 bits".into(),
+            got: "f64".into(),
+        });
+    }
     Ok(tensor.flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.to_vec1()?)
 }
 

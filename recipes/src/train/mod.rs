@@ -56,7 +56,7 @@ pub fn plan(call: Call<'_, impl TrainingSettings>, resume: Option<&Path>) -> Res
 /// As [`train`](train()); also no `train.reference_cache`, and a loss that reads no reference.
 pub fn precompute(call: Call<'_, impl TrainingSettings>) -> Result<Trained, Failure> {
     let call = call.untyped();
-    precompute::check(&call.values)?;
+    precompute::check(&call.values, call.reporter)?;
     start(call, Purpose::Precompute, (None, None), 0)
 }
 

@@ -136,3 +136,30 @@ fn ranks_that_do_not_start_alike_are_refused_by_all() {
         }
     }
 }
+
+/// The numbers of the reference that ranks compute and the first of them writes.
+fn precomputed(ranks: &dyn Ranks, path: &Path, stopped: bool) -> (usize, usize) {
+    let (objective, data, reference) = (dpo(), pairs(10), Tabular::new(&MDP));
+    let data = TokenSource::<Comparison>::new(&data, 6);
+    let training = Training::new(&MDP, &data, &objective).reference(&reference).settings(settings()).ranks(ranks);
+    // Only what the first is told counts.
+    let stop = AtomicBool::new(stopped || ranks.rank() == 1);
+    training.cache(path.to_owned()).precompute(&mut |_, _| (), &stop).unwrap()
+}
+
+#[test]
+fn ranks_divide_the_references_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let [alone, path] = ["alone", "together"].map(|name| folder.path().join(name));
+    assert_eq!(precomputed(&Alone, &alone, false), (10, 10));
+    for stopped in [true, false] {
+        let known = thread::scope(|scope| {
+            let path = &path;
+            let one = |ranks: Threads| scope.spawn(move || precomputed(&ranks, path, stopped));
+            let running: Vec<_> = Threads::new(3).into_iter().map(one).collect();
+            running.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(known, vec![(if stopped { 0 } else { 10 }, 10); 3]);
+    }
+    assert_eq!(std::fs::read(alone).unwrap(), std::fs::read(path).unwrap());
+}
