@@ -5,15 +5,20 @@
 
 (1) 2 and 4 ranks have the losses of one process with as many micro-batches, to 1e-6, for texts, pictures and hybrids, for losses of
 whole batches and for adapters; (2) the same ranks have the same bits, and what they write is written once; (3) a rank that is killed
-ends the job, and `--resume` goes on to the bit; (4) what is for one process, what is wrong, and processes that do not start alike are
-refused by one message. The last line is the count of checks.
+ends the job, and `--resume` goes on to the bit, with another number of ranks to rounding; (4) ranks that share the optimiser's state
+(`--shard-optimizer`) have the bits of those that do not, and their checkpoints too; (5) rounds and `precompute` are those of one
+process; (6) a step sends the bytes that it should; (7) what is for one process, what is wrong, and processes that do not start alike
+are refused by one message. The last line is the count of checks.
 """
 
 import argparse
 import hashlib
 import json
+import math
 import os
+import re
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -79,6 +84,17 @@ KINDS = {
 }
 
 
+def weights(folder):
+    """The numbers of values of all trained tensors, by the newest checkpoint of a run."""
+    newest = max((folder / "checkpoints").glob("step-*"), key=lambda path: int(path.name.split("-")[1]))
+    sizes = []
+    for path in newest.rglob("weights.safetensors"):
+        data = path.read_bytes()
+        header = json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])
+        sizes += [math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"]
+    return sizes
+
+
 def laws(program, checks):
     """(1)"""
     for kind, (command, batch, sizes) in KINDS.items():
@@ -123,17 +139,82 @@ def killed(program, checks):
     whole, resumed = program.folder / "whole", program.folder / "killed"
     checks("which goes on to the bit", float(digest(whole / "model") != digest(resumed / "model")), 0)
     checks("with the same records", apart(records(whole), records(resumed)), 0)
-    other = f"{TEXT} --out other --save-every 2"
-    program.run(2, other)
-    program.run(1, "train --resume other --max-steps 8")
-    checks("and one process goes on with a run of two", float(records(program.folder / "other")[-1]["step"] != 8), 0)
+    begun = f"{TEXT} --schedule constant --save-every 2"
+    program.run(2, f"{begun} --max-steps 8 --out longer")
+    for ranks in (1, 4):
+        program.run(2, f"{begun} --out other-{ranks}")
+        program.run(ranks, f"train --resume other-{ranks} --max-steps 8")
+        difference = apart(records(program.folder / "longer"), records(program.folder / f"other-{ranks}"))
+        checks(f"{ranks} go on with a run of two", difference, 1e-6)
+
+
+def sharded(program, checks):
+    """(4)"""
+    hybrid = KINDS["hybrids"][0]
+    for name, ranks, command in [("adamw", 2, f"{TEXT} --optimizer adamw"), ("rmsprop", 4, f"{TEXT} --save-every 2"),
+                                 ("lora", 2, f"{TEXT} --lora-rank 4"), ("ema", 2, f"{TEXT} --ema 0.9"), ("hybrid", 2, hybrid)]:
+        whole, shared = program.folder / f"whole-{name}", program.folder / f"shared-{name}"
+        program.run(ranks, f"{command} --out {whole.name}")
+        program.run(ranks, f"{command} --shard-optimizer --out {shared.name}")
+        checks(f"{ranks} ranks share the state of {name}: records", apart(records(whole), records(shared)), 0)
+        checks(f"{ranks} ranks share the state of {name}: the bits of model and checkpoints",
+               float(digest(whole) != digest(shared)), 0)
+    program.run(2, f"{TEXT} --max-steps 8 --schedule constant --optimizer adamw --out shared-longer")
+    for ranks in (1, 2, 4):
+        name = f"shared-{ranks}"
+        program.run(2, f"{TEXT} --schedule constant --optimizer adamw --shard-optimizer --out {name}")
+        program.run(ranks, f"train --resume {name} --max-steps 8")
+        difference = apart(records(program.folder / "shared-longer"), records(program.folder / name))
+        checks(f"{ranks} go on with the state that two have shared", difference, 0 if ranks == 2 else 1e-6)
+
+
+def rounds(program, checks):
+    """(5)"""
+    short = "--eval-examples 4 --batch-size 8 --max-steps 2 --n-samples 0 --seed 3 --threads 1"
+    for kind, command, n in [("texts", f"train --mdp token --rounds 2 --round-pairs 40 {short}", 2),
+                             ("hybrids", f"train --mdp hybrid --rounds 1 --round-pairs 8 --sample-steps 2 --compare=false {short}", 1)]:
+        alone, together = program.folder / f"rounds-{kind}-1", program.folder / f"rounds-{kind}-2"
+        program.run(1, f"{command} --micro-batch-size 4 --out {alone.name}")
+        out, _ = program.run(2, f"{command} --micro-batch-size 8 --out {together.name}")
+        pairs = [run / "round-1/pairs/pairs.jsonl" for run in (alone, together)]
+        checks(f"rounds of {kind}: the pairs of round 1", float(pairs[0].read_bytes() != pairs[1].read_bytes()), 0)
+        runs = [records(run / "round-1/run") for run in (alone, together)]
+        checks(f"rounds of {kind}: the losses of round 1", apart(*runs), 1e-6)
+        finished = len((together / "rounds.jsonl").read_text().splitlines())
+        checks(f"rounds of {kind}: all are done and said once", float(finished != n or out.count("round 1") != 1), 0)
+        files = [sorted(str(path.relative_to(run)) for path in run.rglob("*") if "events" not in path.name)
+                 for run in (alone, together)]
+        checks(f"rounds of {kind}: the same files", float(files[0] != files[1]), 0)
+    for ranks in (1, 2):
+        program.run(ranks, f"precompute --mdp token --limit 40 --batch-size 8 --micro-batch-size 4 --threads 1 "
+                           f"--reference-cache numbers-{ranks}")
+    numbers = [(program.folder / f"numbers-{ranks}").read_bytes() for ranks in (1, 2)]
+    checks("the reference's numbers, computed before", float(numbers[0] != numbers[1]), 0)
+
+
+def sent(program, checks):
+    """(6)"""
+    for kind, ranks, command in [("weights", 2, TEXT), ("weights", 4, TEXT), ("adapters", 2, f"{TEXT} --lora-rank 4"),
+                                 ("shared state", 2, f"{TEXT} --shard-optimizer")]:
+        name = f"sent-{ranks}-{kind}".replace(" ", "-")
+        _, err = program.run(ranks, f"{command} --out {name}")
+        found = re.search(r"sent (\d+) bytes in its steps, (\d+) in each", err)
+        run = program.folder / name
+        parts = sum(-(-size // ranks) for size in weights(run))
+        # A part to each other rank, the sum of the own part to each, and of shared state the new weights of the own part.
+        of_gradient = 4 * parts * (ranks - 1) * (3 if "shared" in kind else 2)
+        tokens = records(run)[-1]["num_tokens"] / 6
+        rest = (int(found[2]) - of_gradient) / (tokens * (ranks - 1)) if found else math.inf
+        print(f"{ranks} ranks, {kind}: {sum(weights(run))} numbers, {of_gradient} bytes of a gradient by arithmetic, "
+              f"{found and found[2]} sent in a step, {rest:.1f} more a token and rank")
+        checks(f"{ranks} ranks, {kind}: bytes beyond the gradient's, a token and rank", abs(rest - 24), 24)
 
 
 def refused(program, checks):
     """(4)"""
     for arguments, says, code in [
-        ("score --model builtin:tldr --data builtin:tldr", "only `train` works in several", 2),
-        ("train --mdp token --rounds 2", "are for one process", 2),
+        ("score --model builtin:tldr --data builtin:tldr", "only `train` and `precompute` work in several", 2),
+        ("search --model builtin:tldr --prompts builtin:tldr", "only `train` and `precompute` work in several", 2),
         ("train --mdp token --rounds 1 --resume nowhere", "nowhere", 1),
         ("train --model missing --data missing.jsonl", "missing", 1),
         (f"{TEXT} --out apart : -n 1 BINARY {TEXT} --lr 1e-4 --out apart", "rank 2 differs from rank 0 in its settings", 1),
@@ -148,7 +229,7 @@ def refused(program, checks):
             print(process.returncode, err)
 
 
-def speed(program):
+def speed(program, _):
     """Pairs a second of two processes with a thread each, and of one with two."""
     command = TEXT.replace("--max-steps 6", "--max-steps 40").replace("--batch-size 8", "--batch-size 32")
     rates = []
@@ -162,16 +243,22 @@ def speed(program):
           f"ratio {rates[1] / rates[0]:.2f}")
 
 
+PARTS = {"laws": laws, "bits": bits, "killed": killed, "sharded": sharded, "rounds": rounds, "sent": sent, "refused": refused,
+         "speed": speed}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
+    parser.add_argument("--parts", default=",".join(PARTS))
     arguments = parser.parse_args()
     checks = Checks()
     with tempfile.TemporaryDirectory() as folder:
         program = Program(arguments.binary, Path(folder))
-        for part in (laws, bits, killed, refused):
-            part(program, checks)
-        speed(program)
+        for part in arguments.parts.split(","):
+            begun = time.monotonic()
+            PARTS[part](program, checks)
+            print(f"-- {part}: {time.monotonic() - begun:.0f} s", flush=True)
     checks.end()
 
 
