@@ -73,7 +73,7 @@ mod job {
     use std::time::Duration;
 
     use mpi::collective::{CommunicatorCollectives as _, Root as _};
-    use mpi::datatype::PartitionMut;
+    use mpi::datatype::{Equivalence, PartitionMut};
     use mpi::environment::Universe;
     use mpi::topology::{Communicator as _, SimpleCommunicator};
     use mpi::{Count, Threading};
@@ -103,9 +103,46 @@ mod job {
         }
 
         /// Gathers parts of one size, the own one among them, from all.
-        fn gather_parts(&self, own: &[f32], all: &mut [f32]) {
+        fn gather_parts<T: Equivalence>(&self, own: &[T], all: &mut [T]) {
             self.count(size_of_val(own));
             world().all_gather_into(own, all);
+        }
+
+        /// Each process sums a part of the values, in the order of ranks, and all get all parts: each value travels twice, whatever
+        /// the number of processes is, and has the same bits everywhere.
+        fn sum_all<T: Value>(&self, values: &mut [T]) {
+            for values in values.chunks_mut(AT_ONCE) {
+                let (len, part) = (values.len(), values.len().div_ceil(self.size));
+                let mut padded = values.to_vec();
+                padded.resize(part * self.size, T::default());
+                let mut parts = padded.clone();
+                self.count(part * size_of::<T>());
+                world().all_to_all_into(&padded[..], &mut parts[..]);
+                let mut sums = vec![0.0; part];
+                for of_rank in parts.chunks_exact(part) {
+                    sums.iter_mut().zip(of_rank).for_each(|(sum, value)| *sum += (*value).into());
+                }
+                let own: Vec<T> = sums.into_iter().map(T::rounded).collect();
+                self.gather_parts(&own, &mut padded);
+                values.copy_from_slice(&padded[..len]);
+            }
+        }
+    }
+
+    /// A value that is summed in `f64`.
+    trait Value: Copy + Default + Into<f64> + Equivalence {
+        fn rounded(sum: f64) -> Self;
+    }
+
+    impl Value for f64 {
+        fn rounded(sum: f64) -> Self {
+            sum
+        }
+    }
+
+    impl Value for f32 {
+        fn rounded(sum: f64) -> Self {
+            sum as f32
         }
     }
 
@@ -122,25 +159,12 @@ mod job {
             self.size
         }
 
-        /// Each process sums a part of the values, in the order of ranks, and all get all parts: each value travels twice, whatever
-        /// the number of processes is, and has the same bits everywhere. Gradients are in `f32`, and so is what travels; what is summed
-        /// is not.
         fn sum(&self, values: &mut [f64]) {
-            for values in values.chunks_mut(AT_ONCE) {
-                let part = values.len().div_ceil(self.size);
-                let mut padded: Vec<f32> = values.iter().map(|value| *value as f32).collect();
-                padded.resize(part * self.size, 0.0);
-                let mut parts = vec![0.0_f32; part * self.size];
-                self.count(part * size_of::<f32>());
-                world().all_to_all_into(&padded[..], &mut parts[..]);
-                let mut own = vec![0.0_f64; part];
-                for of_rank in parts.chunks_exact(part) {
-                    own.iter_mut().zip(of_rank).for_each(|(sum, value)| *sum += f64::from(*value));
-                }
-                let own: Vec<f32> = own.into_iter().map(|sum| sum as f32).collect();
-                self.gather_parts(&own, &mut padded);
-                values.iter_mut().zip(&padded).for_each(|(value, sum)| *value = f64::from(*sum));
-            }
+            self.sum_all(values);
+        }
+
+        fn sum_single(&self, values: &mut [f32]) {
+            self.sum_all(values);
         }
 
         fn complete(&self, values: &mut [f32]) {

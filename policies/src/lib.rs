@@ -45,7 +45,7 @@ pub use cursor::{Cursor, Taking, act, act_until, one_each};
 pub use error::{BoxError, PolicyError};
 pub use gaussian::GaussianTable;
 pub use pair::{Pair, PairTape, TrainedHalf, act_in_turn};
-pub use policy::{Learner, Persist, Policy, Replay, VisitGradient};
+pub use policy::{Learner, Persist, Policy, Replay, VisitGradient, VisitSingle};
 pub use proposal::Proposal;
 pub use shares::Shares;
 pub use tabular::Tabular;

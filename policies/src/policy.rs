@@ -11,6 +11,9 @@ use crate::{PolicyError, Proposal, Shares};
 /// A visitor that reads, and may change, a gradient: the parameter's name and its values.
 pub type VisitGradient<'v> = dyn FnMut(&str, &mut [f64]) -> Result<(), PolicyError> + 'v;
 
+/// A visitor that reads, and may change, the values of a gradient in `f32`.
+pub type VisitSingle<'v> = dyn FnMut(&mut [f32]) -> Result<(), PolicyError> + 'v;
+
 /// A model of a problem's decisions: it scores episodes, proposes actions and samples.
 ///
 /// # Laws
@@ -260,6 +263,19 @@ pub trait Learner<M: Mdp>: Policy<M> {
     ///
     /// Every trainable parameter is visited, always in the same order; one without a gradient has zeros.
     fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError>;
+
+    /// Whether all of the gradient is in `f32`, so that [`visit_single_gradients`](Self::visit_single_gradients) loses nothing.
+    fn has_single_gradients(&self) -> bool {
+        false
+    }
+
+    /// As [`visit_gradients`](Self::visit_gradients), by a gradient in `f32`, which is visited where it lies if it can be.
+    ///
+    /// # Errors
+    /// The visitor's own; the gradient is not in `f32` (the default).
+    fn visit_single_gradients(&mut self, _visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
+        Err("the gradient is not in f32".into())
+    }
 
     /// The norm of the gradient accumulated since the last update.
     fn gradient_norm(&self) -> Result<f64, PolicyError>;

@@ -71,10 +71,32 @@ pub fn learn_together<M: Mdp, L: Learner<M>, F: Feedback>(
     Ok(learned)
 }
 
+/// The most values of a gradient that travel with others: a message's fixed cost is that of some ten thousand.
+const SMALL: usize = 1 << 16;
+
 /// Replaces every gradient by its sum over all ranks.
 fn sum_gradients<M: Mdp>(learner: &mut impl Learner<M>, ranks: &dyn Ranks) -> Result<(), PolicyError> {
-    learner.visit_gradients(&mut |_, slopes| {
-        ranks.sum(slopes);
+    if !learner.has_single_gradients() {
+        return learner.visit_gradients(&mut |_, slopes| {
+            ranks.sum(slopes);
+            Ok(())
+        });
+    }
+    let mut small = Vec::new();
+    learner.visit_single_gradients(&mut |slopes| {
+        if slopes.len() > SMALL {
+            ranks.sum_single(slopes);
+        } else {
+            small.extend_from_slice(slopes);
+        }
+        Ok(())
+    })?;
+    ranks.sum_single(&mut small);
+    let mut summed = small.into_iter();
+    learner.visit_single_gradients(&mut |slopes| {
+        if slopes.len() <= SMALL {
+            slopes.iter_mut().zip(&mut summed).for_each(|(slope, sum)| *slope = sum);
+        }
         Ok(())
     })
 }

@@ -15,7 +15,7 @@ use super::learn::TokenTape;
 use super::model::CausalLm;
 use super::packing::Packing;
 use crate::ModelError;
-use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient};
+use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient, VisitSingle};
 
 /// States per batch of next-token logits; bounds the memory of logits.
 const STATES: usize = 64;
@@ -196,6 +196,14 @@ impl Learner<TokenMdp> for CausalLm {
 
     fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError> {
         self.decoder.visit_gradients(visit)
+    }
+
+    fn has_single_gradients(&self) -> bool {
+        self.decoder.has_single_gradients()
+    }
+
+    fn visit_single_gradients(&mut self, visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
+        self.decoder.visit_single_gradients(visit)
     }
 
     fn gradient_norm(&self) -> Result<f64, PolicyError> {

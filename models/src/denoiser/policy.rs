@@ -13,7 +13,7 @@ use super::model::Denoiser;
 use super::{ConditionedMdp, State};
 use crate::ModelError;
 use crate::sampler::guided;
-use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient};
+use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient, VisitSingle};
 
 /// Images per network batch.
 const AT_ONCE: usize = 32;
@@ -126,6 +126,14 @@ impl Learner<ConditionedMdp> for Denoiser {
 
     fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError> {
         self.network.visit_gradients(visit)
+    }
+
+    fn has_single_gradients(&self) -> bool {
+        self.network.has_single_gradients()
+    }
+
+    fn visit_single_gradients(&mut self, visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
+        self.network.visit_single_gradients(visit)
     }
 
     fn gradient_norm(&self) -> Result<f64, PolicyError> {

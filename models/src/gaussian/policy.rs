@@ -9,7 +9,7 @@ use engine::{Gradients, Parameters};
 use mdp::control::{Continuous, Control};
 use mdp::{Channels, EpisodeOf, Rng};
 use policies::gaussian::{Decided, Decisions, Gaussian, GaussianOutputs, Spread};
-use policies::{Learner, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient};
+use policies::{Learner, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient, VisitSingle};
 
 use super::GaussianConfig;
 use super::network::Mlp;
@@ -249,6 +249,14 @@ impl<M: Continuous> Learner<M> for GaussianMlp {
 
     fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError> {
         self.network.visit_gradients(visit)
+    }
+
+    fn has_single_gradients(&self) -> bool {
+        self.network.has_single_gradients()
+    }
+
+    fn visit_single_gradients(&mut self, visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
+        self.network.visit_single_gradients(visit)
     }
 
     fn gradient_norm(&self) -> Result<f64, PolicyError> {

@@ -5,13 +5,13 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use engine::checkpoint::{Recompute, Tape};
 use engine::ema::Ema;
 use engine::lora::LoraConfig;
 use engine::optim::Optimizer;
 use engine::{Gradients, Parameters};
-use policies::{PolicyError, Shares, VisitGradient};
+use policies::{PolicyError, Shares, VisitGradient, VisitSingle};
 
 use super::Weights;
 use super::checkpoint::{self, LearnerState};
@@ -112,6 +112,18 @@ impl<N: Network> TrainedNetwork<N> {
         let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
         let mut visit = |name: &str, slopes: &mut [f64]| visit(name, slopes).map_err(ModelError::from);
         Ok(learning.gradients.visit(&self.network.weights().parameters, &mut visit)?)
+    }
+
+    /// Whether all gradients are in `f32`.
+    pub(crate) fn has_single_gradients(&self) -> bool {
+        self.network.weights().parameters.trainable().all(|(_, var)| var.dtype() != DType::F64)
+    }
+
+    /// Passes the accumulated gradient of every trainable parameter to `visit`, in `f32`.
+    pub(crate) fn visit_single_gradients(&mut self, visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
+        let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
+        let mut visit = |slopes: &mut [f32]| visit(slopes).map_err(ModelError::from);
+        Ok(learning.gradients.visit_single(&self.network.weights().parameters, &mut visit)?)
     }
 
     /// The norm of the accumulated gradient.

@@ -6,7 +6,7 @@ use mdp::hybrid::{Handoff, Hybrid, Runs};
 use mdp::{Channels, EpisodeOf, Mdp};
 
 use super::{Pair, Parts, nothing, weave_channels};
-use crate::policy::{Learner, Persist, VisitGradient};
+use crate::policy::{Learner, Persist, VisitGradient, VisitSingle};
 use crate::{PolicyError, Shares};
 
 /// The state of a pair's backward pass: the tapes of the trained halves and the positions of their numbers.
@@ -79,6 +79,21 @@ where
         }
         if self.inner_learns() {
             self.inner.visit_gradients(&mut |name, slopes| visit(&format!("{inner}.{name}"), slopes))?;
+        }
+        Ok(())
+    }
+
+    fn has_single_gradients(&self) -> bool {
+        let outer = !self.outer_learns() || self.outer.has_single_gradients();
+        outer && (!self.inner_learns() || self.inner.has_single_gradients())
+    }
+
+    fn visit_single_gradients(&mut self, visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
+        if self.outer_learns() {
+            self.outer.visit_single_gradients(visit)?;
+        }
+        if self.inner_learns() {
+            self.inner.visit_single_gradients(visit)?;
         }
         Ok(())
     }

@@ -23,9 +23,11 @@ pub trait Ranks: fmt::Debug {
     /// The number of processes.
     fn size(&self) -> usize;
 
-    /// Replaces each value by its sum over all processes, which is taken in the order of their ranks. Gradients are in `f32`: what
-    /// travels may be too, and the sum may be rounded to it.
+    /// Replaces each value by its sum over all processes, which is taken in the order of their ranks.
     fn sum(&self, values: &mut [f64]);
+
+    /// As [`sum`](Self::sum), of values that travel in `f32`: they are summed in `f64`, and the sum is rounded once.
+    fn sum_single(&self, values: &mut [f32]);
 
     /// Fills in what is not [`own`](Self::own): every process brings its own part, and all get the same.
     fn complete(&self, values: &mut [f32]);
@@ -84,6 +86,8 @@ impl Ranks for Alone {
     }
 
     fn sum(&self, _: &mut [f64]) {}
+
+    fn sum_single(&self, _: &mut [f32]) {}
 
     fn complete(&self, _: &mut [f32]) {}
 

@@ -72,6 +72,12 @@ impl Ranks for Threads {
         }
     }
 
+    fn sum_single(&self, values: &mut [f32]) {
+        let mut doubles: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
+        self.sum(&mut doubles);
+        values.iter_mut().zip(doubles).for_each(|(value, sum)| *value = sum as f32);
+    }
+
     fn complete(&self, values: &mut [f32]) {
         let own = self.own(values.len());
         let all = self.meet(values[own].iter().map(|value| u64::from(value.to_bits())).collect());
