@@ -95,6 +95,12 @@ def weights(folder):
     return sizes
 
 
+def messages(sizes):
+    """The numbers of values that are summed at once: small tensors travel together, and nothing longer than a million."""
+    sent = [size for size in sizes if size > 1 << 16] + [sum(size for size in sizes if size <= 1 << 16)]
+    return [min(size - begin, 1 << 20) for size in sent for begin in range(0, size, 1 << 20)]
+
+
 def laws(program, checks):
     """(1)"""
     for kind, (command, batch, sizes) in KINDS.items():
@@ -200,9 +206,9 @@ def sent(program, checks):
         _, err = program.run(ranks, f"{command} --out {name}")
         found = re.search(r"sent (\d+) bytes in its steps, (\d+) in each", err)
         run = program.folder / name
-        parts = sum(-(-size // ranks) for size in weights(run))
         # A part to each other rank, the sum of the own part to each, and of shared state the new weights of the own part.
-        of_gradient = 4 * parts * (ranks - 1) * (3 if "shared" in kind else 2)
+        part = lambda size: -(-size // ranks) * 4 * (ranks - 1)
+        of_gradient = 2 * sum(map(part, messages(weights(run)))) + ("shared" in kind) * sum(map(part, weights(run)))
         tokens = records(run)[-1]["num_tokens"] / 6
         rest = (int(found[2]) - of_gradient) / (tokens * (ranks - 1)) if found else math.inf
         print(f"{ranks} ranks, {kind}: {sum(weights(run))} numbers, {of_gradient} bytes of a gradient by arithmetic, "
