@@ -204,8 +204,11 @@ impl Shares for Sharing<'_> {
     }
 }
 
-/// What one of several ranks shows, the weights it ends with, and the checkpoint that the first writes.
-fn shared(ranks: &dyn Ranks) -> (Shown, Vec<f64>, Vec<u8>) {
+/// What a rank shows, the weights it ends with, and the optimiser's state in the checkpoint that the first writes.
+type Ended = (Shown, Vec<f64>, Vec<u8>);
+
+/// The end of one of several ranks that share the state.
+fn shared(ranks: &dyn Ranks) -> Ended {
     let (shown, learner) = train_with((ranks, true), DType::F32, 1, Recompute::Nothing);
     let folder = tempfile::tempdir().unwrap();
     if ranks.size() == 1 {
@@ -221,7 +224,7 @@ fn shared(ranks: &dyn Ranks) -> (Shown, Vec<f64>, Vec<u8>) {
 /// Ranks that share the state are one process with as many micro-batches, and write a checkpoint like its own.
 #[test]
 fn ranks_share_the_optimisers_state() {
-    let of = |size: usize| -> Vec<(Shown, Vec<f64>, Vec<u8>)> {
+    let of = |size: usize| -> Vec<Ended> {
         std::thread::scope(|scope| {
             let of = |ranks: Threads| scope.spawn(move || shared(&ranks));
             let running: Vec<_> = Threads::new(size).into_iter().map(of).collect();

@@ -118,9 +118,9 @@ mod job {
                 let mut parts = padded.clone();
                 self.count(part * size_of::<T>());
                 world().all_to_all_into(&padded[..], &mut parts[..]);
-                let mut sums = vec![0.0; part];
+                let mut sums = vec![0.0_f64; part];
                 for of_rank in parts.chunks_exact(part) {
-                    sums.iter_mut().zip(of_rank).for_each(|(sum, value)| *sum += (*value).into());
+                    sums.iter_mut().zip(of_rank).for_each(|(sum, value)| *sum += Into::<f64>::into(*value));
                 }
                 let own: Vec<T> = sums.into_iter().map(T::rounded).collect();
                 self.gather_parts(&own, &mut padded);

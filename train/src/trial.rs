@@ -3,12 +3,12 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use mdp::{Mdp, weights};
+use mdp::{Channels, Mdp, weights};
 use objectives::Scores;
 use policies::Learner;
 
 use crate::evaluate::read;
-use crate::ranks::exchange;
+use crate::ranks::{Numbers, exchange};
 use crate::safeguard::guard;
 use crate::step::{Loss, Reference, Slice, StepAt, evaluate_scores};
 use crate::training::{SliceOf, batch, slices};
@@ -122,7 +122,8 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
         let read = |indices: &Vec<usize>| Ok(Slice::new(read(self.data, indices.iter().copied(), "training")?));
         let slices = part.iter().map(read).collect::<Result<Vec<SliceOf<S>>, TrainError>>()?;
         let own = slices.iter().skip(self.ranks.rank()).step_by(self.ranks.size());
-        let own = own.map(|slice| Ok((reference.numbers(self.mdp, slice, 0)?.into(), None))).collect();
+        let own = own.map(|slice| Ok((Channels::from(reference.numbers(self.mdp, slice, 0)?), None)));
+        let own: Result<Vec<Numbers>, TrainError> = own.collect();
         for (slice, (numbers, _)) in slices.iter().zip(exchange(self.ranks, own, part.len())?) {
             reference.remember(slice, &numbers.log_probs);
         }
