@@ -40,7 +40,7 @@ macro_rules! impl_optimizer {
                 parameters: &Parameters,
                 gradients: &Gradients,
                 rate: f64,
-                own: &OwnShare<'_>,
+                own: &super::OwnShare<'_>,
             ) -> Result<(), EngineError> {
                 self.slots.step_own(&self.rule, parameters, gradients, rate, own)
             }
