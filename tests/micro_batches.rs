@@ -64,7 +64,7 @@ type Shown = Vec<[f64; 3]>;
 /// A few steps on one batch, `at_once` pairs at a time, and the weights they end with.
 fn train(dtype: DType, at_once: usize, recompute: Recompute) -> (Shown, Vec<f64>) {
     let (shown, learner) = train_with((&Alone, false), dtype, at_once, recompute);
-    (shown, weights(&learner))
+    (shown, weights_of(&learner))
 }
 
 /// The same for one of several ranks, which may share the optimiser's state.
@@ -109,7 +109,7 @@ fn train_with(
     (shown, learner)
 }
 
-fn weights(learner: &Denoiser) -> Vec<f64> {
+fn weights_of(learner: &Denoiser) -> Vec<f64> {
     let weights = learner.parameters().trainable().flat_map(|(_, tensor)| {
         tensor.as_tensor().flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap()
     });
@@ -176,7 +176,7 @@ fn ranks_are_micro_batches() {
         let all: Vec<(Shown, Vec<f64>)> = std::thread::scope(|scope| {
             let one = move |ranks: Threads| {
                 let (shown, learner) = train_with((&ranks, false), DType::F64, at_once, Recompute::Nothing);
-                (shown, weights(&learner))
+                (shown, weights_of(&learner))
             };
             let of = |ranks: Threads| scope.spawn(move || one(ranks));
             let running: Vec<_> = Threads::new(size).into_iter().map(of).collect();
@@ -218,7 +218,7 @@ fn shared(ranks: &dyn Ranks) -> Ended {
         learner.save_checkpoint_of_shares(own, &Sharing(ranks)).unwrap();
     }
     let state = folder.path().join("optimizer.safetensors");
-    (shown, weights(&learner), if ranks.is_leader() { std::fs::read(state).unwrap() } else { Vec::new() })
+    (shown, weights_of(&learner), if ranks.is_leader() { std::fs::read(state).unwrap() } else { Vec::new() })
 }
 
 /// Ranks that share the state are one process with as many micro-batches, and write a checkpoint like its own.

@@ -13,6 +13,8 @@ pub(crate) fn of_job() -> Option<&'static (dyn Ranks + Sync)> {
 
 /// What launchers call the number of processes that they have started: Open MPI; MPICH, and others by PMI.
 const SIZES: [&str; 2] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"];
+/// Which of them this process is.
+const RANKS_OF_JOB: [&str; 2] = ["OMPI_COMM_WORLD_RANK", "PMI_RANK"];
 /// Those of them on this host.
 const LOCAL_SIZES: [&str; 2] = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"];
 
@@ -34,6 +36,7 @@ pub(crate) fn threads() -> Option<usize> {
 pub(crate) fn join(verb: Option<&str>) -> Result<Job, Failure> {
     let Some(size) = number(&SIZES).filter(|size| *size > 1) else { return Ok(Job::alone()) };
     if !matches!(verb, Some("train" | "precompute")) {
+        Job::refuse(number(&RANKS_OF_JOB));
         let text = format!("{size} processes were started, and only `train` and `precompute` work in several");
         return Err(Failure::usage(text));
     }
@@ -57,6 +60,9 @@ mod job {
                 "{size} processes were started, and this build trains in one: build it with `--features mpi`"
             )))
         }
+
+        /// Lets the first process say why none works.
+        pub(super) fn refuse(_rank: Option<usize>) {}
 
         /// Ends the other processes with this one, which has failed.
         #[expect(clippy::unused_self, reason = "a build with several processes needs it")]
@@ -249,6 +255,14 @@ mod job {
     impl Job {
         pub(crate) fn alone() -> Self {
             Self { universe: None }
+        }
+
+        /// Lets the first process say why none works, before the others end.
+        pub(super) fn refuse(rank: Option<usize>) {
+            if rank.is_some_and(|rank| rank > 0) {
+                crate::output::silence();
+                std::thread::sleep(PATIENCE);
+            }
         }
 
         pub(super) fn start(size: usize) -> Result<Self, Failure> {
