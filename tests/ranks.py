@@ -245,10 +245,11 @@ def refused(program, checks):
 def speed(program, _):
     """Pairs a second of two processes with a thread each, and of one with two."""
     command = TEXT.replace("--max-steps 6", "--max-steps 40").replace("--batch-size 8", "--batch-size 32")
+    command = command.replace("--eval-every 3", "--eval-every 0")
     rates = []
     for ranks, threads in ((1, 2), (2, 1)):
         name = f"speed-{ranks}"
-        program.run(ranks, f"{command.replace('--threads 1', f'--threads {threads}')} --eval-every 0 --out {name}")
+        program.run(ranks, f"{command.replace('--threads 1', f'--threads {threads}')} --out {name}")
         lines = [json.loads(line) for line in (program.folder / name / "metrics.jsonl").read_text().splitlines()]
         found = sorted(line["pairs_per_second"] for line in lines if line["split"] == "train")
         rates.append(found[len(found) // 2])
