@@ -32,6 +32,36 @@ pub enum DenoiserConfig {
     Dit(DitConfig),
 }
 
+/// The part of [`NetworkConfig`] that each family has as methods of its own, beside what they need.
+macro_rules! by_inherent_methods {
+    () => {
+        fn tensor_shapes(&self) -> std::collections::BTreeMap<String, Vec<usize>> {
+            self.tensor_shapes()
+        }
+
+        fn adaptable_layers(&self) -> Vec<engine::lora::AdaptableLayer> {
+            self.adaptable_layers()
+        }
+
+        fn initial_tensors(
+            &self,
+            noise: &engine::Noise,
+            device: &candle_core::Device,
+        ) -> Result<std::collections::BTreeMap<String, candle_core::Tensor>, $crate::ModelError> {
+            self.initial_tensors(noise, device)
+        }
+
+        fn settings(&self) -> String {
+            self.settings()
+        }
+
+        fn to_json(&self) -> serde_json::Value {
+            self.to_json()
+        }
+    };
+}
+pub(super) use by_inherent_methods;
+
 /// The settings that every network that denoises has.
 pub trait NetworkConfig {
     /// Its class in diffusers.
@@ -74,7 +104,9 @@ pub trait NetworkConfig {
     }
 
     /// Whether it needs no caption.
-    fn is_unconditional(&self) -> bool;
+    fn is_unconditional(&self) -> bool {
+        false
+    }
 
     /// The guidance that it is told of as a number, if it was distilled to be told.
     fn embedded_guidance(&self) -> Option<f64> {
@@ -98,7 +130,9 @@ pub trait NetworkConfig {
     fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>>;
 
     /// The canonical name of a tensor in a file.
-    fn canonical_name(&self, found: &str) -> String;
+    fn canonical_name(&self, found: &str) -> String {
+        found.to_owned()
+    }
 
     /// Whether a tensor in a file is no part of the network, and left out.
     fn is_unused(&self, _found: &str) -> bool {
@@ -268,29 +302,11 @@ impl NetworkConfig for UNetConfig {
         &["to_k", "to_q", "to_v", "to_out.0"]
     }
 
-    fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        self.tensor_shapes()
-    }
-
     fn canonical_name(&self, found: &str) -> String {
         self.canonical_name(found)
     }
 
-    fn adaptable_layers(&self) -> Vec<AdaptableLayer> {
-        self.adaptable_layers()
-    }
-
-    fn initial_tensors(&self, noise: &Noise, device: &Device) -> Result<BTreeMap<String, Tensor>, ModelError> {
-        self.initial_tensors(noise, device)
-    }
-
-    fn settings(&self) -> String {
-        self.settings()
-    }
-
-    fn to_json(&self) -> Value {
-        self.to_json()
-    }
+    by_inherent_methods!();
 }
 
 impl NetworkConfig for Sd3Config {
@@ -326,10 +342,6 @@ impl NetworkConfig for Sd3Config {
         Some(self.pooled)
     }
 
-    fn is_unconditional(&self) -> bool {
-        false
-    }
-
     fn lora_targets(&self) -> &'static [&'static str] {
         &[
             "attn.add_k_proj",
@@ -343,27 +355,5 @@ impl NetworkConfig for Sd3Config {
         ]
     }
 
-    fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        self.tensor_shapes()
-    }
-
-    fn canonical_name(&self, found: &str) -> String {
-        found.to_owned()
-    }
-
-    fn adaptable_layers(&self) -> Vec<AdaptableLayer> {
-        self.adaptable_layers()
-    }
-
-    fn initial_tensors(&self, noise: &Noise, device: &Device) -> Result<BTreeMap<String, Tensor>, ModelError> {
-        self.initial_tensors(noise, device)
-    }
-
-    fn settings(&self) -> String {
-        self.settings()
-    }
-
-    fn to_json(&self) -> Value {
-        self.to_json()
-    }
+    by_inherent_methods!();
 }
