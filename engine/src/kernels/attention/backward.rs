@@ -3,7 +3,7 @@
 use super::super::Vectorised;
 use super::blocks::{KeyBlock, blocks, panels, scores};
 use super::plan::Tile;
-use super::products::{KEYS, QUERIES, across, gather, spread};
+use super::products::{KEYS, PAIRED, QUERIES, across, gather, spread, spread_pairs};
 use super::{Attention, Operand, Target};
 use pulp::{Arch, Simd, WithSimd};
 
@@ -87,8 +87,14 @@ impl<T: Vectorised> Backward<'_, T> {
         let gradient = self.known.gradient.rows(head, tile.queries, size);
         own.pack_columns::<W>(queries, attention.scale());
         gradient.pack_columns::<W>(upstream, T::one());
-        own.pack_strips(query_strips, width);
-        gradient.pack_strips(upstream_strips, width);
+        let in_pairs = size == PAIRED && T::lanes_of(simd) == 2 * PAIRED;
+        if in_pairs {
+            own.pack_pairs(query_strips);
+            gradient.pack_pairs(upstream_strips);
+        } else {
+            own.pack_strips(query_strips, width);
+            gradient.pack_strips(upstream_strips, width);
+        }
         for products in [&mut *weights, slopes] {
             products.resize(QUERIES * KEYS, T::zero());
         }
@@ -109,7 +115,11 @@ impl<T: Vectorised> Backward<'_, T> {
                 // SAFETY: by the invariant of `Backward`, for both targets.
                 #[expect(unsafe_code, reason = "writes parts of shared matrices")]
                 unsafe {
-                    spread::<T, S, ROWS, W, VECTORS>(simd, weights, strips, (target, key_head, size), block.keys);
+                    if in_pairs {
+                        spread_pairs::<T, S, ROWS, W>(simd, weights, strips, (target, key_head), block.keys);
+                    } else {
+                        spread::<T, S, ROWS, W, VECTORS>(simd, weights, strips, (target, key_head, size), block.keys);
+                    }
                 }
             }
             gather::<T, S, DEEP, W>(simd, sums, attention.keys.rows(key_head, block.keys, size), slopes);
@@ -151,7 +161,7 @@ impl<T: Vectorised> Attention<'_, T> {
             for (weights, slopes) in rows {
                 let scores = *weights;
                 for query in 0..W {
-                    weights[query] = (weights[query] - normaliser[query]).exponential();
+                    weights[query] = (weights[query] - normaliser[query]).falling_exponential();
                     slopes[query] = scale * weights[query] * (slopes[query] - level[query]);
                 }
                 if let Some(share) = share {
