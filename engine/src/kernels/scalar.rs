@@ -222,7 +222,7 @@ mod tests {
             let exact = f64::from(single).exp();
             assert!((f64::from(single.exponential()) / exact - 1.).abs() < 1.5e-7, "{x}");
         }
-        for step in -9000..8800 {
+        for step in -8600..8800 {
             let x = f64::from(step) * 0.01;
             assert_eq!(x.exponential(), x.falling_exponential(), "{x}");
             assert_eq!((x as f32).exponential(), (x as f32).falling_exponential(), "{x}");
