@@ -10,9 +10,8 @@ use engine::lora::LoraConfig;
 use engine::ops::WeightLayout;
 
 use crate::ModelError;
-use crate::denoiser::NetworkConfig;
 use crate::image_batch::ImageBatch;
-use crate::network::{Layers, Pass, Weights};
+use crate::network::{Layers, NetworkConfig, Pass, Weights};
 use crate::tensors;
 
 /// A family of transformers, by its config: what comes before, in and behind its blocks.

@@ -1,7 +1,7 @@
 //! What a DiT or PixArt transformer tells of itself.
 
-use super::config::{NetworkConfig, by_inherent_methods};
 use crate::dit::{DitConditioning, DitConfig};
+use crate::network::{NetworkConfig, by_inherent_methods};
 
 impl NetworkConfig for DitConfig {
     fn class(&self) -> &'static str {

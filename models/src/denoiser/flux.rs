@@ -1,7 +1,8 @@
 //! A FLUX.1 transformer's config as that of a denoiser.
 
-use super::config::{DenoiserConfig, NetworkConfig, by_inherent_methods};
+use super::config::DenoiserConfig;
 use crate::flux::FluxConfig;
+use crate::network::{NetworkConfig, by_inherent_methods};
 
 /// The side of the training latents, which only the pipeline knows.
 const SAMPLE_SIZE: usize = 128;

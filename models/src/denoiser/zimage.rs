@@ -1,6 +1,7 @@
 //! A Z-Image transformer's config as that of a denoiser.
 
-use super::config::{DenoiserConfig, NetworkConfig, by_inherent_methods};
+use super::config::DenoiserConfig;
+use crate::network::{NetworkConfig, by_inherent_methods};
 use crate::zimage::{PATCH, ZImageConfig};
 
 impl From<ZImageConfig> for DenoiserConfig {

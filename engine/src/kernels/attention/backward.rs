@@ -3,7 +3,7 @@
 use super::super::Vectorised;
 use super::blocks::{KeyBlock, blocks, panels, scores};
 use super::plan::Tile;
-use super::products::{KEYS, PAIRED, QUERIES, across, gather, spread, spread_pairs};
+use super::products::{KEYS, QUERIES, across, gather, spread};
 use super::{Attention, Operand, Target};
 use pulp::{Arch, Simd, WithSimd};
 
@@ -87,14 +87,8 @@ impl<T: Vectorised> Backward<'_, T> {
         let gradient = self.known.gradient.rows(head, tile.queries, size);
         own.pack_columns::<W>(queries, attention.scale());
         gradient.pack_columns::<W>(upstream, T::one());
-        let in_pairs = size == PAIRED && T::lanes_of(simd) == 2 * PAIRED;
-        if in_pairs {
-            own.pack_pairs(query_strips);
-            gradient.pack_pairs(upstream_strips);
-        } else {
-            own.pack_strips(query_strips, width);
-            gradient.pack_strips(upstream_strips, width);
-        }
+        own.pack_strips(simd, query_strips, width);
+        gradient.pack_strips(simd, upstream_strips, width);
         for products in [&mut *weights, slopes] {
             products.resize(QUERIES * KEYS, T::zero());
         }
@@ -115,11 +109,7 @@ impl<T: Vectorised> Backward<'_, T> {
                 // SAFETY: by the invariant of `Backward`, for both targets.
                 #[expect(unsafe_code, reason = "writes parts of shared matrices")]
                 unsafe {
-                    if in_pairs {
-                        spread_pairs::<T, S, ROWS, W>(simd, weights, strips, (target, key_head), block.keys);
-                    } else {
-                        spread::<T, S, ROWS, W, VECTORS>(simd, weights, strips, (target, key_head, size), block.keys);
-                    }
+                    spread::<T, S, ROWS, W, VECTORS>(simd, weights, strips, (target, key_head, size), block.keys);
                 }
             }
             gather::<T, S, DEEP, W>(simd, sums, attention.keys.rows(key_head, block.keys, size), slopes);

@@ -12,8 +12,8 @@ use pulp::Simd;
 pub(super) const QUERIES: usize = if cfg!(miri) { 4 } else { 64 };
 /// Keys of a block: with its products it stays in the innermost cache.
 pub(super) const KEYS: usize = 48;
-/// The size of heads of which [`spread_pairs`] has two queries in a vector.
-pub(super) const PAIRED: usize = 8;
+/// The size of heads of which a vector of twice as many numbers holds two queries.
+const PAIRED: usize = 8;
 
 /// One head of consecutive rows of queries, keys, values or gradients.
 #[derive(Debug, Clone, Copy)]
@@ -66,9 +66,13 @@ impl<'a, T: Vectorised> HeadRows<'a, T> {
         }
     }
 
-    /// Writes the rows in strips of `width`, `[strip, query, coordinate]`, filled up with zeros.
+    /// Writes the rows for [`spread`]: in strips of `width`, `[strip, query, coordinate]`, filled up with zeros; heads of
+    /// [`PAIRED`] numbers two queries in turns.
     #[inline(always)]
-    pub(super) fn pack_strips(&self, packed: &mut Vec<T>, width: usize) {
+    pub(super) fn pack_strips<S: Simd>(&self, simd: S, packed: &mut Vec<T>, width: usize) {
+        if in_pairs::<T, S>(simd, self.size) {
+            return self.pack_pairs(packed);
+        }
         packed.clear();
         packed.resize(QUERIES * self.size.next_multiple_of(width), T::zero());
         for index in 0..self.len {
@@ -80,7 +84,7 @@ impl<'a, T: Vectorised> HeadRows<'a, T> {
 
     /// Writes the rows of two queries in turns, `[pair, coordinate, query of the pair]`, with zeros for missing rows.
     #[inline(always)]
-    pub(super) fn pack_pairs(&self, packed: &mut Vec<T>) {
+    fn pack_pairs(&self, packed: &mut Vec<T>) {
         packed.clear();
         packed.resize(QUERIES * self.size, T::zero());
         for index in 0..self.len {
@@ -90,6 +94,12 @@ impl<'a, T: Vectorised> HeadRows<'a, T> {
             }
         }
     }
+}
+
+/// Whether heads of a size have two queries in a vector.
+#[inline(always)]
+fn in_pairs<T: Vectorised, S: Simd>(simd: S, size: usize) -> bool {
+    size == PAIRED && T::lanes_of(simd) == 2 * PAIRED
 }
 
 /// `products[panel, key, query]`: each row of `rows` times each packed column of `columns`.
@@ -183,6 +193,10 @@ pub(super) unsafe fn spread<T: Vectorised, S: Simd, const ROWS: usize, const W: 
     (target, key_head, size): (Target<'_, T>, usize, usize),
     keys: Rows,
 ) {
+    if in_pairs::<T, S>(simd, size) {
+        // SAFETY: passed on to the caller.
+        return unsafe { spread_pairs::<T, S, ROWS, W>(simd, weights, strips, (target, key_head), keys) };
+    }
     let width = VECTORS * T::lanes_of(simd);
     for (strip, rows) in strips.chunks_exact(QUERIES * width).enumerate() {
         let rows = T::vectors(simd, rows);
@@ -214,7 +228,7 @@ pub(super) unsafe fn spread<T: Vectorised, S: Simd, const ROWS: usize, const W: 
 /// As of [`spread`].
 #[inline(always)]
 #[expect(unsafe_code, reason = "writes one part of a shared matrix")]
-pub(super) unsafe fn spread_pairs<T: Vectorised, S: Simd, const ROWS: usize, const W: usize>(
+unsafe fn spread_pairs<T: Vectorised, S: Simd, const ROWS: usize, const W: usize>(
     simd: S,
     weights: &[T],
     pairs: &[T],

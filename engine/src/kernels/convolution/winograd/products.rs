@@ -167,21 +167,20 @@ impl<T: Vectorised> Work<'_, T> {
     fn transform<S: Simd>(&self, simd: S, squares: &[Square], transforms: &mut [T], stride: usize) {
         let (lanes, far) = (T::lanes_of(simd), self.far);
         for (index, square) in squares.iter().enumerate() {
-            let mut pixels = [T::vectors(simd, self.zeros); PLACES];
-            for place in 0..PLACES {
-                if square.from[place] != NOTHING {
-                    pixels[place] = T::vectors(simd, &self.x[square.from[place] as usize * far..][..far]);
+            let mut pixels = [self.zeros; PLACES];
+            for (pixels, &from) in pixels.iter_mut().zip(&square.from) {
+                if from != NOTHING {
+                    *pixels = &self.x[from as usize * far..][..far];
                 }
             }
-            for channel in 0..far / lanes {
-                let mut read = [pixels[0][channel]; PLACES];
-                for place in 1..PLACES {
-                    read[place] = pixels[place][channel];
+            for channel in (0..far).step_by(lanes) {
+                let mut read = [T::splat(simd, T::zero()); PLACES];
+                for (read, pixels) in read.iter_mut().zip(&pixels) {
+                    *read = T::vectors(simd, &pixels[channel..][..lanes])[0];
                 }
-                let done = transforms::pixels::<T, S>(simd, read);
-                let at = index * far + channel * lanes;
-                for place in 0..PLACES {
-                    T::vectors_mut(simd, &mut transforms[place * stride + at..][..lanes])[0] = done[place];
+                let at = index * far + channel;
+                for (place, &done) in transforms::pixels::<T, S>(simd, read).iter().enumerate() {
+                    T::vectors_mut(simd, &mut transforms[place * stride + at..][..lanes])[0] = done;
                 }
             }
         }
@@ -207,17 +206,15 @@ impl<T: Vectorised> Work<'_, T> {
         let start = T::vectors(simd, &self.start[column..][..lanes])[0];
         for (index, square) in squares.iter().enumerate() {
             let mut read = [start; PLACES];
-            for place in 0..PLACES {
-                read[place] = T::vectors(simd, &products[place * stride + index * self.width..][..lanes])[0];
+            for (place, read) in read.iter_mut().enumerate() {
+                *read = T::vectors(simd, &products[place * stride + index * self.width..][..lanes])[0];
             }
-            let made = transforms::result::<T, S>(simd, read);
-            for pixel in 0..4 {
-                if square.to[pixel] == NOTHING {
-                    continue;
+            for (&made, &to) in transforms::result::<T, S>(simd, read).iter().zip(&square.to) {
+                if to != NOTHING {
+                    // SAFETY: passed on to the caller, and there is one slice at a time.
+                    let y = unsafe { y.slice(to as usize * self.near + column, lanes) };
+                    T::vectors_mut(simd, y)[0] = T::plus(simd, made, start);
                 }
-                // SAFETY: passed on to the caller, and there is one slice at a time.
-                let y = unsafe { y.slice(square.to[pixel] as usize * self.near + column, lanes) };
-                T::vectors_mut(simd, y)[0] = T::plus(simd, made[pixel], start);
             }
         }
     }

@@ -156,16 +156,15 @@ impl<T: Vectorised> Work<'_, T> {
         for (index, square) in squares.iter().enumerate() {
             for column in (0..columns).step_by(lanes) {
                 let mut read = [T::splat(simd, T::zero()); PLACES];
-                for place in 0..PLACES {
-                    if square.from[place] != NOTHING {
-                        let at = square.from[place] as usize * self.n_in + first + column;
-                        read[place] = T::vectors(simd, &self.x[at..][..lanes])[0];
+                for (read, &from) in read.iter_mut().zip(&square.from) {
+                    if from != NOTHING {
+                        let at = from as usize * self.n_in + first + column;
+                        *read = T::vectors(simd, &self.x[at..][..lanes])[0];
                     }
                 }
-                let done = transforms::pixels::<T, S>(simd, read);
-                for place in 0..PLACES {
+                for (place, &done) in transforms::pixels::<T, S>(simd, read).iter().enumerate() {
                     let at = place * stride + index * self.width + column;
-                    T::vectors_mut(simd, &mut inputs[at..][..lanes])[0] = done[place];
+                    T::vectors_mut(simd, &mut inputs[at..][..lanes])[0] = done;
                 }
             }
         }
@@ -176,19 +175,20 @@ impl<T: Vectorised> Work<'_, T> {
     fn spread<S: Simd>(&self, simd: S, squares: &[Square], outputs: &mut [T], stride: usize) {
         let lanes = T::lanes_of(simd);
         for (index, square) in squares.iter().enumerate() {
-            let mut pixels = [T::vectors(simd, self.zeros); 4];
-            for pixel in 0..4 {
-                if square.to[pixel] != NOTHING {
-                    let row = &self.gradient[square.to[pixel] as usize * self.n_out..][..self.n_out];
-                    pixels[pixel] = T::vectors(simd, row);
+            let mut pixels = [self.zeros; 4];
+            for (pixels, &to) in pixels.iter_mut().zip(&square.to) {
+                if to != NOTHING {
+                    *pixels = &self.gradient[to as usize * self.n_out..][..self.n_out];
                 }
             }
-            for channel in 0..self.n_out / lanes {
-                let read = [pixels[0][channel], pixels[1][channel], pixels[2][channel], pixels[3][channel]];
-                let done = transforms::gradient::<T, S>(simd, read);
-                for place in 0..PLACES {
-                    let at = place * stride + index * self.n_out + channel * lanes;
-                    T::vectors_mut(simd, &mut outputs[at..][..lanes])[0] = done[place];
+            for channel in (0..self.n_out).step_by(lanes) {
+                let mut read = [T::splat(simd, T::zero()); 4];
+                for (read, pixels) in read.iter_mut().zip(&pixels) {
+                    *read = T::vectors(simd, &pixels[channel..][..lanes])[0];
+                }
+                for (place, &done) in transforms::gradient::<T, S>(simd, read).iter().enumerate() {
+                    let at = place * stride + index * self.n_out + channel;
+                    T::vectors_mut(simd, &mut outputs[at..][..lanes])[0] = done;
                 }
             }
         }
@@ -214,14 +214,13 @@ impl<T: Vectorised> WithSimd for Taps<'_, T> {
         for column in (0..width.min(n_in - first)).step_by(lanes) {
             let mut square = [T::splat(simd, T::zero()); PLACES];
             for sums in self.sums {
-                for place in 0..PLACES {
+                for (place, square) in square.iter_mut().enumerate() {
                     let at = (place * n_out + self.output) * width + column;
-                    square[place] = T::plus(simd, square[place], T::vectors(simd, &sums[at..][..lanes])[0]);
+                    *square = T::plus(simd, *square, T::vectors(simd, &sums[at..][..lanes])[0]);
                 }
             }
-            let taps = transforms::taps::<T, S>(simd, square);
-            for tap in 0..9 {
-                T::vectors_mut(simd, &mut self.kernel[tap * n_in + first + column..][..lanes])[0] = taps[tap];
+            for (tap, &done) in transforms::taps::<T, S>(simd, square).iter().enumerate() {
+                T::vectors_mut(simd, &mut self.kernel[tap * n_in + first + column..][..lanes])[0] = done;
             }
         }
     }
