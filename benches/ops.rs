@@ -2,6 +2,8 @@
 //! words) with four prompts of 350 tokens and two answers of 40 tokens each, and at those of the convolutions of a small
 //! denoiser.
 //!
+//! The group `ceiling` is what the machine gives at most: a large product, a copy, exponentials.
+//!
 //! Throughput of products and log-probabilities is in floating-point operations: `Gelem/s` reads as GFLOP/s.
 
 use candle_core::{Device, Result, Tensor, Var};
@@ -211,6 +213,34 @@ fn block_attention(criterion: &mut Criterion) {
     }
 }
 
+/// What the machine gives at most, to read the others by: a large product in f32, a copy by all threads, exponentials of numbers in
+/// the cache (as SiLU takes them).
+fn ceilings(criterion: &mut Criterion) {
+    const SIDE: usize = 1536;
+    let (a, b) = (tensor(&[SIDE, SIDE], 1.), tensor(&[SIDE, SIDE], 1.));
+    let mut group = criterion.benchmark_group("ceiling");
+    group.sample_size(10).throughput(Throughput::Elements(2 * (SIDE as u64).pow(3)));
+    group.bench_function(format!("sgemm/{SIDE}"), |bencher| bencher.iter(|| a.matmul(&b).expect("squares")));
+    let from = vec![1f32; 1 << 26];
+    let mut to = from.clone();
+    let part = from.len().div_ceil(std::thread::available_parallelism().map_or(1, usize::from));
+    group.throughput(Throughput::Bytes(2 * size_of_val(&from[..]) as u64));
+    group.bench_function("copy/256MiB", |bencher| {
+        bencher.iter(|| {
+            std::thread::scope(|scope| {
+                for (to, from) in to.chunks_mut(part).zip(from.chunks(part)) {
+                    scope.spawn(|| black_box(to).copy_from_slice(black_box(from)));
+                }
+            });
+        });
+    });
+    let x = tensor(&[64, 1024], 4.);
+    group.throughput(Throughput::Elements(64 * 1024));
+    group.bench_function("exp/64x1024", |bencher| bencher.iter(|| ops::silu(&x).expect("a matrix")));
+    group.finish();
+}
+
+criterion_group!(limits, ceilings);
 criterion_group!(images, image_rows, block_attention);
 criterion_group!(layers, convolutions, products, log_probabilities, attention, rows_and_elements);
-criterion_main!(layers, images);
+criterion_main!(limits, layers, images);

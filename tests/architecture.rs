@@ -56,7 +56,7 @@ pub(crate) const MAY_KNOW: [(&str, &[&str]); 18] = [
 
 /// Which modules of `models` each of its modules may know, beside [`ModelError`](hybrid_dpo::models::ModelError). Each knows
 /// only those that stand before it, so there is no circle: files know models, and no model knows a file.
-const MODELS_MAY_KNOW: [(&str, &[&str]); 25] = [
+const MODELS_MAY_KNOW: [(&str, &[&str]); 26] = [
     ("error", &[]),
     ("weights_file", &[]),
     ("fields", &[]),
@@ -66,14 +66,15 @@ const MODELS_MAY_KNOW: [(&str, &[&str]); 25] = [
     ("image_batch", &[]),
     ("joint_rows", &[]),
     ("network", &["weights_file"]),
+    ("transformer", &["tensors", "image_batch", "network"]),
     ("sampler", &[]),
     ("scheduler", &["fields", "sampler"]),
     ("causal", &["fields", "tensors", "input_limits", "export", "network"]),
     ("unet", &["fields", "tensors", "image_batch", "network"]),
-    ("sd3", &["fields", "tensors", "image_batch", "joint_rows", "network"]),
-    ("flux", &["fields", "tensors", "image_batch", "joint_rows", "network"]),
-    ("zimage", &["fields", "tensors", "image_batch", "joint_rows", "network"]),
-    ("dit", &["fields", "tensors", "image_batch", "network"]),
+    ("sd3", &["fields", "image_batch", "joint_rows", "network", "transformer"]),
+    ("flux", &["fields", "image_batch", "joint_rows", "network", "transformer"]),
+    ("zimage", &["fields", "image_batch", "joint_rows", "network", "transformer"]),
+    ("dit", &["fields", "image_batch", "network", "transformer"]),
     ("denoiser", &["fields", "export", "image_batch", "network", "sampler", "unet", "sd3", "flux", "zimage", "dit"]),
     ("vae", &["fields", "tensors"]),
     ("t5", &["fields", "tensors", "input_limits"]),

@@ -28,6 +28,7 @@ pub mod t5;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod transformer;
 pub mod unet;
 pub mod vae;
 mod weights_file;
@@ -37,3 +38,4 @@ pub use error::ModelError;
 pub use export::{Export, Exported};
 pub use network::LearnerOptions;
 pub use prompted::Prompted;
+pub use transformer::Transformer;

@@ -15,6 +15,9 @@ pub(crate) trait Real: WithDType + Neg<Output = Self> {
     fn root(self) -> Self;
     /// `e^x`; 0 where the result would be subnormal, NaN for NaN.
     fn exponential(self) -> Self;
+    /// [`exponential`](Self::exponential) of a number below 88, such as a score less its largest: fewer instructions, the
+    /// same bits.
+    fn falling_exponential(self) -> Self;
     /// `e^(z^2) erfc(z)` for `z >= 0`, by a polynomial in `1 / (1 + 0.3 z)`.
     fn scaled_erfc(self) -> Self;
 
@@ -96,6 +99,18 @@ macro_rules! implement {
                 let exponent = shifted.to_bits().wrapping_sub(<$real>::to_bits($shifter)).wrapping_add($bias - 1);
                 let power = <$real>::from_bits(exponent << $mantissa);
                 let result = polynomial(r, $taylor) * power * 2.;
+                if self < $low { 0. } else { result }
+            }
+
+            #[inline(always)]
+            fn falling_exponential(self) -> Self {
+                let x = if self < $low { $low } else { self };
+                let shifted = x.mul_add(std::f64::consts::LOG2_E as $real, $shifter);
+                let n = shifted - $shifter;
+                let r = n.mul_add(-$ln2_low, n.mul_add(-$ln2_high, x));
+                // The shifter's own low bits are 0, and its others leave at the top.
+                let power = <$real>::from_bits(shifted.to_bits().wrapping_add($bias) << $mantissa);
+                let result = polynomial(r, $taylor) * power;
                 if self < $low { 0. } else { result }
             }
 
@@ -207,6 +222,13 @@ mod tests {
             let exact = f64::from(single).exp();
             assert!((f64::from(single.exponential()) / exact - 1.).abs() < 1.5e-7, "{x}");
         }
+        for step in -8600..8800 {
+            let x = f64::from(step) * 0.01;
+            assert_eq!(x.exponential(), x.falling_exponential(), "{x}");
+            assert_eq!((x as f32).exponential(), (x as f32).falling_exponential(), "{x}");
+        }
+        assert_eq!((f32::NEG_INFINITY.falling_exponential(), f64::NEG_INFINITY.falling_exponential()), (0., 0.));
+        assert!(f32::NAN.falling_exponential().is_nan() && f64::NAN.falling_exponential().is_nan());
         assert_eq!(f32::NEG_INFINITY.exponential(), 0.);
         assert_eq!(f32::INFINITY.exponential(), f32::INFINITY);
         assert_eq!(1000f64.exponential(), f64::INFINITY);

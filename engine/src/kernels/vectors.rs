@@ -1,6 +1,7 @@
 //! Vector registers for products that accumulate in registers.
 
 use super::Real;
+use pulp::bytemuck::cast;
 use pulp::{Arch, Simd, WithSimd};
 
 /// A number type with vectors of the CPU's width.
@@ -18,6 +19,8 @@ pub(crate) trait Vectorised: Real {
     fn store_partial<S: Simd>(simd: S, data: &mut [Self], vector: Self::Vector<S>);
     /// One number in every lane.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
+    /// The first of two numbers in even lanes, the second in odd ones.
+    fn splat_pair<S: Simd>(simd: S, pair: [Self; 2]) -> Self::Vector<S>;
     /// `a * b + c`, fused where the CPU supports it.
     fn multiply_add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>, c: Self::Vector<S>) -> Self::Vector<S>;
     /// `a + b`.
@@ -52,7 +55,8 @@ pub(crate) trait Vectorised: Real {
 
 macro_rules! implement {
     ($real:ty, $vector:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $multiply_add:ident,
-     $partial_load:ident, $partial_store:ident, $add:ident, $subtract:ident, $times:ident, $larger_of:ident) => {
+     $partial_load:ident, $partial_store:ident, $add:ident, $subtract:ident, $times:ident, $larger_of:ident,
+     $splat_pair:ident) => {
         impl Vectorised for $real {
             type Vector<S: Simd> = S::$vector;
 
@@ -79,6 +83,11 @@ macro_rules! implement {
             #[inline(always)]
             fn splat<S: Simd>(simd: S, value: Self) -> S::$vector {
                 simd.$splat(value)
+            }
+
+            #[inline(always)]
+            fn splat_pair<S: Simd>(simd: S, pair: [Self; 2]) -> S::$vector {
+                $splat_pair(simd, pair)
             }
 
             #[inline(always)]
@@ -109,6 +118,22 @@ macro_rules! implement {
     };
 }
 
+/// The bits of both numbers as one of twice the width, which a load spreads over the lanes.
+#[inline(always)]
+fn splat_pair_f32<S: Simd>(simd: S, pair: [f32; 2]) -> S::f32s {
+    if size_of::<S::f32s>() == size_of::<S::u64s>() {
+        cast(simd.splat_u64s(cast(pair)))
+    } else {
+        simd.splat_f32s(pair[0])
+    }
+}
+
+#[inline(always)]
+fn splat_pair_f64<S: Simd>(simd: S, [even, odd]: [f64; 2]) -> S::f64s {
+    let lanes = [even, odd, even, odd, even, odd, even, odd];
+    simd.partial_load_f64s(&lanes[..f64::lanes_of(simd)])
+}
+
 implement!(
     f32,
     f32s,
@@ -121,7 +146,8 @@ implement!(
     add_f32s,
     sub_f32s,
     mul_f32s,
-    max_f32s
+    max_f32s,
+    splat_pair_f32
 );
 implement!(
     f64,
@@ -135,7 +161,8 @@ implement!(
     add_f64s,
     sub_f64s,
     mul_f64s,
-    max_f64s
+    max_f64s,
+    splat_pair_f64
 );
 
 /// Adds the products of rows with a matrix `[width, VECTORS * lanes]`, each sum in the order of the rows' numbers.

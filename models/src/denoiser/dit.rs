@@ -1,15 +1,7 @@
 //! What a DiT or PixArt transformer tells of itself.
 
-use std::collections::BTreeMap;
-
-use candle_core::{Device, Tensor};
-use engine::Noise;
-use engine::lora::AdaptableLayer;
-use serde_json::Value;
-
-use super::config::NetworkConfig;
-use crate::ModelError;
 use crate::dit::{DitConditioning, DitConfig};
+use crate::network::{NetworkConfig, by_inherent_methods};
 
 impl NetworkConfig for DitConfig {
     fn class(&self) -> &'static str {
@@ -62,39 +54,13 @@ impl NetworkConfig for DitConfig {
         self.predicts_variance()
     }
 
-    fn is_unconditional(&self) -> bool {
-        false
-    }
-
     fn lora_targets(&self) -> &'static [&'static str] {
         &["to_k", "to_q", "to_v", "to_out.0"]
-    }
-
-    fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        self.tensor_shapes()
-    }
-
-    fn canonical_name(&self, found: &str) -> String {
-        found.to_owned()
     }
 
     fn is_unused(&self, found: &str) -> bool {
         Self::is_unused(found)
     }
 
-    fn adaptable_layers(&self) -> Vec<AdaptableLayer> {
-        self.adaptable_layers()
-    }
-
-    fn initial_tensors(&self, noise: &Noise, device: &Device) -> Result<BTreeMap<String, Tensor>, ModelError> {
-        self.initial_tensors(noise, device)
-    }
-
-    fn settings(&self) -> String {
-        self.settings()
-    }
-
-    fn to_json(&self) -> Value {
-        self.to_json()
-    }
+    by_inherent_methods!();
 }

@@ -1,15 +1,8 @@
 //! A FLUX.1 transformer's config as that of a denoiser.
 
-use std::collections::BTreeMap;
-
-use candle_core::{Device, Tensor};
-use engine::Noise;
-use engine::lora::AdaptableLayer;
-use serde_json::Value;
-
-use super::config::{DenoiserConfig, NetworkConfig};
-use crate::ModelError;
+use super::config::DenoiserConfig;
 use crate::flux::FluxConfig;
+use crate::network::{NetworkConfig, by_inherent_methods};
 
 /// The side of the training latents, which only the pipeline knows.
 const SAMPLE_SIZE: usize = 128;
@@ -53,10 +46,6 @@ impl NetworkConfig for FluxConfig {
         Some(self.pooled)
     }
 
-    fn is_unconditional(&self) -> bool {
-        false
-    }
-
     fn embedded_guidance(&self) -> Option<f64> {
         self.guidance
     }
@@ -78,27 +67,5 @@ impl NetworkConfig for FluxConfig {
         ]
     }
 
-    fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        self.tensor_shapes()
-    }
-
-    fn canonical_name(&self, found: &str) -> String {
-        found.to_owned()
-    }
-
-    fn adaptable_layers(&self) -> Vec<AdaptableLayer> {
-        self.adaptable_layers()
-    }
-
-    fn initial_tensors(&self, noise: &Noise, device: &Device) -> Result<BTreeMap<String, Tensor>, ModelError> {
-        self.initial_tensors(noise, device)
-    }
-
-    fn settings(&self) -> String {
-        self.settings()
-    }
-
-    fn to_json(&self) -> Value {
-        self.to_json()
-    }
+    by_inherent_methods!();
 }

@@ -20,8 +20,8 @@ mod tests;
 mod zimage;
 
 pub use crate::image_batch::{Contexts, ImageBatch};
-pub use crate::network::LearnerOptions;
-pub use config::{DenoiserConfig, NetworkConfig};
+pub use crate::network::{LearnerOptions, NetworkConfig};
+pub use config::DenoiserConfig;
 pub use generate::Generated;
 pub use learn::DenoiserTape;
 pub use mdp::diffusion::{Condition, Conditioning, Framing, Hidden, LatentShape, Prediction};

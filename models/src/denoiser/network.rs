@@ -63,12 +63,10 @@ impl DenoiserNetwork {
     pub(crate) fn with_weights(&self, weights: Weights) -> Self {
         match self {
             Self::UNet(unet) => Self::UNet(Arc::new(UNet::new(unet.config.clone(), weights))),
-            Self::Sd3(network) => Self::Sd3(Arc::new(Sd3Transformer { config: network.config.clone(), weights })),
-            Self::Flux(network) => Self::Flux(Arc::new(FluxTransformer { config: network.config.clone(), weights })),
-            Self::ZImage(network) => {
-                Self::ZImage(Arc::new(ZImageTransformer { config: network.config.clone(), weights }))
-            }
-            Self::Dit(network) => Self::Dit(Arc::new(DitTransformer { config: network.config.clone(), weights })),
+            Self::Sd3(network) => Self::Sd3(Arc::new(network.with_weights(weights))),
+            Self::Flux(network) => Self::Flux(Arc::new(network.with_weights(weights))),
+            Self::ZImage(network) => Self::ZImage(Arc::new(network.with_weights(weights))),
+            Self::Dit(network) => Self::Dit(Arc::new(network.with_weights(weights))),
         }
     }
 

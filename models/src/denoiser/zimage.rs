@@ -1,14 +1,7 @@
 //! A Z-Image transformer's config as that of a denoiser.
 
-use std::collections::BTreeMap;
-
-use candle_core::{Device, Tensor};
-use engine::Noise;
-use engine::lora::AdaptableLayer;
-use serde_json::Value;
-
-use super::config::{DenoiserConfig, NetworkConfig};
-use crate::ModelError;
+use super::config::DenoiserConfig;
+use crate::network::{NetworkConfig, by_inherent_methods};
 use crate::zimage::{PATCH, ZImageConfig};
 
 impl From<ZImageConfig> for DenoiserConfig {
@@ -50,10 +43,6 @@ impl NetworkConfig for ZImageConfig {
         None
     }
 
-    fn is_unconditional(&self) -> bool {
-        false
-    }
-
     fn no_guidance(&self) -> f64 {
         0.0
     }
@@ -67,27 +56,5 @@ impl NetworkConfig for ZImageConfig {
         &["to_k", "to_q", "to_v", "to_out.0"]
     }
 
-    fn tensor_shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        self.tensor_shapes()
-    }
-
-    fn canonical_name(&self, found: &str) -> String {
-        found.to_owned()
-    }
-
-    fn adaptable_layers(&self) -> Vec<AdaptableLayer> {
-        self.adaptable_layers()
-    }
-
-    fn initial_tensors(&self, noise: &Noise, device: &Device) -> Result<BTreeMap<String, Tensor>, ModelError> {
-        self.initial_tensors(noise, device)
-    }
-
-    fn settings(&self) -> String {
-        self.settings()
-    }
-
-    fn to_json(&self) -> Value {
-        self.to_json()
-    }
+    by_inherent_methods!();
 }

@@ -16,7 +16,6 @@
 mod blocks;
 mod config;
 mod declared;
-mod forward;
 mod model;
 mod positions;
 mod rows;

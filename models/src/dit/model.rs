@@ -1,131 +1,136 @@
-//! The public transformer.
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
+//! The transformer around its blocks: embeddings before them, the last layer behind them.
 
 use candle_core::Tensor;
 use engine::EngineError;
-use engine::checkpoint::{Recompute, Tape};
-use engine::lora::LoraConfig;
-use engine::ops::WeightLayout;
+use engine::ops::{self, Convolution, Padding, TimestepEmbedding};
 
-use super::config::DitConfig;
-use super::forward::Forward;
+use super::blocks::{EPSILON, PatchBlock, norm, parts};
+use super::config::{CLASSES, DitConditioning, DitConfig, WAVES};
 use super::rows::Rows;
 use crate::ModelError;
 use crate::image_batch::ImageBatch;
-use crate::network::{Layers, Pass, Weights};
-use crate::tensors;
+use crate::transformer::{Family, Forward, Transformer, missing};
 
 /// A denoiser: diffusers' `PixArtTransformer2DModel` or `DiTTransformer2DModel`.
-///
-/// # Laws
-/// The prediction for an image does not depend on the other images of its batch, to rounding.
-#[derive(Debug)]
-pub struct DitTransformer {
-    /// The model's config.
-    pub config: DitConfig,
-    pub(crate) weights: Weights,
-}
+pub type DitTransformer = Transformer<DitConfig>;
 
-impl DitTransformer {
-    /// A frozen model: a reference, a sampler.
-    ///
-    /// # Errors
-    /// Tensors that are missing, unknown or of the wrong shape.
-    pub fn frozen(config: DitConfig, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
-        tensors::check(config.class(), &config.tensor_shapes(), &tensors)?;
-        Ok(Self { config, weights: Weights::frozen(tensors)? })
+/// The tensors between blocks. DiT's blocks make their modulations themselves, so only patches are carried.
+const PATCHES: usize = 0;
+/// PixArt's shared modulation, `[images, 6 * width]`.
+const MODULATION: usize = 1;
+/// PixArt's embedding of the time, and sizes, `[images, width]`.
+const TIME: usize = 2;
+/// The rows of captions as attention reads them.
+const CAPTIONS: usize = 3;
+
+impl Family for DitConfig {
+    type Rows = Rows;
+
+    fn rows(&self, batch: &ImageBatch) -> Result<Rows, ModelError> {
+        Rows::of(self, batch)
     }
 
-    /// A trainable model: all weights, or adapters on a frozen base, initialised from `seed`.
-    ///
-    /// # Errors
-    /// As [`DitTransformer::frozen`], and LoRA settings that match no layer.
-    pub fn trainable(
-        config: DitConfig,
-        tensors: BTreeMap<String, Tensor>,
-        lora: Option<(LoraConfig, u64)>,
-    ) -> Result<Self, ModelError> {
-        tensors::check(config.class(), &config.tensor_shapes(), &tensors)?;
-        let weights = Weights::trainable(tensors, lora, &config.adaptable_layers(), &[])?;
-        Ok(Self { config, weights })
+    fn n_steps(&self) -> usize {
+        self.n_layers
     }
 
-    /// The prediction, with one graph that reaches all trainable tensors.
-    ///
-    /// # Shapes
-    /// `[N*H*W, predicted channels]`, rows as in the batch.
-    ///
-    /// # Errors
-    /// A batch of the wrong widths, or images of an unsupported size.
-    pub fn forward(&self, batch: &ImageBatch) -> Result<Tensor, ModelError> {
-        self.predict(batch, Pass::Training)
-    }
-
-    /// The prediction without a graph.
-    ///
-    /// # Shapes
-    /// As in [`DitTransformer::forward`].
-    ///
-    /// # Errors
-    /// As in [`DitTransformer::forward`].
-    pub fn score(&self, batch: &ImageBatch) -> Result<Tensor, ModelError> {
-        self.predict(batch, Pass::Scoring)
-    }
-
-    fn predict(&self, batch: &ImageBatch, pass: Pass) -> Result<Tensor, ModelError> {
-        let rows = Rows::of(&self.config, batch)?;
-        let forward = self.pass(batch, &rows, pass);
-        let mut carried = forward.enter()?;
-        for layer in 0..self.config.n_layers {
-            carried = forward.block(layer, &carried)?;
+    fn enter(forward: &Forward<'_, Self>) -> Result<Vec<Tensor>, EngineError> {
+        let patches = forward.patches()?;
+        let (is_projected, has_sizes) = match forward.config.told {
+            DitConditioning::Captions { is_projected, has_sizes, .. } => (is_projected, has_sizes),
+            DitConditioning::Classes { .. } => return Ok(vec![patches]),
+        };
+        let mut time = forward.embed(&forward.batch.times, 0., "adaln_single.emb.timestep_embedder")?;
+        if has_sizes {
+            time = ops::add(&time, &forward.sizes()?)?;
         }
-        Ok(forward.leave(&carried)?)
-    }
-
-    fn pass<'a>(&'a self, batch: &'a ImageBatch, rows: &'a Rows, pass: Pass) -> Forward<'a> {
-        let layers = Layers { weights: &self.weights, pass, layout: WeightLayout::OutIn };
-        Forward { config: &self.config, batch, rows, layers }
-    }
-
-    /// The prediction as the output of a tape; each block is a segment.
-    ///
-    /// The output equals [`DitTransformer::forward`]'s bit for bit.
-    ///
-    /// # Shapes
-    /// As in [`DitTransformer::forward`].
-    ///
-    /// # Errors
-    /// As in [`DitTransformer::forward`].
-    pub fn run_tape(
-        self: &Arc<Self>,
-        batch: Arc<ImageBatch>,
-        recompute: Recompute,
-    ) -> Result<Tape<'static>, ModelError> {
-        let rows = Rows::of(&self.config, &batch)?;
-        let context = Arc::new(TapeContext { model: Arc::clone(self), batch, rows });
-        let mut tape = Tape::from_sources(|| context.forward().enter(), recompute)?;
-        for layer in 0..self.config.n_layers {
-            let context = Arc::clone(&context);
-            tape.run_all(move |carried| context.forward().block(layer, carried))?;
+        let modulation = forward.layers.linear(&ops::silu(&time)?, "adaln_single.linear")?;
+        let mut captions = forward.captions()?.clone();
+        if is_projected {
+            let inner = ops::gelu_tanh(&forward.layers.linear(&captions, "caption_projection.linear_1")?)?;
+            captions = forward.layers.linear(&inner, "caption_projection.linear_2")?;
         }
-        tape.run_all_kept(|carried| -> Result<Vec<Tensor>, EngineError> {
-            Ok(vec![context.forward().leave(carried)?])
-        })?;
-        Ok(tape)
+        Ok(vec![patches, modulation, time, captions])
+    }
+
+    fn step(forward: &Forward<'_, Self>, index: usize, carried: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+        let Forward { config, rows, layers, .. } = *forward;
+        let block = PatchBlock { config, rows, layers, layer: index };
+        let modulation = match config.told {
+            DitConditioning::Captions { .. } => {
+                forward.with_table(&carried[MODULATION], &block.name("scale_shift_table"))?
+            }
+            DitConditioning::Classes { .. } => {
+                layers.linear(&forward.time_and_class(index)?, &block.name("norm1.linear"))?
+            }
+        };
+        let patches = block.run(&carried[PATCHES], carried.get(CAPTIONS), &parts(&modulation, 6)?)?;
+        Ok([patches].into_iter().chain(carried[1..].iter().cloned()).collect())
+    }
+
+    /// A variance that comes with the prediction is dropped.
+    fn leave(forward: &Forward<'_, Self>, carried: &[Tensor]) -> Result<Tensor, EngineError> {
+        let Forward { config, rows, layers, .. } = *forward;
+        let (modulation, last) = match config.told {
+            DitConditioning::Captions { .. } => {
+                let both = Tensor::cat(&[&carried[TIME], &carried[TIME]], 1)?;
+                (forward.with_table(&both, "scale_shift_table")?, "proj_out")
+            }
+            DitConditioning::Classes { .. } => {
+                (layers.linear(&forward.time_and_class(0)?, "proj_out_1")?, "proj_out_2")
+            }
+        };
+        let modulation = parts(&modulation, 2)?;
+        let x = norm(&carried[PATCHES], &modulation[1], &modulation[0], &rows.ends, EPSILON)?;
+        let x = layers.linear(&x, last)?;
+        let (grid, side, channels) = (rows.patches, config.patch, config.predicted());
+        let x = x.reshape((grid.images * grid.height, grid.width, side, side, config.out_channels))?;
+        let x = x.narrow(4, 0, channels)?.permute((0, 2, 1, 3, 4))?.contiguous()?;
+        Ok(x.reshape((grid.rows() * side * side, channels))?)
     }
 }
 
-/// The state shared by the segments of a tape.
-struct TapeContext {
-    model: Arc<DitTransformer>,
-    batch: Arc<ImageBatch>,
-    rows: Rows,
-}
+impl Forward<'_, DitConfig> {
+    /// The rows of patches with their positions.
+    fn patches(&self) -> Result<Tensor, EngineError> {
+        let (grid, width) = (self.rows.patches, self.config.width());
+        let convolution = Convolution { stride: self.config.patch, padding: Padding::default() };
+        let patches = self.layers.convolution(&self.batch.x, "pos_embed.proj", self.batch.grid, convolution)?;
+        let positions = Tensor::from_slice(&self.rows.positions, (grid.pixels(), width), patches.device())?;
+        let by_image = patches.reshape((grid.images, grid.pixels(), width))?;
+        Ok(by_image.broadcast_add(&positions.to_dtype(patches.dtype())?)?.reshape((grid.rows(), width))?)
+    }
 
-impl TapeContext {
-    fn forward(&self) -> Forward<'_> {
-        self.model.pass(&self.batch, &self.rows, Pass::Training)
+    /// Two layers over the sines and cosines of numbers.
+    fn embed(&self, numbers: &[f64], frequency_shift: f64, name: &str) -> Result<Tensor, EngineError> {
+        let waves = TimestepEmbedding { channels: WAVES, flip_sin_to_cos: true, downscale_freq_shift: frequency_shift };
+        let waves = waves.embed(numbers, self.batch.x.dtype(), self.batch.x.device())?;
+        self.layers.embedder(&waves, name)
+    }
+
+    /// The embeddings of each image's height, width and their ratio, side by side.
+    fn sizes(&self) -> Result<Tensor, EngineError> {
+        let sizes = self.batch.time_ids.as_ref().ok_or_else(|| missing("sizes"))?;
+        let sides: Vec<[f64; 2]> = sizes.iter().map(|size| [size[4], size[5]].map(f64::from)).collect();
+        let ratios: Vec<f64> = sides.iter().map(|[height, width]| height / width).collect();
+        let resolution = self.embed(&sides.concat(), 0., "adaln_single.emb.resolution_embedder")?;
+        let resolution = resolution.reshape((sizes.len(), 2 * (self.config.width() / 3)))?;
+        let ratio = self.embed(&ratios, 0., "adaln_single.emb.aspect_ratio_embedder")?;
+        Ok(Tensor::cat(&[resolution, ratio], 1)?)
+    }
+
+    /// A block's own embedding of each image's time and class, activated as its modulation reads it.
+    fn time_and_class(&self, layer: usize) -> Result<Tensor, EngineError> {
+        let name = |part: &str| format!("transformer_blocks.{layer}.{part}");
+        let time = self.embed(&self.batch.times, 1., &name("norm1.emb.timestep_embedder"))?;
+        let classes = self.batch.classes.as_ref().ok_or_else(|| missing("classes"))?;
+        let class = ops::embedding(classes, &self.layers.tensor(&format!("{}.weight", name(CLASSES)))?)?;
+        Ok(ops::silu(&ops::add(&time, &class)?)?)
+    }
+
+    /// Adds a table of vectors to those of each image.
+    fn with_table(&self, vectors: &Tensor, name: &str) -> Result<Tensor, EngineError> {
+        let table = self.layers.tensor(name)?.reshape((1, ()))?;
+        Ok(vectors.broadcast_add(&table)?)
     }
 }

@@ -15,7 +15,7 @@ const MOST_PATCHES: usize = 1 << 12;
 
 /// Where the rows of each image's patches are, and what they attend to.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     /// The grid of patches.
     pub(super) patches: Grid,
     /// The positions of an image's patches, `[patches, width]`.

@@ -13,7 +13,6 @@ mod blocks;
 mod config;
 mod model;
 mod places;
-mod tape;
 #[cfg(test)]
 mod tests;
 

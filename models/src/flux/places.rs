@@ -16,7 +16,7 @@ const BASE: f64 = 10_000.;
 
 /// Where the rows of each image's patches and caption are.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(crate) struct Places {
     /// The grid of patches.
     pub(super) patches: Grid,
     /// The angles of the joint rows: tokens of captions are all at one place.

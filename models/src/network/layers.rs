@@ -106,6 +106,12 @@ impl Layers<'_> {
         })
     }
 
+    /// Applies the two layers of an embedder of numbers or captions, with a SiLU between them.
+    pub(crate) fn embedder(&self, x: &Tensor, name: &str) -> Result<Tensor, EngineError> {
+        let inner = ops::silu(&self.linear(x, &format!("{name}.linear_1"))?)?;
+        self.linear(&inner, &format!("{name}.linear_2"))
+    }
+
     /// Convolves each image.
     pub(crate) fn convolution(
         &self,

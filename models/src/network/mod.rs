@@ -6,6 +6,7 @@
 //! weights.
 
 mod checkpoint;
+mod config;
 mod layers;
 mod shapes;
 #[cfg(test)]
@@ -13,6 +14,8 @@ mod tests;
 mod trained;
 mod weights;
 
+pub use config::NetworkConfig;
+pub(crate) use config::by_inherent_methods;
 pub(crate) use layers::{GroupNorm, Layers, Pass};
 pub(crate) use shapes::{LayerShapes, adaptable_layers, initial_tensors};
 pub use trained::LearnerOptions;

@@ -13,7 +13,6 @@ mod config;
 mod model;
 mod positions;
 mod streams;
-mod tape;
 #[cfg(test)]
 mod tests;
 

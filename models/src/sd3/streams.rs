@@ -13,7 +13,7 @@ use crate::joint_rows::{JointRows, own};
 
 /// Where the rows of each image's patches and caption are, and the positions of its patches.
 #[derive(Debug)]
-pub(super) struct Streams {
+pub(crate) struct Streams {
     /// The grid of patches.
     pub(super) patches: Grid,
     /// The rows of the position table for an image.

@@ -8,7 +8,7 @@ use engine::checkpoint::Recompute;
 use engine::optim::Sgd;
 use mdp::chance::standard_normal;
 use mdp::diffusion::{
-    Condition, Conditioning, DenoisingAction, DenoisingMdp, DenoisingState, Hidden, Latent, NoiseLevel,
+    Condition, Conditioning, DenoisingAction, DenoisingMdp, DenoisingState, Hidden, Latent, NoiseLevel, NoiseSchedule,
 };
 use mdp::{Episode, EpisodeOf, Mdp as _, Piece};
 use policies::{Learner as _, laws};
@@ -31,6 +31,15 @@ pub(crate) struct Acting {
     pub(crate) shape: LatentShape,
     pub(crate) prediction: Prediction,
     pub(crate) sampler: Sampler,
+}
+
+impl Acting {
+    /// Velocities on the levels of a schedule, drawn by the stochastic form of flow matching.
+    pub(crate) fn flow(schedule: NoiseSchedule, channels: usize) -> Self {
+        let shape = LatentShape { height: 4, width: 6, channels };
+        let mdp = DenoisingMdp::full(Arc::new(schedule), shape.size());
+        Self { mdp, shape, prediction: Prediction::Flow, sampler: Sampler::FlowSde { noise: 0.7 } }
+    }
 }
 
 fn rng(seed: u64) -> Rng {

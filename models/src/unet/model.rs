@@ -168,15 +168,11 @@ impl UNet {
             };
             embedding.embed(times, dtype, device)
         };
-        let mlp = |x: &Tensor, name: &str| {
-            let inner = ops::silu(&layers.linear(x, &format!("{name}.linear_1"))?)?;
-            layers.linear(&inner, &format!("{name}.linear_2"))
-        };
-        let mut time = mlp(&waves(self.config.levels[0].width, &batch.times)?, "time_embedding")?;
+        let mut time = layers.embedder(&waves(self.config.levels[0].width, &batch.times)?, "time_embedding")?;
         if let (Some(text_time), Some(pooled), Some(sizes)) = (self.config.text_time, &batch.pooled, &batch.time_ids) {
             let sizes: Vec<f64> = sizes.iter().flatten().map(|&size| f64::from(size)).collect();
             let waves = waves(text_time.channels, &sizes)?.reshape((batch.grid.images, 6 * text_time.channels))?;
-            time = ops::add(&time, &mlp(&ops::concat(pooled, &waves)?, "add_embedding")?)?;
+            time = ops::add(&time, &layers.embedder(&ops::concat(pooled, &waves)?, "add_embedding")?)?;
         }
         Ok(ops::silu(&time)?)
     }

@@ -13,7 +13,6 @@ mod blocks;
 mod config;
 mod model;
 mod rows;
-mod tape;
 #[cfg(test)]
 mod tests;
 

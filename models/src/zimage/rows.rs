@@ -36,7 +36,7 @@ pub(super) struct Stream {
 ///
 /// A joined group is an image's patches, then its caption's tokens, each filled up to a multiple of 32 rows.
 #[derive(Debug)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     /// The grid of patches.
     pub(super) patches: Grid,
     /// By image; the last source is the row that fills up.

@@ -87,8 +87,8 @@ impl<T: Vectorised> Backward<'_, T> {
         let gradient = self.known.gradient.rows(head, tile.queries, size);
         own.pack_columns::<W>(queries, attention.scale());
         gradient.pack_columns::<W>(upstream, T::one());
-        own.pack_strips(query_strips, width);
-        gradient.pack_strips(upstream_strips, width);
+        own.pack_strips(simd, query_strips, width);
+        gradient.pack_strips(simd, upstream_strips, width);
         for products in [&mut *weights, slopes] {
             products.resize(QUERIES * KEYS, T::zero());
         }
@@ -151,7 +151,7 @@ impl<T: Vectorised> Attention<'_, T> {
             for (weights, slopes) in rows {
                 let scores = *weights;
                 for query in 0..W {
-                    weights[query] = (weights[query] - normaliser[query]).exponential();
+                    weights[query] = (weights[query] - normaliser[query]).falling_exponential();
                     slopes[query] = scale * weights[query] * (slopes[query] - level[query]);
                 }
                 if let Some(share) = share {

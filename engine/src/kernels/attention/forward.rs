@@ -121,7 +121,7 @@ impl<T: Vectorised, const W: usize> Running<T, W> {
         if before != self.largest {
             let mut factors = before;
             for query in 0..W {
-                factors[query] = (before[query] - level[query]).exponential();
+                factors[query] = (before[query] - level[query]).falling_exponential();
             }
             let factors = T::vectors(simd, &factors);
             for sums in [&mut self.sum, sums] {
@@ -135,7 +135,7 @@ impl<T: Vectorised, const W: usize> Running<T, W> {
             *row = [T::minus(simd, row[0], level[0]), T::minus(simd, row[1], level[1])];
         }
         for score in &mut *scores {
-            *score = score.exponential();
+            *score = score.falling_exponential();
         }
         let sum = T::vectors_mut(simd, &mut self.sum);
         let [mut first, mut second] = [sum[0], sum[1]];

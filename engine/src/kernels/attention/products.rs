@@ -12,6 +12,8 @@ use pulp::Simd;
 pub(super) const QUERIES: usize = if cfg!(miri) { 4 } else { 64 };
 /// Keys of a block: with its products it stays in the innermost cache.
 pub(super) const KEYS: usize = 48;
+/// The size of heads of which a vector of twice as many numbers holds two queries.
+const PAIRED: usize = 8;
 
 /// One head of consecutive rows of queries, keys, values or gradients.
 #[derive(Debug, Clone, Copy)]
@@ -37,11 +39,26 @@ impl<'a, T: Vectorised> HeadRows<'a, T> {
     }
 
     /// Writes `scale` times the rows as columns: `[panel, coordinate, query]`, with zeros for missing rows.
-    #[inline(always)]
+    ///
+    /// Never inlined: with vectors of sixteen numbers it becomes scatters, which are slower than single stores.
+    #[inline(never)]
     pub(super) fn pack_columns<const W: usize>(&self, packed: &mut Vec<T>, scale: T) {
         packed.clear();
         packed.resize(QUERIES * self.size, T::zero());
-        for index in 0..self.len {
+        let in_squares = W.is_multiple_of(4) && self.size.is_multiple_of(4);
+        let whole = if in_squares { self.len / 4 * 4 } else { 0 };
+        for first in (0..whole).step_by(4) {
+            let rows = [0, 1, 2, 3].map(|row| self.row(first + row).as_chunks::<4>().0);
+            let panel = &mut packed[first / W * W * self.size..][..W * self.size];
+            for (place, columns) in panel.chunks_exact_mut(4 * W).enumerate() {
+                let square = rows.map(|row| row[place]);
+                for (column, coordinate) in columns.chunks_exact_mut(W).zip(0..4) {
+                    let numbers = [0, 1, 2, 3].map(|row| scale * square[row][coordinate]);
+                    column[first % W..][..4].copy_from_slice(&numbers);
+                }
+            }
+        }
+        for index in whole..self.len {
             let panel = &mut packed[index / W * W * self.size..][..W * self.size];
             for (column, &x) in panel.chunks_exact_mut(W).zip(self.row(index)) {
                 column[index % W] = scale * x;
@@ -49,9 +66,13 @@ impl<'a, T: Vectorised> HeadRows<'a, T> {
         }
     }
 
-    /// Writes the rows in strips of `width`, `[strip, query, coordinate]`, filled up with zeros.
+    /// Writes the rows for [`spread`]: in strips of `width`, `[strip, query, coordinate]`, filled up with zeros; heads of
+    /// [`PAIRED`] numbers two queries in turns.
     #[inline(always)]
-    pub(super) fn pack_strips(&self, packed: &mut Vec<T>, width: usize) {
+    pub(super) fn pack_strips<S: Simd>(&self, simd: S, packed: &mut Vec<T>, width: usize) {
+        if in_pairs::<T, S>(simd, self.size) {
+            return self.pack_pairs(packed);
+        }
         packed.clear();
         packed.resize(QUERIES * self.size.next_multiple_of(width), T::zero());
         for index in 0..self.len {
@@ -60,6 +81,25 @@ impl<'a, T: Vectorised> HeadRows<'a, T> {
             }
         }
     }
+
+    /// Writes the rows of two queries in turns, `[pair, coordinate, query of the pair]`, with zeros for missing rows.
+    #[inline(always)]
+    fn pack_pairs(&self, packed: &mut Vec<T>) {
+        packed.clear();
+        packed.resize(QUERIES * self.size, T::zero());
+        for index in 0..self.len {
+            let pair = &mut packed[index / 2 * 2 * self.size..][..2 * self.size];
+            for (both, &x) in pair.as_chunks_mut::<2>().0.iter_mut().zip(self.row(index)) {
+                both[index % 2] = x;
+            }
+        }
+    }
+}
+
+/// Whether heads of a size have two queries in a vector.
+#[inline(always)]
+fn in_pairs<T: Vectorised, S: Simd>(simd: S, size: usize) -> bool {
+    size == PAIRED && T::lanes_of(simd) == 2 * PAIRED
 }
 
 /// `products[panel, key, query]`: each row of `rows` times each packed column of `columns`.
@@ -153,6 +193,10 @@ pub(super) unsafe fn spread<T: Vectorised, S: Simd, const ROWS: usize, const W: 
     (target, key_head, size): (Target<'_, T>, usize, usize),
     keys: Rows,
 ) {
+    if in_pairs::<T, S>(simd, size) {
+        // SAFETY: passed on to the caller.
+        return unsafe { spread_pairs::<T, S, ROWS, W>(simd, weights, strips, (target, key_head), keys) };
+    }
     let width = VECTORS * T::lanes_of(simd);
     for (strip, rows) in strips.chunks_exact(QUERIES * width).enumerate() {
         let rows = T::vectors(simd, rows);
@@ -174,6 +218,63 @@ pub(super) unsafe fn spread<T: Vectorised, S: Simd, const ROWS: usize, const W: 
             }
         }
     }
+}
+
+/// [`spread`] of heads of [`PAIRED`] numbers from rows in pairs: vectors of twice that size are full, and even and odd
+/// queries are added at the end.
+///
+/// # Safety
+///
+/// As of [`spread`].
+#[inline(always)]
+#[expect(unsafe_code, reason = "writes one part of a shared matrix")]
+unsafe fn spread_pairs<T: Vectorised, S: Simd, const ROWS: usize, const W: usize>(
+    simd: S,
+    weights: &[T],
+    pairs: &[T],
+    (target, key_head): (Target<'_, T>, usize),
+    keys: Rows,
+) {
+    let pairs = T::vectors(simd, pairs);
+    for first in (0..keys.len).step_by(ROWS) {
+        let some = ROWS.min(keys.len - first);
+        let mut sums = [T::splat(simd, T::zero()); ROWS];
+        for (panel, pairs) in pairs.chunks_exact(W / 2).enumerate() {
+            // Rows of missing keys have weights of earlier blocks, and their sums are left.
+            let weights = weights[(panel * KEYS + first) * W..][..ROWS * W].as_chunks::<W>().0;
+            accumulate_pairs::<T, S, ROWS, W>(simd, &mut sums, weights, pairs);
+        }
+        for (index, &sum) in sums.iter().enumerate().take(some) {
+            // SAFETY: passed on to the caller, and there is one slice at a time.
+            let row = unsafe { target.row(key_head, keys.start + first + index, PAIRED) };
+            let mut both = [T::zero(); 2 * PAIRED];
+            T::vectors_mut(simd, &mut both)[0] = sum;
+            for row in row.as_chunks_mut::<PAIRED>().0 {
+                for (x, both) in row.iter_mut().zip(both.as_chunks::<2>().0) {
+                    *x += both[0] + both[1];
+                }
+            }
+        }
+    }
+}
+
+/// Adds the products of rows of weights with vectors of two queries each.
+#[inline(always)]
+fn accumulate_pairs<T: Vectorised, S: Simd, const ROWS: usize, const W: usize>(
+    simd: S,
+    sums: &mut [T::Vector<S>; ROWS],
+    weights: &[[T; W]],
+    pairs: &[T::Vector<S>],
+) {
+    assert!(weights.len() == ROWS && pairs.len() == W / 2, "weights of another number of queries");
+    let mut local = *sums;
+    for (place, &pair) in pairs.iter().enumerate() {
+        for row in 0..ROWS {
+            let weight = T::splat_pair(simd, weights[row].as_chunks::<2>().0[place]);
+            local[row] = T::multiply_add(simd, weight, pair, local[row]);
+        }
+    }
+    *sums = local;
 }
 
 /// Adds vectors, or as much of them as a slice holds.

@@ -96,6 +96,32 @@ fn gradients_are_the_same_in_one_buffer_and_in_three_by_any_number_of_threads() 
     }
 }
 
+/// Result and gradients of attention with heads of eight numbers, in one matrix.
+fn of_eight<T: Vectorised>(plan: &Plan, qkv: &[f64], upstream: &[f64]) -> Vec<f64> {
+    let heads = Heads { query: 2, key_value: 1, size: 8 };
+    let [qkv, upstream] = [qkv, upstream].map(|numbers| numbers.iter().map(|&x| T::of(x)).collect::<Vec<T>>());
+    let places = [0, 16, 24].map(|offset| Columns { offset, head_stride: 8, row_stride: 32 });
+    let [queries, keys, values] = places.map(|columns| Operand { data: &qkv, columns });
+    let attention = Attention { queries, keys, values, heads, form: FORM, plan };
+    let (output, normalisers) = attention.forward();
+    let mut gradients = vec![T::zero(); qkv.len()];
+    let data = Shared::new(&mut gradients);
+    attention.backward(&output, &normalisers, &upstream, places.map(|columns| Some(Target { data, columns })));
+    output.into_iter().chain(gradients).map(Real::wide).collect()
+}
+
+#[cfg_attr(miri, ignore = "its vectors are of one number")]
+#[test]
+fn heads_of_eight_numbers_have_two_queries_in_a_vector() {
+    for plan in plans() {
+        let [qkv, upstream] = [(3, 32), (4, 16)].map(|(seed, width)| numbers(seed, plan.n_queries * width));
+        let [single, double] = [of_eight::<f32>, of_eight::<f64>].map(|run| run(&plan, &qkv, &upstream));
+        let largest = double.iter().fold(0f64, |largest, x| largest.max(x.abs()));
+        let error = single.iter().zip(&double).fold(0f64, |worst, (a, b)| worst.max((a - b).abs()));
+        assert!(error < 1e-6 * largest, "off by {error} where the largest is {largest}");
+    }
+}
+
 /// Runs an empty backward pass with targets at these columns of one buffer.
 fn target(columns: [Columns; 3]) {
     let plan = Plan::of_forest(&Forest::default(), None);

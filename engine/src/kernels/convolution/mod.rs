@@ -4,6 +4,7 @@
 mod rows;
 mod taps;
 mod weight;
+mod winograd;
 
 pub(crate) use taps::Sizes;
 
@@ -18,16 +19,25 @@ fn panel_width<T: Vectorised>(channels: usize) -> usize {
 
 /// The convolution of `x` `[rows, in]` with `weight` `[out, taps, in]`.
 pub(crate) fn forward<T: Vectorised>(x: &[T], weight: &[T], bias: Option<&[T]>, sizes: &Sizes) -> Vec<T> {
+    if winograd::fits::<T>(sizes) {
+        return winograd::forward(x, weight, bias, sizes);
+    }
     products(x, &Panels::by_output(weight, sizes), bias, &sizes.reach(), sizes.images)
 }
 
 /// The gradient for `x`.
 pub(crate) fn to_input<T: Vectorised>(gradient: &[T], weight: &[T], sizes: &Sizes) -> Vec<T> {
+    if winograd::fits::<T>(sizes) {
+        return winograd::to_input(gradient, weight, sizes);
+    }
     products(gradient, &Panels::by_input(weight, sizes), None, &sizes.reached_from(), sizes.images)
 }
 
 /// The gradient for `weight`.
 pub(crate) fn to_weight<T: Vectorised>(x: &[T], gradient: &[T], sizes: &Sizes) -> Vec<T> {
+    if winograd::fits::<T>(sizes) {
+        return winograd::to_weight(x, gradient, sizes);
+    }
     weight::gradient(x, gradient, sizes)
 }
 
@@ -60,6 +70,56 @@ mod tests {
         [y, to_x, to_weight]
     }
 
+    /// Runs all three passes on three threads.
+    fn passes<T: Vectorised>(x: &[f64], weight: &[f64], upstream: &[f64], sizes: &Sizes) -> [Vec<f64>; 3] {
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let of = |numbers: &[f64]| numbers.iter().map(|&x| T::of(x)).collect::<Vec<T>>();
+        let (x, weight, upstream) = (of(x), of(weight), of(upstream));
+        let passes = threads.install(|| {
+            let y = forward(&x, &weight, None, sizes);
+            [y, to_input(&upstream, &weight, sizes), to_weight(&x, &upstream, sizes)]
+        });
+        passes.map(|numbers| numbers.into_iter().map(T::wide).collect())
+    }
+
+    #[cfg_attr(miri, ignore = "of many pixels")]
+    #[test]
+    fn winograds_form_is_as_near_to_the_definition_as_rounding_allows() {
+        let padded = |padding: [usize; 2], input: [usize; 2], output: [usize; 2], n_in, n_out| Sizes {
+            images: 5,
+            input,
+            output,
+            kernel: [3, 3],
+            stride: 1,
+            padding,
+            n_in,
+            n_out,
+        };
+        for sizes in [
+            padded([1, 1], [8, 9], [8, 9], 48, 16),
+            padded([0, 2], [11, 9], [9, 10], 16, 64),
+            padded([2, 0], [7, 15], [9, 13], 32, 80),
+        ] {
+            assert!(winograd::fits::<f32>(&sizes) && winograd::fits::<f64>(&sizes));
+            let rows = |image: [usize; 2]| sizes.images * image[0] * image[1];
+            let x = numbers(1, rows(sizes.input) * sizes.n_in);
+            let weight = numbers(2, sizes.n_out * 9 * sizes.n_in);
+            let upstream = numbers(3, rows(sizes.output) * sizes.n_out);
+            let expected = by_definition(&x, &weight, &upstream, &sizes);
+            let double = passes::<f64>(&x, &weight, &upstream, &sizes);
+            let single = passes::<f32>(&x, &weight, &upstream, &sizes);
+            for (expected, (double, single)) in expected.iter().zip(double.iter().zip(&single)) {
+                let size = (expected.iter().map(|x| x * x).sum::<f64>() / expected.len() as f64).sqrt();
+                let error = |found: &[f64]| {
+                    assert_eq!(found.len(), expected.len());
+                    found.iter().zip(expected).fold(0f64, |worst, (a, b)| worst.max((a - b).abs())) / size
+                };
+                assert!(error(double) < 1e-14, "{sizes:?}: off by {}", error(double));
+                assert!(error(single) < 4e-6, "{sizes:?}: off by {}", error(single));
+            }
+        }
+    }
+
     #[test]
     fn threads_compute_what_the_definition_says() {
         // Small images under Miri, which is slow; still more than one piece of rows.
@@ -67,16 +127,12 @@ mod tests {
         let few =
             Sizes { images: 2, input, output: input, kernel: [3, 3], stride: 1, padding: [1, 1], n_in: 3, n_out: 5 };
         let many = Sizes { output: strided, kernel: [2, 3], stride: 2, padding: [1, 0], n_in: 17, n_out: 18, ..few };
-        let threads = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
         for sizes in [few, many] {
             let rows = |image: [usize; 2]| sizes.images * image[0] * image[1];
             let x = numbers(1, rows(sizes.input) * sizes.n_in);
             let weight = numbers(2, sizes.n_out * sizes.taps() * sizes.n_in);
             let upstream = numbers(3, rows(sizes.output) * sizes.n_out);
-            let ours = threads.install(|| {
-                let y = forward(&x, &weight, None, &sizes);
-                [y, to_input(&upstream, &weight, &sizes), to_weight(&x, &upstream, &sizes)]
-            });
+            let ours = passes::<f64>(&x, &weight, &upstream, &sizes);
             for (ours, expected) in ours.iter().zip(by_definition(&x, &weight, &upstream, &sizes)) {
                 assert_eq!(ours.len(), expected.len());
                 assert!(ours.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12));

@@ -17,13 +17,13 @@ const FEW: usize = 16;
 /// The taps' matrices in the order of use: `[panel, tap, far channel, near channel of the panel]`.
 #[derive(Debug)]
 pub(super) struct Panels<T> {
-    data: Vec<T>,
+    pub(super) data: Vec<T>,
     /// Near channels of a panel; the last one is zero-padded.
-    width: usize,
+    pub(super) width: usize,
     /// The number of near channels.
-    near: usize,
+    pub(super) near: usize,
     /// The number of far channels.
-    far: usize,
+    pub(super) far: usize,
 }
 
 impl<T: Vectorised> Panels<T> {

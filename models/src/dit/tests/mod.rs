@@ -19,20 +19,7 @@ fn is_idle(_: &DenoiserConfig, name: &str) -> bool {
     name.ends_with("to_k.bias")
 }
 
-#[test]
-fn outputs_and_gradients_are_those_of_diffusers() {
-    tests::check_golden(&GOLDEN);
-}
-
-#[test]
-fn a_tape_is_the_graph_in_pieces() {
-    tests::check_tape(&GOLDEN);
-}
-
-#[test]
-fn images_do_not_see_each_other() {
-    tests::check_alone(&GOLDEN);
-}
+tests::every_case!(GOLDEN);
 
 #[test]
 fn adapters_learn_and_nothing_else_does() {

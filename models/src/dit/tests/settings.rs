@@ -1,21 +1,15 @@
 //! Batches and settings that do not fit.
 
-use std::sync::Arc;
-
-use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
 
 use super::GOLDEN;
 use crate::denoiser::DenoiserConfig;
 use crate::dit::{DitConditioning, DitConfig};
 use crate::image_batch::ImageBatch;
+use crate::tests::{check_refused, check_setting, resize};
 
 fn refused(case: &str, change: &dyn Fn(&mut ImageBatch), expected: &str) {
-    let (network, batch) = GOLDEN.learner(case, None);
-    let mut batch = Arc::unwrap_or_clone(batch);
-    change(&mut batch);
-    let message = network.score(&batch).unwrap_err().to_string();
-    assert!(message.contains(expected), "{message}");
+    check_refused(&GOLDEN, case, change, expected);
 }
 
 #[test]
@@ -25,22 +19,12 @@ fn batches_that_do_not_fit_are_refused() {
     refused("sizes", &|batch| batch.time_ids = Some(vec![[0.; 6]; 3]), "each with a height and width to make above 0");
     refused("dit", &|batch| batch.classes = None, "expected 3 numbers from 0 to 5, which is no class, got none");
     refused("dit", &|batch| batch.classes = Some(vec![0, 6, 1]), "got [0, 6, 1]");
-    let sized = |batch: &mut ImageBatch, height: usize, width: usize| {
-        (batch.grid.height, batch.grid.width) = (height, width);
-        batch.x = Tensor::zeros((3 * height * width, 4), DType::F32, &Device::Cpu).unwrap();
-    };
-    refused("pixart", &|batch| sized(batch, 3, 4), "multiples of 2 up to 8192, got 3 by 4");
-    refused("dit", &|batch| sized(batch, 4, 6), "squares, which a DiTTransformer2DModel makes, got 4 by 6");
+    refused("pixart", &|batch| resize(batch, 3, 4), "multiples of 2 up to 8192, got 3 by 4");
+    refused("dit", &|batch| resize(batch, 4, 6), "squares, which a DiTTransformer2DModel makes, got 4 by 6");
 }
 
 fn source(case: &str) -> Value {
     GOLDEN.files(case).0.to_json()
-}
-
-fn read(case: &str, key: &str, value: Value) -> String {
-    let mut source = source(case);
-    source[key] = value;
-    DitConfig::from_json(source).map_or_else(|error| error.to_string(), |config| format!("{config:?}"))
 }
 
 #[test]
@@ -72,8 +56,7 @@ fn settings_that_are_not_built_are_named() {
             "FluxTransformer2DModel of `norm_type` \"ada_norm_zero\"",
         ),
     ] {
-        let found = read(case, key, value);
-        assert!(found.contains(expected), "{key}: {found}");
+        check_setting(&GOLDEN, case, DitConfig::from_json, (key, value, expected));
     }
 }
 

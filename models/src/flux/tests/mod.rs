@@ -2,29 +2,13 @@
 
 mod settings;
 
-use std::sync::Arc;
+use mdp::diffusion::NoiseSchedule;
 
-use mdp::diffusion::{DenoisingMdp, LatentShape, NoiseSchedule, Prediction};
-
-use crate::sampler::Sampler;
 use crate::tests::{self, Acting, Golden};
 
 const GOLDEN: Golden = Golden { family: "flux", cases: &["schnell", "dev"], is_idle: |_, _| false };
 
-#[test]
-fn outputs_and_gradients_are_those_of_diffusers() {
-    tests::check_golden(&GOLDEN);
-}
-
-#[test]
-fn a_tape_is_the_graph_in_pieces() {
-    tests::check_tape(&GOLDEN);
-}
-
-#[test]
-fn images_do_not_see_each_other() {
-    tests::check_alone(&GOLDEN);
-}
+tests::every_case!(GOLDEN);
 
 #[test]
 fn adapters_learn_and_nothing_else_does() {
@@ -44,11 +28,8 @@ fn fresh_tensors_predict_nothing_and_learn() {
 
 #[test]
 fn transformers_obey_the_laws() {
-    let schedule = Arc::new(NoiseSchedule::flow_levels_even(1000, 3.0, 4).unwrap());
-    let shape = LatentShape { height: 4, width: 6, channels: 16 };
-    let mdp = DenoisingMdp::full(schedule, shape.size());
-    let acting = Acting { mdp, shape, prediction: Prediction::Flow, sampler: Sampler::FlowSde { noise: 0.7 } };
-    tests::check_policy(&GOLDEN, "dev", &acting);
+    let schedule = NoiseSchedule::flow_levels_even(1000, 3.0, 4).unwrap();
+    tests::check_policy(&GOLDEN, "dev", &Acting::flow(schedule, 16));
 }
 
 #[test]

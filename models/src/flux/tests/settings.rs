@@ -1,38 +1,22 @@
 //! Batches and settings that do not fit, and guidance.
 
-use candle_core::{DType, Device, Tensor};
 use serde_json::{Value, json};
 
 use super::GOLDEN;
 use crate::denoiser::DenoiserNetwork;
 use crate::flux::FluxConfig;
 use crate::image_batch::ImageBatch;
-use crate::tests::flat;
+use crate::tests::{check_refused, check_setting, flat, resize};
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let (model, good) = GOLDEN.learner("schnell", None);
-    let refuse = |change: &dyn Fn(&mut ImageBatch), expected: &str| {
-        let mut batch = ImageBatch::clone(&good);
-        change(&mut batch);
-        let message = model.score(&batch).unwrap_err().to_string();
-        assert!(message.contains(expected), "{message}");
-    };
+    let refuse = |change: &dyn Fn(&mut ImageBatch), expected: &str| check_refused(&GOLDEN, "schnell", change, expected);
     refuse(&|batch| batch.pooled = None, "the pooled captions: expected 3 of width 7, got none");
     refuse(&|batch| batch.contexts = None, "hidden states of width 10");
-    let sized = |batch: &mut ImageBatch, height: usize, width: usize| {
-        (batch.grid.height, batch.grid.width) = (height, width);
-        batch.x = Tensor::zeros((3 * height * width, 4), DType::F32, &Device::Cpu).unwrap();
-    };
-    refuse(&|batch| sized(batch, 3, 4), "multiples of 2, got 3 by 4");
-    refuse(&|batch| sized(batch, 4, 0), "multiples of 2, got 4 by 0");
-    let config = |key: &str, value: Value| {
-        let mut source = GOLDEN.files("schnell").0.to_json();
-        source[key] = value;
-        FluxConfig::from_json(source).map_or_else(|error| error.to_string(), |_| "accepted".to_owned())
-    };
-    assert_eq!(config("patch_size", json!(1)), "accepted");
-    for (key, value, expected) in [
+    refuse(&|batch| resize(batch, 3, 4), "multiples of 2, got 3 by 4");
+    refuse(&|batch| resize(batch, 4, 0), "multiples of 2, got 4 by 0");
+    for setting in [
+        ("patch_size", json!(1), "accepted"),
         ("patch_size", json!(2), "2 is not supported; supported: 1"),
         ("in_channels", json!(10), "10 channels are no squares of 2 by 2"),
         ("out_channels", json!(6), "6 channels are no squares of 2 by 2"),
@@ -47,7 +31,7 @@ fn what_does_not_fit_is_refused() {
         ("attention_head_dim", json!(7), "share the 7 coordinates of a head"),
         ("_class_name", json!("SD3Transformer2DModel"), "SD3Transformer2DModel"),
     ] {
-        assert!(config(key, value.clone()).contains(expected), "{key}: {}", config(key, value));
+        check_setting(&GOLDEN, "schnell", FluxConfig::from_json, setting);
     }
 }
 

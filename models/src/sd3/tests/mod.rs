@@ -2,15 +2,12 @@
 
 mod settings;
 
-use std::sync::Arc;
-
-use mdp::diffusion::{DenoisingMdp, LatentShape, NoiseSchedule, Prediction};
+use mdp::diffusion::NoiseSchedule;
 
 use super::Sd3Config;
 use super::config::POSITIONS;
 use super::positions::position_table;
 use crate::denoiser::DenoiserConfig;
-use crate::sampler::Sampler;
 use crate::tests::{self, Acting, Golden};
 
 const GOLDEN: Golden = Golden { family: "sd3", cases: &["sd3", "sd35", "pixels"], is_idle };
@@ -31,10 +28,7 @@ fn is_idle(config: &DenoiserConfig, name: &str) -> bool {
     of_last || of_keys
 }
 
-#[test]
-fn outputs_and_gradients_are_those_of_diffusers() {
-    tests::check_golden(&GOLDEN);
-}
+tests::every_case!(GOLDEN);
 
 #[test]
 fn positions_are_those_of_diffusers() {
@@ -48,16 +42,6 @@ fn positions_are_those_of_diffusers() {
         let worst = table.iter().zip(&theirs).fold(0f32, |worst, (a, b)| worst.max((a - b).abs()));
         assert!(worst < 1e-5, "{case}: off by {worst}");
     }
-}
-
-#[test]
-fn a_tape_is_the_graph_in_pieces() {
-    tests::check_tape(&GOLDEN);
-}
-
-#[test]
-fn images_do_not_see_each_other() {
-    tests::check_alone(&GOLDEN);
 }
 
 #[test]
@@ -78,11 +62,8 @@ fn fresh_tensors_predict_nothing_and_learn() {
 
 #[test]
 fn transformers_obey_the_laws() {
-    let schedule = Arc::new(NoiseSchedule::flow_levels(1000, 3.0, 4).unwrap());
-    let shape = LatentShape { height: 4, width: 6, channels: 4 };
-    let mdp = DenoisingMdp::full(schedule, shape.size());
-    let acting = Acting { mdp, shape, prediction: Prediction::Flow, sampler: Sampler::FlowSde { noise: 0.7 } };
-    tests::check_policy(&GOLDEN, "sd35", &acting);
+    let schedule = NoiseSchedule::flow_levels(1000, 3.0, 4).unwrap();
+    tests::check_policy(&GOLDEN, "sd35", &Acting::flow(schedule, 4));
 }
 
 #[test]

@@ -1,37 +1,23 @@
 //! Batches, settings and classes that do not fit.
 
-use candle_core::{DType, Device, Tensor};
-use serde_json::{Value, json};
+use candle_core::Device;
+use serde_json::json;
 
 use super::GOLDEN;
 use crate::formats::{DiffusersFolder, load_denoiser};
 use crate::image_batch::ImageBatch;
 use crate::sd3::Sd3Config;
+use crate::tests::{check_refused, check_setting, resize};
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let (model, good) = GOLDEN.learner("sd3", None);
-    let refuse = |change: &dyn Fn(&mut ImageBatch), expected: &str| {
-        let mut batch = ImageBatch::clone(&good);
-        change(&mut batch);
-        let message = model.score(&batch).unwrap_err().to_string();
-        assert!(message.contains(expected), "{message}");
-    };
+    let refuse = |change: &dyn Fn(&mut ImageBatch), expected: &str| check_refused(&GOLDEN, "sd3", change, expected);
     refuse(&|batch| batch.pooled = None, "the pooled captions: expected 3 of width 7, got none");
     refuse(&|batch| batch.contexts = None, "hidden states of width 10");
-    let sized = |batch: &mut ImageBatch, height: usize, width: usize| {
-        (batch.grid.height, batch.grid.width) = (height, width);
-        batch.x = Tensor::zeros((3 * height * width, 4), DType::F32, &Device::Cpu).unwrap();
-    };
-    refuse(&|batch| sized(batch, 3, 4), "multiples of 2 up to 12, got 3 by 4");
-    refuse(&|batch| sized(batch, 4, 14), "multiples of 2 up to 12, got 4 by 14");
-    let config = |key: &str, value: Value| {
-        let mut source = GOLDEN.files("sd3").0.to_json();
-        source[key] = value;
-        Sd3Config::from_json(source).map_or_else(|error| error.to_string(), |_| "accepted".to_owned())
-    };
-    assert_eq!(config("qk_norm", json!("rms_norm")), "accepted");
-    for (key, value, expected) in [
+    refuse(&|batch| resize(batch, 3, 4), "multiples of 2 up to 12, got 3 by 4");
+    refuse(&|batch| resize(batch, 4, 14), "multiples of 2 up to 12, got 4 by 14");
+    for setting in [
+        ("qk_norm", json!("rms_norm"), "accepted"),
         ("qk_norm", json!("layer_norm"), "\"layer_norm\" is not supported; supported: rms_norm"),
         ("caption_projection_dim", json!(13), "13 is not the width of the blocks, 12"),
         ("dual_attention_layers", json!([0, 2]), "names layer 2 of 2"),
@@ -41,7 +27,7 @@ fn what_does_not_fit_is_refused() {
         ("patch_size", json!(null), "`patch_size`"),
         ("_class_name", json!("FluxTransformer2DModel"), "FluxTransformer2DModel"),
     ] {
-        assert!(config(key, value.clone()).contains(expected), "{key}: {}", config(key, value));
+        check_setting(&GOLDEN, "sd3", Sd3Config::from_json, setting);
     }
 }
 

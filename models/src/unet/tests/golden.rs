@@ -49,20 +49,7 @@ pub(super) fn batch(config: &UNetConfig, call: &Value) -> ImageBatch {
     tests::batch(&config.clone().into(), call)
 }
 
-#[test]
-fn outputs_and_gradients_are_those_of_diffusers() {
-    tests::check_golden(&GOLDEN);
-}
-
-#[test]
-fn a_tape_is_the_graph_in_pieces() {
-    tests::check_tape(&GOLDEN);
-}
-
-#[test]
-fn images_do_not_see_each_other() {
-    tests::check_alone(&GOLDEN);
-}
+tests::every_case!(GOLDEN);
 
 #[test]
 fn gradients_are_those_of_finite_differences() {

@@ -3,29 +3,13 @@
 mod pipeline;
 mod settings;
 
-use std::sync::Arc;
+use mdp::diffusion::NoiseSchedule;
 
-use mdp::diffusion::{DenoisingMdp, LatentShape, NoiseSchedule, Prediction};
-
-use crate::sampler::Sampler;
 use crate::tests::{self, Acting, Golden};
 
 const GOLDEN: Golden = Golden { family: "zimage", cases: &["zimage", "plain"], is_idle: |_, _| false };
 
-#[test]
-fn outputs_and_gradients_are_those_of_diffusers() {
-    tests::check_golden(&GOLDEN);
-}
-
-#[test]
-fn a_tape_is_the_graph_in_pieces() {
-    tests::check_tape(&GOLDEN);
-}
-
-#[test]
-fn images_do_not_see_each_other() {
-    tests::check_alone(&GOLDEN);
-}
+tests::every_case!(GOLDEN);
 
 #[test]
 fn adapters_learn_and_nothing_else_does() {
@@ -49,11 +33,8 @@ fn fresh_tensors_predict_something_and_learn() {
 
 #[test]
 fn transformers_obey_the_laws() {
-    let schedule = Arc::new(NoiseSchedule::flow_levels(1000, 3.0, 4).unwrap());
-    let shape = LatentShape { height: 4, width: 6, channels: 4 };
-    let mdp = DenoisingMdp::full(schedule, shape.size());
-    let acting = Acting { mdp, shape, prediction: Prediction::Flow, sampler: Sampler::FlowSde { noise: 0.7 } };
-    tests::check_policy(&GOLDEN, "zimage", &acting);
+    let schedule = NoiseSchedule::flow_levels(1000, 3.0, 4).unwrap();
+    tests::check_policy(&GOLDEN, "zimage", &Acting::flow(schedule, 4));
 }
 
 #[test]
