@@ -47,6 +47,9 @@ struct Slot<const N: usize> {
     master: Option<Tensor>,
 }
 
+/// Writes the new numbers of a weight to its place.
+type Store<'s> = dyn Fn(&Tensor) -> candle_core::Result<()> + 's;
+
 /// Selects the implementation of a rule; the tests run both on the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -221,7 +224,7 @@ impl<const N: usize> Slot<N> {
     fn update<R: Rule<N>>(
         &mut self,
         rule: &R,
-        (target, store): (&Tensor, &dyn Fn(&Tensor) -> candle_core::Result<()>),
+        (target, store): (&Tensor, &Store<'_>),
         gradient: &Tensor,
         rate: f64,
         form: Form,
