@@ -62,13 +62,16 @@ pub fn learn_together<M: Mdp, L: Learner<M>, F: Feedback>(
     learned.measures.join(join_measures(ranks, guarded)?);
     sum_gradients(learner, ranks).map_err(failed)?;
     learned.gradient_norms = learner.gradient_norms().map_err(failed)?;
-    let updated = if at.shards {
-        learner.update_share(at.rate, at.max_gradient_norm, &Sharing(ranks))
-    } else {
-        learner.update(at.rate, at.max_gradient_norm)
-    };
-    learned.gradient_norm = updated.map_err(failed)?;
+    learned.gradient_norm = update(learner, at, ranks).map_err(failed)?;
     Ok(learned)
+}
+
+/// Takes the step of all; each rank may have its own share of the optimiser's state.
+fn update<M: Mdp>(learner: &mut impl Learner<M>, at: StepAt, ranks: &dyn Ranks) -> Result<f64, PolicyError> {
+    if at.shards {
+        return learner.update_share(at.rate, at.max_gradient_norm, &Sharing(ranks));
+    }
+    learner.update(at.rate, at.max_gradient_norm)
 }
 
 /// The most values of a gradient that travel with others: a message's fixed cost is that of some ten thousand.

@@ -229,7 +229,6 @@ where
         }
         let position = Position { seed: settings.seed, key, ..restored };
         let cache = load_cache(problem, folder, &position, monitor)?;
-        let reference = Reference { policy: problem.reference, cache };
         let best = Best::read(settings.best_metric.as_deref(), &records, position.step)?;
         let is_compared = problem.objective.needs().reference;
         let decline = is_compared.then(|| Decline::read(&records, position.step)).transpose()?;
@@ -244,7 +243,7 @@ where
             folder,
             hooks,
             monitor,
-            reference,
+            reference: Reference { policy: problem.reference, cache },
             held_out_reference: Reference { policy: problem.reference, cache: ReferenceCache::default() },
             metrics: MetricsFile::open(&records, position.step, repeated)?,
             details: MetricsFile::open(&folder.report()?.join("evaluations.jsonl"), position.step, repeated)?,
