@@ -228,7 +228,7 @@ def refused(program, checks):
     for arguments, says, code in [
         ("score --model builtin:tldr --data builtin:tldr", "only `train` and `precompute` work in several", 2),
         ("search --model builtin:tldr --prompts builtin:tldr", "only `train` and `precompute` work in several", 2),
-        ("train --mdp token --rounds 1 --resume nowhere", "nowhere", 1),
+        ("train --resume nowhere", "nowhere", 1),
         ("train --model missing --data missing.jsonl", "missing", 1),
         (f"{TEXT} --out apart : -n 1 BINARY {TEXT} --lr 1e-4 --out apart", "rank 2 differs from rank 0 in its settings", 1),
         (f"{TEXT} --out data : -n 1 BINARY {TEXT} --limit 64 --out data", "rank 2 differs from rank 0 in its", 1),
