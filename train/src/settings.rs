@@ -206,6 +206,7 @@ mod tests {
             beta: 1.0,
             safeguard: None,
             reference_ema: None,
+            shard_optimizer: false,
         }
     }
 }

@@ -52,6 +52,7 @@ fn settings() -> Settings {
         beta: 0.1,
         safeguard: None,
         reference_ema: None,
+        shard_optimizer: false,
     }
 }
 
