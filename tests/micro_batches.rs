@@ -1,6 +1,7 @@
 //! A step of a denoiser is the same step however its batch is cut into micro-batches, and whether activations are kept.
 use std::collections::BTreeMap;
 use std::f64::consts::LN_2;
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
@@ -13,12 +14,13 @@ use models::denoiser::{Conditioning, Denoiser, LatentShape, LearnerOptions, Pred
 use models::sampler::Sampler;
 use models::unet::UNetConfig;
 use objectives::{Comparison, Logistic, Pairwise};
+use policies::{Persist as _, Shares};
 use serde_json::json;
 use train::diffusion::{
     DrawPlan, ErrorReduction, Finished, ImageExample, ImageMdp, ImageSource, NoiseSharing, Scheme, Timesteps, Units,
 };
-use train::step::{Loss, Reference, Slice, StepAt, learn};
-use train::{ReferenceCache, Source as _};
+use train::step::{Loss, Reference, Slice, StepAt};
+use train::{Alone, Ranks, ReferenceCache, Source as _, Threads, learn_together};
 
 const SHAPE: LatentShape = LatentShape { height: 4, width: 4, channels: 2 };
 /// Pairs in the batch; each is two images, and each image two draws.
@@ -61,11 +63,23 @@ type Shown = Vec<[f64; 3]>;
 
 /// A few steps on one batch, `at_once` pairs at a time, and the weights they end with.
 fn train(dtype: DType, at_once: usize, recompute: Recompute) -> (Shown, Vec<f64>) {
+    let (shown, learner) = train_with((&Alone, false), dtype, at_once, recompute);
+    (shown, weights_of(&learner))
+}
+
+/// The same for one of several ranks, which may share the optimiser's state.
+fn train_with(
+    (ranks, shards): (&dyn Ranks, bool),
+    dtype: DType,
+    at_once: usize,
+    recompute: Recompute,
+) -> (Shown, Denoiser) {
     let acting = SamplerConfig::plain(Sampler::Ddim { eta: 0.0 });
     let (config, tensors) = network(dtype);
     let reference =
         Denoiser::frozen(config.clone(), tensors.clone(), Prediction::Epsilon, SHAPE, acting.clone()).unwrap();
-    let training = LearnerOptions { recompute, ..LearnerOptions::new(Box::new(Sgd::new(0.0).unwrap())) };
+    let momentum = if shards { 0.9 } else { 0.0 };
+    let training = LearnerOptions { recompute, ..LearnerOptions::new(Box::new(Sgd::new(momentum).unwrap())) };
     let mut learner = Denoiser::trainable(config, tensors, Prediction::Epsilon, SHAPE, acting, training).unwrap();
     let mdp = ImageMdp::full(Arc::new(NoiseSchedule::linear(100, 1e-3, 0.1).unwrap()), SHAPE.size());
     let draws = DrawPlan {
@@ -87,15 +101,19 @@ fn train(dtype: DType, at_once: usize, recompute: Recompute) -> (Shown, Vec<f64>
         .collect();
     let mut reference = Reference { policy: Some(&reference), cache: ReferenceCache::default() };
     let step = |step| {
-        let at = StepAt { step, rate: 1e-6, ..StepAt::default() };
-        let learned = learn(&mdp, &mut learner, &mut reference, loss, &slices, at).unwrap();
+        let at = StepAt { step, rate: 1e-6, shards, ..StepAt::default() };
+        let learned = learn_together(&mdp, &mut learner, &mut reference, loss, &slices, (at, ranks)).unwrap();
         [learned.loss, learned.metrics["rewards/margins"], learned.gradient_norm]
     };
     let shown = (0..STEPS).map(step).collect();
+    (shown, learner)
+}
+
+fn weights_of(learner: &Denoiser) -> Vec<f64> {
     let weights = learner.parameters().trainable().flat_map(|(_, tensor)| {
         tensor.as_tensor().flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap()
     });
-    (shown, weights.collect())
+    weights.collect()
 }
 
 /// The largest difference of two rows of numbers, as a share of those that are above 1.
@@ -148,4 +166,77 @@ fn single_precision_rounds_and_starts_at_ln_2_all_the_same() {
         assert!(difference < 1e-6, "{at_once} at once, {recompute:?}: weights {difference} apart");
     }
     assert!((shown[0][0] - LN_2).abs() < 1e-15 && shown[0][1] == 0.0, "{shown:?}");
+}
+
+/// Ranks that share the batch take the same step, each with a network of its own.
+#[test]
+fn ranks_are_micro_batches() {
+    let (shown, weights) = train(DType::F64, N, Recompute::Nothing);
+    for (size, at_once) in [(2, 5), (3, 2), (4, 1)] {
+        let all: Vec<(Shown, Vec<f64>)> = std::thread::scope(|scope| {
+            let one = move |ranks: Threads| {
+                let (shown, learner) = train_with((&ranks, false), DType::F64, at_once, Recompute::Nothing);
+                (shown, weights_of(&learner))
+            };
+            let of = |ranks: Threads| scope.spawn(move || one(ranks));
+            let running: Vec<_> = Threads::new(size).into_iter().map(of).collect();
+            running.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(all.iter().all(|one| *one == all[0]), "{size} ranks have the same bits");
+        let difference = apart(shown.as_flattened(), all[0].0.as_flattened());
+        assert!(difference < 1e-9, "{size} ranks: {difference}\n{shown:?}\n{:?}", all[0].0);
+        let difference = apart(&weights, &all[0].1);
+        assert!(difference < 1e-12, "{size} ranks: weights {difference} apart");
+    }
+}
+
+/// Ranks that share an optimiser's state.
+#[derive(Debug)]
+struct Sharing<'r>(&'r dyn Ranks);
+
+impl Shares for Sharing<'_> {
+    fn own(&self, len: usize) -> Range<usize> {
+        self.0.own(len)
+    }
+
+    fn complete(&self, values: &mut [f32]) {
+        self.0.complete(values);
+    }
+}
+
+/// What a rank shows, the weights it ends with, and the optimiser's state in the checkpoint that the first writes.
+type Ended = (Shown, Vec<f64>, Vec<u8>);
+
+/// The end of one of several ranks that share the state.
+fn shared(ranks: &dyn Ranks) -> Ended {
+    let (shown, learner) = train_with((ranks, true), DType::F32, 1, Recompute::Nothing);
+    let folder = tempfile::tempdir().unwrap();
+    if ranks.size() == 1 {
+        learner.save_checkpoint(folder.path()).unwrap();
+    } else {
+        let own = ranks.is_leader().then_some(folder.path());
+        learner.save_checkpoint_of_shares(own, &Sharing(ranks)).unwrap();
+    }
+    let state = folder.path().join("optimizer.safetensors");
+    (shown, weights_of(&learner), if ranks.is_leader() { std::fs::read(state).unwrap() } else { Vec::new() })
+}
+
+/// Ranks that share the state are one process with as many micro-batches, and write a checkpoint like its own.
+#[test]
+fn ranks_share_the_optimisers_state() {
+    let of = |size: usize| -> Vec<Ended> {
+        std::thread::scope(|scope| {
+            let of = |ranks: Threads| scope.spawn(move || shared(&ranks));
+            let running: Vec<_> = Threads::new(size).into_iter().map(of).collect();
+            running.into_iter().map(|thread| thread.join().unwrap()).collect()
+        })
+    };
+    let alone = of(1).remove(0);
+    for size in [2, 3] {
+        let all = of(size);
+        assert!(all.iter().all(|one| one.0 == all[0].0 && one.1 == all[0].1), "{size} ranks have the same bits");
+        let [difference, moved] = [apart(alone.0.as_flattened(), all[0].0.as_flattened()), apart(&alone.1, &all[0].1)];
+        assert!(difference < BETA * f64::from(f32::EPSILON) && moved < 1e-6, "{size} ranks: {difference} {moved}");
+        assert_eq!(alone.2.len(), all[0].2.len(), "{size} ranks write all of the state");
+    }
 }

@@ -17,6 +17,7 @@ mod left;
 mod output;
 mod piped;
 mod progress;
+mod ranks;
 mod report;
 mod reproduce;
 mod sample;
@@ -55,23 +56,32 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    let job = match ranks::join(matches.subcommand_name()) {
+        Ok(job) => job,
+        Err(failure) => return failed(ranks::Job::alone(), &failure),
+    };
     match dispatch(&matches) {
         Ok(code) => code,
-        Err(failure) => {
-            if failure.is_interrupt() {
-                console::notice("stopped; nothing of what was under way is kept");
-            } else {
-                console::error(&failure.to_string());
-            }
-            ExitCode::from(if failure.is_interrupt() {
-                130
-            } else if failure.is_usage() {
-                2
-            } else {
-                1
-            })
-        }
+        Err(failure) => failed(job, &failure),
     }
+}
+
+/// Says why the work has failed, and returns the exit code.
+fn failed(job: ranks::Job, failure: &Failure) -> ExitCode {
+    job.fail(failure, || {
+        if failure.is_interrupt() {
+            console::notice("stopped; nothing of what was under way is kept");
+        } else {
+            console::error(&failure.to_string());
+        }
+    });
+    ExitCode::from(if failure.is_interrupt() {
+        130
+    } else if failure.is_usage() {
+        2
+    } else {
+        1
+    })
 }
 
 /// The input of every verb.
@@ -149,12 +159,15 @@ fn asked(matches: &ArgMatches, verb: Verbs) -> Result<Invocation, Failure> {
     if verb & (INSPECT | TRAIN | PRECOMPUTE) == 0 {
         keys::idle::refuse(&values, verb)?;
     }
-    if let Some(n) = values.run.threads() {
+    if let Some(n) = values.run.threads().or_else(ranks::threads) {
         recipes::start_threads(n)?;
     }
     hub::start();
     let json = matches.get_one::<String>("log-format").is_some_and(|format| format == "json");
-    Ok(Invocation { values, console: Console::start(matches.get_one("quiet") == Some(&true), json) })
+    Ok(Invocation {
+        values,
+        console: Console::start(matches.get_one("quiet") == Some(&true) || output::is_silent(), json),
+    })
 }
 
 /// Merges a file, `--set` and flags, in this order.

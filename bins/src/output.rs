@@ -1,5 +1,26 @@
 //! What the program says: a reader that goes away wants nothing more, and stops nothing.
 use std::io::{IsTerminal, Write, stderr, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether this process says nothing, as those that another leads.
+static IS_SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Says nothing from now on.
+#[cfg(feature = "mpi")]
+pub(crate) fn silence() {
+    IS_SILENT.store(true, Ordering::Relaxed);
+}
+
+/// Says everything again.
+#[cfg(feature = "mpi")]
+pub(crate) fn speak() {
+    IS_SILENT.store(false, Ordering::Relaxed);
+}
+
+/// Whether nothing is said.
+pub(crate) fn is_silent() -> bool {
+    IS_SILENT.load(Ordering::Relaxed)
+}
 
 /// Joins words that a line break must not part: it is shown as a space.
 pub(crate) const TIE: char = '\u{a0}';
@@ -10,12 +31,18 @@ pub(crate) const COLUMNS: usize = 80;
 /// Writes a line to stderr, broken between words where a terminal is narrower. A closed pipe (a dead `tee`) means that
 /// nobody listens any more: the work goes on.
 pub(crate) fn say(line: &str) {
+    if is_silent() {
+        return;
+    }
     let text = if stderr().is_terminal() { wrapped(line, columns()) } else { line.to_owned() };
     let _ = writeln!(stderr(), "{}", text.replace(TIE, " "));
 }
 
 /// Writes a result to stdout; a closed pipe (`| head`) is not an error.
 pub(crate) fn result(text: &str) {
+    if is_silent() {
+        return;
+    }
     let _ = writeln!(stdout(), "{text}");
 }
 

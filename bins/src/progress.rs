@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use datasets::TokenCache;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use recipes::amounts::{count, duration};
-use recipes::{ApiKey, Bar, Hub, PREFERENCE_PART, Reporter, SFT_PART, Trained};
-use train::{Course, Evaluated, Monitor, Record};
+use recipes::{ApiKey, Bar, Hub, PREFERENCE_PART, Ranks, Reporter, SFT_PART, Trained};
+use train::{Alone, Course, Evaluated, Monitor, Record};
 
 use crate::console::{notice, with_flags};
 use crate::left::TimeLeft;
 use crate::output::{COLUMNS, TIE, columns, fitted, say};
-use crate::{cache, hub, stop, trained as ended};
+use crate::{cache, hub, ranks, stop, trained as ended};
 
 /// Progress and logs, to stderr.
 #[derive(Debug)]
@@ -129,6 +129,13 @@ impl Reporter for Console {
 
     fn hub(&self) -> Option<&Hub> {
         Some(hub::of_user())
+    }
+
+    fn ranks(&self) -> &dyn Ranks {
+        match ranks::of_job() {
+            Some(ranks) => ranks,
+            None => &Alone,
+        }
     }
 
     fn bar(&self, what: &'static str, total: usize) -> Box<dyn Bar> {

@@ -162,6 +162,34 @@ impl Gradients {
         Ok(())
     }
 
+    /// As [`visit`](Self::visit), by gradients in `f32`: those on the CPU are visited where they lie.
+    ///
+    /// # Errors
+    /// The visitor's own; the device fails.
+    pub fn visit_single<E: From<EngineError>>(
+        &mut self,
+        parameters: &Parameters,
+        visit: &mut (impl FnMut(&mut [f32]) -> Result<(), E> + ?Sized),
+    ) -> Result<(), E> {
+        for (name, var) in parameters.trainable() {
+            let failed = || EngineError::named("visit the gradient of", name);
+            if self.get(name).is_none() {
+                self.add(name, &var.zeros_like().map_err(failed())?)?;
+            }
+            let Some(sum) = self.sums.get_mut(name) else { continue };
+            let mut visited = Ok(());
+            if host::is_host_f32(&sum.tensor) {
+                host::edit(&sum.tensor, |numbers| visited = visit(numbers)).map_err(failed())?;
+                visited?;
+                continue;
+            }
+            let mut numbers: Vec<f32> = sum.numbers().map_err(failed())?.into_iter().map(|x| x as f32).collect();
+            visit(&mut numbers)?;
+            sum.set(numbers.into_iter().map(f64::from).collect()).map_err(failed())?;
+        }
+        Ok(())
+    }
+
     /// Clears all gradients but keeps their memory.
     pub fn clear(&mut self) {
         for sum in self.sums.values_mut() {
@@ -314,6 +342,17 @@ mod tests {
             Ok::<(), crate::EngineError>(())
         };
         gradients.visit(&parameters, &mut visit).unwrap();
+        let mut singles = Vec::new();
+        let mut visit = |numbers: &mut [f32]| {
+            singles.push(numbers.to_vec());
+            numbers[0] += 0.25;
+            Ok::<(), crate::EngineError>(())
+        };
+        let mut others = Gradients::default();
+        others.add("b", &tensor(&[0.1, -7.])).unwrap();
+        others.visit_single(&parameters, &mut visit).unwrap();
+        assert_eq!(singles, [[0., 0.], [0.1, -7.]]);
+        assert_eq!((numbers(&others, "a"), numbers(&others, "b")), (vec![0.25, 0.], vec![0.1 + 0.25, -7.]));
         let expected = [("a".to_owned(), vec![0., 0.]), ("b".to_owned(), vec![f64::from(0.1f32), -7.])];
         assert_eq!(seen, expected);
         assert_eq!((numbers(&gradients, "a"), numbers(&gradients, "b")), (vec![0., 0.5], vec![0.1, -6.5]));

@@ -124,7 +124,7 @@ fn with_mut(target: &Tensor, source: &Tensor, action: impl FnMut(&mut [f32], &[f
 }
 
 /// Borrows the numbers of a tensor mutably for `action`.
-fn edit(target: &Tensor, action: impl FnMut(&mut [f32])) -> Result<()> {
+pub(crate) fn edit(target: &Tensor, action: impl FnMut(&mut [f32])) -> Result<()> {
     target.inplace_op1(&Edit(RefCell::new(action)))
 }
 

@@ -6,10 +6,13 @@ use mdp::chance::fork;
 use mdp::{Channels, Episode, EpisodeOf, Mdp, Rng};
 
 use crate::cursor::{Cursor, act, one_each, wrong_count};
-use crate::{PolicyError, Proposal};
+use crate::{PolicyError, Proposal, Shares};
 
 /// A visitor that reads, and may change, a gradient: the parameter's name and its values.
 pub type VisitGradient<'v> = dyn FnMut(&str, &mut [f64]) -> Result<(), PolicyError> + 'v;
+
+/// A visitor that reads, and may change, the values of a gradient in `f32`.
+pub type VisitSingle<'v> = dyn FnMut(&mut [f32]) -> Result<(), PolicyError> + 'v;
 
 /// A model of a problem's decisions: it scores episodes, proposes actions and samples.
 ///
@@ -261,6 +264,19 @@ pub trait Learner<M: Mdp>: Policy<M> {
     /// Every trainable parameter is visited, always in the same order; one without a gradient has zeros.
     fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError>;
 
+    /// Whether all of the gradient is in `f32`, so that [`visit_single_gradients`](Self::visit_single_gradients) loses nothing.
+    fn has_single_gradients(&self) -> bool {
+        false
+    }
+
+    /// As [`visit_gradients`](Self::visit_gradients), by a gradient in `f32`, which is visited where it lies if it can be.
+    ///
+    /// # Errors
+    /// The visitor's own; the gradient is not in `f32` (the default).
+    fn visit_single_gradients(&mut self, _visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
+        Err("the gradient is not in f32".into())
+    }
+
     /// The norm of the gradient accumulated since the last update.
     fn gradient_norm(&self) -> Result<f64, PolicyError>;
 
@@ -290,12 +306,35 @@ pub trait Learner<M: Mdp>: Policy<M> {
     /// Clips the gradient to `max_gradient_norm`, takes one optimiser step of size `rate` and clears the gradient.
     /// Returns the norm before clipping. If the norm is not finite, no weight changes.
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError>;
+
+    /// As [`update`](Self::update), where several processes have the same gradient and each keeps the optimiser's state of its own
+    /// share of every parameter: it updates that share and gets the others. All have the weights of a whole update then, to the bit.
+    ///
+    /// # Errors
+    /// The policy's optimiser keeps all of its state (the default).
+    fn update_share(
+        &mut self,
+        _rate: f64,
+        _max_gradient_norm: Option<f64>,
+        _shares: &dyn Shares,
+    ) -> Result<f64, PolicyError> {
+        Err("the optimiser's state is to be shared among processes, and this policy's can't be".into())
+    }
 }
 
 /// A learner whose training can be stopped and resumed.
 pub trait Persist {
     /// Writes the state for an exact resume (weights, optimiser state) into an existing folder.
     fn save_checkpoint(&self, folder: &Path) -> Result<(), PolicyError>;
+
+    /// As [`save_checkpoint`](Self::save_checkpoint), after [`Learner::update_share`]: all processes call it, and those with a folder
+    /// write the whole state, as one process would that has all of it.
+    ///
+    /// # Errors
+    /// The policy's optimiser keeps all of its state (the default).
+    fn save_checkpoint_of_shares(&self, _folder: Option<&Path>, _shares: &dyn Shares) -> Result<(), PolicyError> {
+        Err("the optimiser's state is to be shared among processes, and this policy's can't be".into())
+    }
 
     /// Restores that state.
     fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), PolicyError>;

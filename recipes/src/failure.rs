@@ -14,6 +14,8 @@ pub enum Failure {
     Usage(String),
     /// The work was interrupted, which is no error.
     Interrupted,
+    /// Another of the processes that work together has failed, and says why.
+    OfOtherRank(usize),
 }
 
 impl Failure {
@@ -32,6 +34,11 @@ impl Failure {
         matches!(self, Self::Interrupted)
     }
 
+    /// Whether another of the processes that work together has failed, and says why.
+    pub fn is_of_other_rank(&self) -> bool {
+        matches!(self, Self::OfOtherRank(_))
+    }
+
     /// Whether the settings are invalid.
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Usage(_))
@@ -43,7 +50,7 @@ impl Failure {
         match self {
             Self::Failed(message) => Self::Failed(message.replace(name, called)),
             Self::Usage(message) => Self::Usage(message.replace(name, called)),
-            Self::Interrupted => Self::Interrupted,
+            Self::Interrupted | Self::OfOtherRank(_) => self,
         }
     }
 
@@ -53,7 +60,7 @@ impl Failure {
         match self {
             Self::Failed(message) => Self::Failed(format!("{place}: {message}")),
             Self::Usage(message) => Self::Usage(format!("{place}: {message}")),
-            Self::Interrupted => Self::Interrupted,
+            Self::Interrupted | Self::OfOtherRank(_) => self,
         }
     }
 
@@ -77,6 +84,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Failed(message) | Self::Usage(message) => f.write_str(message),
             Self::Interrupted => f.write_str("interrupted"),
+            Self::OfOtherRank(rank) => write!(f, "rank {rank} has failed, and says why"),
         }
     }
 }
@@ -103,10 +111,18 @@ failed!(
     engine::EngineError,
     objectives::ObjectiveError,
     datasets::DatasetError,
-    ::train::TrainError,
     ::report::Error,
     hub::HubError
 );
+
+impl From<::train::TrainError> for Failure {
+    fn from(error: ::train::TrainError) -> Self {
+        match error {
+            ::train::TrainError::OtherRank { rank } => Self::OfOtherRank(rank),
+            other => Self::of(&other),
+        }
+    }
+}
 
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {

@@ -197,6 +197,8 @@ pub use ::eval::ApiKey;
 pub use ::hub::Hub;
 /// Colours of credit: the scale of a heat map, and the pieces of its text.
 pub use ::report::heat;
+/// The processes that train together.
+pub use ::train::Ranks;
 
 pub use self::credit::{
     Credit, CreditSummary, CreditedAnswer, CreditedPair, CreditedPicture, CreditedSide, HalfRow, ImageCredit,

@@ -1,12 +1,18 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ::train::{Monitor, Silent};
+use ::train::{Alone, Monitor, Ranks, Silent};
 use datasets::TokenCache;
 use eval::ApiKey;
 use hub::Hub;
 
-use crate::Trained;
+use crate::{Failure, Trained};
+
+/// What the first of several processes tells the others of work that it has done.
+const NO: u8 = 0;
+const YES: u8 = 1;
+const INTERRUPTED: u8 = 2;
+const FAILED: u8 = 3;
 
 /// Receives progress and messages, and can request a stop.
 pub trait Reporter {
@@ -36,6 +42,11 @@ pub trait Reporter {
         None
     }
 
+    /// The processes that train together, this one among them; by default it is alone.
+    fn ranks(&self) -> &dyn Ranks {
+        &Alone
+    }
+
     /// Work of `total` parts begins; 0 where the total is unknown.
     fn bar(&self, what: &'static str, total: usize) -> Box<dyn Bar>;
 
@@ -53,6 +64,33 @@ impl dyn Reporter + '_ {
     /// Whether the work should stop.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop().load(Ordering::Relaxed)
+    }
+
+    /// Does by the first of several processes what is to be done once, and tells the others what came of it.
+    ///
+    /// # Errors
+    /// The work's own; of the others, that the first has failed or was interrupted.
+    pub(crate) fn lead(&self, work: impl FnOnce() -> Result<bool, Failure>) -> Result<bool, Failure> {
+        let ranks = self.ranks();
+        if ranks.is_leader() {
+            let done = work();
+            let told = match &done {
+                Ok(false) => NO,
+                Ok(true) => YES,
+                Err(failure) if failure.is_interrupt() => INTERRUPTED,
+                Err(_) => FAILED,
+            };
+            ranks.broadcast(&mut vec![told]);
+            return done;
+        }
+        let mut told = Vec::new();
+        ranks.broadcast(&mut told);
+        match told[..] {
+            [NO] => Ok(false),
+            [YES] => Ok(true),
+            [INTERRUPTED] => Err(Failure::Interrupted),
+            _ => Err(Failure::OfOtherRank(0)),
+        }
     }
 
     /// A progress callback that returns an error once a stop is requested.
@@ -84,6 +122,10 @@ impl Reporter for WithoutInfo<'_> {
 
     fn hub(&self) -> Option<&Hub> {
         self.0.hub()
+    }
+
+    fn ranks(&self) -> &dyn Ranks {
+        self.0.ranks()
     }
 
     fn bar(&self, what: &'static str, total: usize) -> Box<dyn Bar> {

@@ -14,7 +14,9 @@ use crate::{Call, Failure, sampling, search};
 /// Settings that make no sense, and files that can't be read or written.
 pub fn sample(call: Call<'_, impl SamplingSettings>) -> Result<Vec<Sampled>, Failure> {
     let mut call = call.found(crate::keys::SAMPLE)?;
-    check_pairs(&call.values)?;
+    if call.reporter.ranks().is_leader() {
+        check_pairs(&call.values)?;
+    }
     if let Some(method) = call.values.sample.search() {
         return search::in_place_of_draws(call, method);
     }
@@ -23,6 +25,11 @@ pub fn sample(call: Call<'_, impl SamplingSettings>) -> Result<Vec<Sampled>, Fai
         Modality::Hybrid => sampling::hybrid::sample(&mut call),
         Modality::Token => sampling::token::sample(&call),
     }
+}
+
+/// Whether several processes divide the drawing of pairs; otherwise one of them draws all.
+pub(crate) fn is_divided(values: &Values) -> bool {
+    values.run.mdp() == Modality::Token && values.sample.search().is_none() && values.label.pairs().is_some()
 }
 
 /// Checks `label.pairs` before anything is loaded.

@@ -65,6 +65,23 @@ pub enum TrainError {
         /// The metrics that there are.
         known: String,
     },
+    /// The processes that train together did not start from the same.
+    #[error(
+        "rank {rank} differs from rank 0 in its {what}: start every process by the same command, with the same program and \
+         the same files"
+    )]
+    Unlike {
+        /// The first that differs.
+        rank: usize,
+        /// The first thing that differs.
+        what: &'static str,
+    },
+    /// Another of the processes that train together has failed.
+    #[error("rank {rank} has failed, and says why")]
+    OtherRank {
+        /// Its number.
+        rank: usize,
+    },
     /// The data are empty.
     #[error("the {0} data has no examples")]
     Empty(&'static str),

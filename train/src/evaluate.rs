@@ -2,9 +2,11 @@ use mdp::{Channels, Mdp};
 use objectives::{Feedback, ImplicitRewards, Objective};
 use policies::Learner;
 
+use crate::ranks::{Numbers, exchange};
 use crate::statistics::wilson;
 use crate::step::{Loss, Reference, Slice, append, evaluate_slice};
-use crate::{Evaluated, Hooks, Item, Source, TrainError};
+use crate::training::SliceOf;
+use crate::{Alone, Evaluated, Hooks, Item, Ranks, Settings, Source, TrainError};
 
 /// Settings of an evaluation.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +23,14 @@ pub struct EvalSettings {
     pub beta: f64,
 }
 
+impl EvalSettings {
+    /// The settings of an evaluation after `step` steps of a run.
+    pub(crate) fn of(settings: &Settings, step: usize) -> Self {
+        let Settings { micro_batch_size, eval_examples: examples, seed, beta, .. } = *settings;
+        Self { step, micro_batch_size, examples, seed, beta }
+    }
+}
+
 /// Scores held-out examples without training. They are scored in slices and evaluated together, so that an objective
 /// that couples examples sees all of them.
 pub fn evaluate<M: Mdp, L: Learner<M>, S: Source<Mdp = M>>(
@@ -32,7 +42,7 @@ pub fn evaluate<M: Mdp, L: Learner<M>, S: Source<Mdp = M>>(
     hooks: &Hooks<'_, M, L>,
     look: EvalSettings,
 ) -> Result<Evaluated, TrainError> {
-    Examination { mdp, learner, objective, data, hooks, look }.run(reference, &mut |_| ())
+    Examination { mdp, learner, objective, data, hooks, look, ranks: &Alone }.run(reference, &mut |_| ())
 }
 
 /// An evaluation to be made.
@@ -43,10 +53,15 @@ pub(crate) struct Examination<'e, M: Mdp, L, S: Source<Mdp = M>> {
     pub(crate) data: &'e S,
     pub(crate) hooks: &'e Hooks<'e, M, L>,
     pub(crate) look: EvalSettings,
+    /// The processes that score together: slice `k` is scored by rank `k` modulo their number, and each has the result.
+    pub(crate) ranks: &'e dyn Ranks,
 }
 
 impl<M: Mdp, L: Learner<M>, S: Source<Mdp = M>> Examination<'_, M, L, S> {
     /// Scores the examples, slice by slice, and evaluates them together; `scored` hears of every slice's examples.
+    ///
+    /// # Errors
+    /// Unreadable data, a policy that can't score it; where several ranks score, all return an error.
     pub(crate) fn run(
         &self,
         reference: &mut Reference<'_, M>,
@@ -79,29 +94,52 @@ impl<M: Mdp, L: Learner<M>, S: Source<Mdp = M>> Examination<'_, M, L, S> {
         })
     }
 
-    /// Scores the examples at `positions`, slice by slice.
+    /// Scores the examples at `positions`, slice by slice, with the other ranks.
     fn score(
         &self,
         reference: &mut Reference<'_, M>,
         positions: &[usize],
         scored: &mut dyn FnMut(usize),
-    ) -> Result<(Slice<M, S::Feedback>, Channels), TrainError> {
-        let failed = |source| TrainError::of_policy(self.look.step, source);
+    ) -> Result<(SliceOf<S>, Channels), TrainError> {
+        let slices: Vec<&[usize]> = positions.chunks(self.look.micro_batch_size.max(1)).collect();
+        let mut examples = Vec::with_capacity(slices.len());
+        let own = self.score_own(reference, &slices, (&mut examples, scored));
+        let numbers = if self.ranks.size() == 1 { own? } else { exchange(self.ranks, own, slices.len())? };
         let (mut all, mut policy) = (Slice::new([]), Channels::default());
-        for positions in positions.chunks(self.look.micro_batch_size.max(1)) {
-            let slice = Slice::new(read(self.data, positions.iter().copied(), "held-out")?);
-            let channels = match &self.hooks.diagnose {
-                Some(diagnose) => diagnose(self.learner, &slice.episodes).map_err(failed)?,
-                None => self.learner.score(self.mdp, &slice.episodes).map_err(failed)?,
-            };
-            if reference.policy.is_some() {
-                reference.numbers(self.mdp, &slice, self.look.step)?;
+        for (slice, (channels, of_reference)) in examples.into_iter().zip(numbers) {
+            if let Some(numbers) = of_reference {
+                reference.remember(&slice, &numbers);
             }
             append(&mut policy, &channels);
             all.extend(slice);
-            scored(positions.len());
         }
         Ok((all, policy))
+    }
+
+    /// Reads all slices into `examples`, and scores those of this rank.
+    fn score_own(
+        &self,
+        reference: &mut Reference<'_, M>,
+        slices: &[&[usize]],
+        (examples, scored): (&mut Vec<SliceOf<S>>, &mut dyn FnMut(usize)),
+    ) -> Result<Vec<Numbers>, TrainError> {
+        let failed = |source| TrainError::of_policy(self.look.step, source);
+        let mut own = Vec::new();
+        for (k, positions) in slices.iter().enumerate() {
+            let slice = Slice::new(read(self.data, positions.iter().copied(), "held-out")?);
+            if k % self.ranks.size() == self.ranks.rank() {
+                let channels = match &self.hooks.diagnose {
+                    Some(diagnose) => diagnose(self.learner, &slice.episodes).map_err(failed)?,
+                    None => self.learner.score(self.mdp, &slice.episodes).map_err(failed)?,
+                };
+                let of_reference =
+                    reference.policy.map(|_| reference.numbers(self.mdp, &slice, self.look.step)).transpose()?;
+                own.push((channels, of_reference));
+            }
+            examples.push(slice);
+            scored(positions.len());
+        }
+        Ok(own)
     }
 }
 

@@ -135,10 +135,20 @@ impl RunFolder {
     /// # Errors
     /// A file can't be written, or an old checkpoint not removed.
     pub fn save(&self, position: &Position, learner: &impl Persist, keep: usize) -> Result<PathBuf, TrainError> {
+        self.save_by(position, keep, |folder| learner.save_checkpoint(folder))
+    }
+
+    /// As [`save`](Self::save), by a function that writes the learner's state into a folder.
+    pub(crate) fn save_by(
+        &self,
+        position: &Position,
+        keep: usize,
+        save: impl FnOnce(&Path) -> Result<(), PolicyError>,
+    ) -> Result<PathBuf, TrainError> {
         let parent = self.join("checkpoints");
         let failed = |source| TrainError::Policy { step: position.step, source };
         let building = temporary_folder(&parent)?;
-        learner.save_checkpoint(building.path()).map_err(failed)?;
+        save(building.path()).map_err(failed)?;
         let state = building.path().join("position.json");
         let text = serde_json::to_vec_pretty(position).map_err(|e| failed(PolicyError::other(e)))?;
         write_whole(&state, |file| file.write_all(&text))?;
@@ -180,6 +190,14 @@ impl RunFolder {
         for parent in [self.path.clone(), self.join("checkpoints"), self.join("samples"), self.report()?] {
             remove_leftovers(&parent)?;
         }
+        self.restored(learner)
+    }
+
+    /// Restores the newest checkpoint and changes nothing in the folder.
+    ///
+    /// # Errors
+    /// The checkpoint is damaged or of another kind of learner.
+    pub(crate) fn restored(&self, learner: &mut impl Persist) -> Result<Position, TrainError> {
         let Some(step) = self.checkpoints()?.pop() else { return Ok(Position::default()) };
         let folder = self.join("checkpoints").join(format!("step-{step}"));
         let path = folder.join("position.json");

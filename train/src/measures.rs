@@ -40,6 +40,13 @@ impl Measures {
     }
 }
 
+impl<'n> FromIterator<(&'n str, f64, f64)> for Measures {
+    /// Of the name, the sum and the number of values of each.
+    fn from_iter<T: IntoIterator<Item = (&'n str, f64, f64)>>(totals: T) -> Self {
+        Self(totals.into_iter().map(|(name, sum, count)| (name.to_owned(), (sum, count))).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Measures;

@@ -48,6 +48,9 @@ pub struct Settings {
     /// The decay of an average of the policy's weights that is the reference in training; `None`: the reference is fixed.
     /// Evaluations compare with the fixed one.
     pub reference_ema: Option<f64>,
+    /// Whether each of several processes keeps the optimiser's state of its own share of every parameter only. No number
+    /// depends on it.
+    pub shard_optimizer: bool,
 }
 
 /// An invalid setting.
@@ -94,6 +97,7 @@ impl Settings {
         beta: 0.1,
         safeguard: None,
         reference_ema: None,
+        shard_optimizer: false,
     };
 
     /// Validates the settings.
@@ -202,6 +206,7 @@ mod tests {
             beta: 1.0,
             safeguard: None,
             reference_ema: None,
+            shard_optimizer: false,
         }
     }
 }

@@ -5,6 +5,7 @@ use mdp::{Channels, EpisodeOf, Mdp, Steps, weights};
 use objectives::{Evaluation, Feedback, Objective, Scores};
 use policies::{Learner, Policy};
 
+use crate::ranks::Numbers;
 use crate::safeguard::guard;
 pub use crate::source::Slice;
 use crate::{Measures, ReferenceCache, Schedule, Settings, TrainError};
@@ -49,6 +50,18 @@ impl<M: Mdp> Reference<'_, M> {
     }
 }
 
+impl<M: Mdp> Reference<'_, M> {
+    /// Keeps the numbers of a slice that another process has computed.
+    pub(crate) fn remember<F>(&mut self, slice: &Slice<M, F>, numbers: &Steps) {
+        let begins = begins(&slice.counts);
+        for (example, rows) in slice.examples.iter().zip(begins.windows(2)) {
+            if !self.cache.contains(*example) {
+                self.cache.insert(*example, numbers.slice(rows[0]..rows[1]));
+            }
+        }
+    }
+}
+
 fn begins(counts: &[usize]) -> Vec<usize> {
     std::iter::once(0)
         .chain(counts.iter().scan(0, |at, n| {
@@ -80,6 +93,15 @@ pub struct Learned {
 }
 
 impl Learned {
+    /// The result of a step on a batch, as far as it is known before the step.
+    pub(crate) fn of<M: Mdp, F>(slices: &[Slice<M, F>]) -> Self {
+        Self {
+            examples: slices.iter().map(|slice| slice.examples.len()).sum(),
+            size: slices.iter().map(|slice| slice.size).sum(),
+            ..Self::default()
+        }
+    }
+
     /// The result, if its gradient is finite.
     pub(crate) fn checked(self, step: usize) -> Result<Self, TrainError> {
         if self.gradient_norm.is_finite() {
@@ -133,11 +155,7 @@ pub fn learn<M: Mdp, L: Learner<M>, F: Feedback>(
     let step = at.step;
     let failed = |source| TrainError::of_policy(step, source);
     let total: usize = slices.iter().map(|slice| slice.feedback.len()).sum();
-    let mut learned = Learned {
-        examples: slices.iter().map(|slice| slice.examples.len()).sum(),
-        size: slices.iter().map(|slice| slice.size).sum(),
-        ..Learned::default()
-    };
+    let mut learned = Learned::of(slices);
     let whole = loss.objective.needs().whole_batch && slices.len() > 1;
     let mut whole_slopes =
         if whole { Some(coupled(mdp, learner, reference, loss, slices, at, &mut learned)?) } else { None };
@@ -147,15 +165,7 @@ pub fn learn<M: Mdp, L: Learner<M>, F: Feedback>(
             parts.remove(0)
         } else {
             let numbers = at.reference_numbers(mdp, learner, reference, loss.objective, slice)?;
-            let scores = Scores { policy: &policy, reference: numbers.as_ref(), weights: &weights(&slice.episodes) };
-            let (mut evaluation, measures) = evaluate_scores(loss, slice, scores, step)?;
-            advance(loss.objective, &slice.feedback, scores, (step, &slice.examples))?;
-            learned.measures.join(measures);
-            add_entropy(&mut learned.measures, &policy);
-            let share = slice.feedback.len() as f64 / total as f64;
-            learned.add(&evaluation, share);
-            scale(&mut evaluation.slopes, share);
-            evaluation.slopes
+            slopes_of_part(loss, slice, (&policy, numbers.as_ref()), (total, step), &mut learned)?
         };
         if let Some(share) = at.safeguard {
             learned.measures.join(guard(learner, &tape, slice, &mut slopes, (share, step))?);
@@ -180,6 +190,8 @@ pub struct StepAt {
     pub safeguard: Option<f64>,
     /// Whether the reference is the average of the policy's weights that it keeps ([`Learner::follow`]).
     pub follows: bool,
+    /// Whether each of several processes keeps its own share of the optimiser's state ([`Settings::shard_optimizer`]).
+    pub shards: bool,
 }
 
 impl StepAt {
@@ -187,7 +199,8 @@ impl StepAt {
     pub(crate) fn of(settings: &Settings, step: usize, schedule: Schedule) -> Self {
         let Settings { max_gradient_norm, safeguard, .. } = *settings;
         let follows = settings.reference_ema.is_some();
-        Self { step, rate: schedule.at(step), max_gradient_norm, safeguard, follows }
+        let shards = settings.shard_optimizer;
+        Self { step, rate: schedule.at(step), max_gradient_norm, safeguard, follows, shards }
     }
 
     /// The reference's numbers of a slice, if the objective needs them.
@@ -251,7 +264,7 @@ pub(crate) fn evaluate_scores<M: Mdp, F: Feedback>(
     Ok((evaluation, (loss.measure)(slice, scores)))
 }
 
-/// Scores every slice, evaluates once, and splits the slopes by slice.
+/// Scores every slice, evaluates once, and returns the slopes by slice.
 fn coupled<M: Mdp, L: Learner<M>, F: Feedback>(
     mdp: &M,
     learner: &L,
@@ -261,22 +274,56 @@ fn coupled<M: Mdp, L: Learner<M>, F: Feedback>(
     at: StepAt,
     learned: &mut Learned,
 ) -> Result<Vec<Channels>, TrainError> {
-    let (objective, step) = (loss.objective, at.step);
+    let score = |slice: &Slice<M, F>| {
+        let failed = |source| TrainError::of_policy(at.step, source);
+        let channels = learner.score(mdp, &slice.episodes).map_err(failed)?;
+        Ok((channels, at.reference_numbers(mdp, learner, reference, loss.objective, slice)?))
+    };
+    let numbers = slices.iter().map(score).collect::<Result<Vec<Numbers>, TrainError>>()?;
+    slopes_of_all(loss, slices, &numbers, at.step, learned)
+}
+
+/// Evaluates one slice of a batch with `total` pieces of feedback, and returns the slopes of its share of the loss.
+pub(crate) fn slopes_of_part<M: Mdp, F: Feedback>(
+    loss: Loss<'_, M, F>,
+    slice: &Slice<M, F>,
+    (policy, reference): (&Channels, Option<&Steps>),
+    (total, step): (usize, usize),
+    learned: &mut Learned,
+) -> Result<Channels, TrainError> {
+    let scores = Scores { policy, reference, weights: &weights(&slice.episodes) };
+    let (mut evaluation, measures) = evaluate_scores(loss, slice, scores, step)?;
+    advance(loss.objective, &slice.feedback, scores, (step, &slice.examples))?;
+    learned.measures.join(measures);
+    add_entropy(&mut learned.measures, policy);
+    let share = slice.feedback.len() as f64 / total as f64;
+    learned.add(&evaluation, share);
+    scale(&mut evaluation.slopes, share);
+    Ok(evaluation.slopes)
+}
+
+/// Evaluates a batch at once by the numbers of its slices, and splits the slopes by slice.
+pub(crate) fn slopes_of_all<M: Mdp, F: Feedback>(
+    loss: Loss<'_, M, F>,
+    slices: &[Slice<M, F>],
+    numbers: &[Numbers],
+    step: usize,
+    learned: &mut Learned,
+) -> Result<Vec<Channels>, TrainError> {
+    let objective = loss.objective;
     let mut policy = Channels::default();
     let mut weigh = Steps::default();
     let mut references = objective.needs().reference.then(Steps::default);
     let (mut feedback, mut examples, mut ends) = (Vec::new(), Vec::new(), vec![0]);
-    for slice in slices {
-        let channels = learner.score(mdp, &slice.episodes).map_err(|source| TrainError::of_policy(step, source))?;
+    for (slice, (channels, numbers)) in slices.iter().zip(numbers) {
         feedback.extend(slice.feedback.iter().map(|f| f.shifted(policy.log_probs.len())));
-        append(&mut policy, &channels);
+        append(&mut policy, channels);
         let own_weights = weights(&slice.episodes);
         own_weights.rows().for_each(|row| weigh.push(row));
-        let numbers = at.reference_numbers(mdp, learner, reference, objective, slice)?;
-        let scores = Scores { policy: &channels, reference: numbers.as_ref(), weights: &own_weights };
+        let scores = Scores { policy: channels, reference: numbers.as_ref(), weights: &own_weights };
         learned.measures.join((loss.measure)(slice, scores));
-        add_entropy(&mut learned.measures, &channels);
-        if let (Some(all), Some(numbers)) = (&mut references, &numbers) {
+        add_entropy(&mut learned.measures, channels);
+        if let (Some(all), Some(numbers)) = (&mut references, numbers) {
             numbers.rows().for_each(|row| all.push(row));
         }
         examples.extend_from_slice(&slice.examples);

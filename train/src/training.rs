@@ -6,9 +6,12 @@ use objectives::{Objective, Scores};
 use policies::{Learner, Policy};
 
 use crate::evaluate::{EvalSettings, evaluate, read};
-use crate::step::{Learned, Loss, Reference, Slice, StepAt, learn};
+use crate::step::{Learned, Loss, Reference, Slice, StepAt};
 use crate::tensorboard::{EventFile, Hyperparameter, begins_at};
-use crate::{CacheKey, Evaluated, Hooks, ReferenceCache, RunFolder, Schedule, Settings, Source, TrainError};
+use crate::{
+    Alone, CacheKey, Evaluated, Hooks, Ranks, ReferenceCache, RunFolder, Schedule, Settings, Source, TrainError,
+    learn_together,
+};
 
 /// The trainer for your own program: data, objective, reference and settings.
 ///
@@ -24,6 +27,7 @@ pub struct Training<'a, M: Mdp, S: Source<Mdp = M>> {
     pub(crate) hyperparameters: Vec<(String, Hyperparameter)>,
     key: Option<CacheKey>,
     pub(crate) cache: Option<PathBuf>,
+    pub(crate) ranks: &'a dyn Ranks,
 }
 
 impl<M: Mdp, S: Source<Mdp = M>> std::fmt::Debug for Training<'_, M, S> {
@@ -37,7 +41,7 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
     pub fn new(mdp: &'a M, data: &'a S, objective: &'a dyn Objective<Feedback = S::Feedback>) -> Self {
         let (held_out, reference, key, cache) = (None, None, None, None);
         let (settings, hyperparameters) = (Settings::default(), Vec::new());
-        Self { mdp, data, objective, held_out, reference, settings, hyperparameters, key, cache }
+        Self { mdp, data, objective, held_out, reference, settings, hyperparameters, key, cache, ranks: &Alone }
     }
 
     /// Sets the reference policy.
@@ -80,6 +84,26 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
         Self { cache: path.into(), ..self }
     }
 
+    /// Sets the processes that train together, this one among them; by default it is alone. Each makes the same trainer, with a
+    /// policy that is the same at the start, and calls the same function of it.
+    #[must_use]
+    pub fn ranks(self, ranks: &'a dyn Ranks) -> Self {
+        Self { ranks, ..self }
+    }
+
+    /// The same trainer in this process alone.
+    #[must_use]
+    pub fn alone(&self) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            hyperparameters: self.hyperparameters.clone(),
+            key: self.key.clone(),
+            cache: self.cache.clone(),
+            ranks: &Alone,
+            ..*self
+        }
+    }
+
     /// Trains without a folder: a lazy iterator of steps.
     ///
     /// # Errors
@@ -115,8 +139,7 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
         hooks: &Hooks<'_, M, L>,
     ) -> Result<Evaluated, TrainError> {
         let mut reference = Reference { policy: self.reference, cache: ReferenceCache::default() };
-        let Settings { micro_batch_size, eval_examples: examples, seed, beta, .. } = self.settings;
-        let look = EvalSettings { step: 0, micro_batch_size, examples, seed, beta };
+        let look = EvalSettings::of(&self.settings, 0);
         evaluate(self.mdp, policy, &mut reference, self.objective, data, hooks, look)
     }
 
@@ -175,14 +198,18 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
 /// Examples of a source that are scored together.
 pub(crate) type SliceOf<S> = Slice<<S as Source>::Mdp, <S as Source>::Feedback>;
 
-/// Reads the batch of a step, cut into slices.
-pub(crate) fn batch<S: Source>(data: &S, settings: &Settings, step: usize) -> Result<Vec<SliceOf<S>>, TrainError> {
+/// Reads the batch of a step, cut into slices for so many ranks.
+pub(crate) fn batch<S: Source>(
+    data: &S,
+    settings: &Settings,
+    (step, ranks): (usize, usize),
+) -> Result<Vec<SliceOf<S>>, TrainError> {
     let read = |indices: Vec<usize>| Ok(Slice::new(read(data, indices, "training")?));
-    slices(data, settings, step).into_iter().map(read).collect()
+    slices(data, settings, (step, ranks)).into_iter().map(read).collect()
 }
 
-/// The indices of the examples of a step, slice by slice.
-pub(crate) fn slices<S: Source>(data: &S, settings: &Settings, step: usize) -> Vec<Vec<usize>> {
+/// The indices of the examples of a step, slice by slice: each rank has some, if there are enough.
+pub(crate) fn slices<S: Source>(data: &S, settings: &Settings, (step, ranks): (usize, usize)) -> Vec<Vec<usize>> {
     let n = data.len();
     let per_epoch = settings.steps_per_epoch(n);
     let epoch = step / per_epoch;
@@ -190,7 +217,8 @@ pub(crate) fn slices<S: Source>(data: &S, settings: &Settings, step: usize) -> V
     let from = (step % per_epoch) * settings.batch_size;
     let to = (from + settings.batch_size).min(n);
     let indices: Vec<usize> = (from..to).filter_map(|i| order.at(i)).map(|i| data.index_in_epoch(i, epoch)).collect();
-    indices.chunks(settings.micro_batch_size).map(<[usize]>::to_vec).collect()
+    let at_once = settings.micro_batch_size.min(indices.len().div_ceil(ranks).max(1));
+    indices.chunks(at_once).map(<[usize]>::to_vec).collect()
 }
 
 /// An iterator of training steps.
@@ -221,11 +249,12 @@ impl<M: Mdp, L: Learner<M>, S: Source<Mdp = M>> TrainingSteps<'_, M, L, S> {
 
     fn take(&mut self) -> Result<Learned, TrainError> {
         let Training { mdp, data, objective, .. } = *self.training;
-        let slices = batch(data, &self.settings, self.step)?;
+        let ranks = self.training.ranks;
+        let slices = batch(data, &self.settings, (self.step, ranks.size()))?;
         let at = StepAt::of(&self.settings, self.step, self.schedule);
         let measure = |slice: &Slice<M, S::Feedback>, scores: Scores<'_>| data.measure(slice, scores);
         let loss = Loss { objective, measure: &measure };
-        let mut learned = learn(mdp, self.policy, &mut self.reference, loss, &slices, at)?;
+        let mut learned = learn_together(mdp, self.policy, &mut self.reference, loss, &slices, (at, ranks))?;
         learned.tokens = slices.iter().map(|slice| data.n_tokens(slice)).sum();
         learned.checked(self.step)
     }
@@ -239,7 +268,8 @@ impl<M: Mdp, L: Learner<M>, S: Source<Mdp = M>> Iterator for TrainingSteps<'_, M
     fn next(&mut self) -> Option<Self::Item> {
         if self.step >= self.schedule.total {
             let unwritten = std::mem::take(&mut self.reference.cache);
-            let path = self.training.cache.as_ref().filter(|_| !unwritten.is_empty())?;
+            let is_writer = self.training.ranks.is_leader() && !unwritten.is_empty();
+            let path = self.training.cache.as_ref().filter(|_| is_writer)?;
             return unwritten.save(path, &self.key).err().map(Err);
         }
         let learned = self.take();

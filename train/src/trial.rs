@@ -3,14 +3,15 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use mdp::{Mdp, weights};
+use mdp::{Channels, Mdp, weights};
 use objectives::Scores;
 use policies::Learner;
 
 use crate::evaluate::read;
+use crate::ranks::{Numbers, exchange};
 use crate::safeguard::guard;
 use crate::step::{Loss, Reference, Slice, StepAt, evaluate_scores};
-use crate::training::{batch, slices};
+use crate::training::{SliceOf, batch, slices};
 use crate::{ReferenceCache, Source, TrainError, Training};
 
 /// A measured first step that was discarded.
@@ -47,7 +48,7 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
         self.prepare(policy)?;
         let failed = |source| TrainError::of_policy(0, source);
         let begun = Instant::now();
-        let slices = batch(self.data, &self.settings, 0)?;
+        let slices = batch(self.data, &self.settings, (0, self.ranks.size()))?;
         let reading = begun.elapsed().as_secs_f64();
         let examples: usize = slices.iter().map(|slice| slice.examples.len()).sum();
         let Some(slice) = slices.first() else { return Err(TrainError::Empty("training")) };
@@ -94,29 +95,44 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
         let walk = self.walk();
         let wanted: BTreeSet<usize> = walk.iter().flatten().copied().collect();
         let mut known = wanted.iter().filter(|index| reference.cache.contains(**index)).count();
-        for indices in walk {
-            let missing = indices.iter().filter(|index| !reference.cache.contains(**index)).count();
-            if missing == 0 {
+        for part in walk.chunks(self.ranks.size()) {
+            if part.iter().flatten().all(|index| reference.cache.contains(*index)) {
                 continue;
             }
             scored(known, wanted.len());
-            if stop.load(Ordering::Relaxed) {
+            // Of several processes the first decides.
+            let mut is_stopped = vec![u8::from(stop.load(Ordering::Relaxed))];
+            self.ranks.broadcast(&mut is_stopped);
+            if is_stopped == [1] {
                 break;
             }
-            // All of a slice is read, as in a run: which examples are computed side by side decides the last bits.
-            let slice = Slice::new(read(self.data, indices, "training")?);
-            reference.numbers(self.mdp, &slice, 0)?;
-            known += missing;
+            let before = reference.cache.len();
+            self.fill(&mut reference, part)?;
+            known += reference.cache.len() - before;
         }
-        if let Some(path) = &self.cache {
+        if let Some(path) = self.cache.as_ref().filter(|_| self.ranks.is_leader()) {
             reference.cache.save(path, &key)?;
         }
         Ok((known, wanted.len()))
     }
 
+    /// Computes the reference's numbers of slices, one by each rank, for all.
+    fn fill(&self, reference: &mut Reference<'_, M>, part: &[Vec<usize>]) -> Result<(), TrainError> {
+        // All of a slice is read, as in a run: which examples are computed side by side decides the last bits.
+        let read = |indices: &Vec<usize>| Ok(Slice::new(read(self.data, indices.iter().copied(), "training")?));
+        let slices = part.iter().map(read).collect::<Result<Vec<SliceOf<S>>, TrainError>>()?;
+        let own = slices.iter().skip(self.ranks.rank()).step_by(self.ranks.size());
+        let own = own.map(|slice| Ok((Channels::from(reference.numbers(self.mdp, slice, 0)?), None)));
+        let own: Result<Vec<Numbers>, TrainError> = own.collect();
+        for (slice, (numbers, _)) in slices.iter().zip(exchange(self.ranks, own, part.len())?) {
+            reference.remember(slice, &numbers.log_probs);
+        }
+        Ok(())
+    }
+
     /// The examples of a run of these settings, slice by slice in the order of its steps.
     fn walk(&self) -> Vec<Vec<usize>> {
         let steps = self.settings.total_steps(self.data.len());
-        (0..steps).flat_map(|step| slices(self.data, &self.settings, step)).collect()
+        (0..steps).flat_map(|step| slices(self.data, &self.settings, (step, self.ranks.size()))).collect()
     }
 }

@@ -35,6 +35,16 @@ macro_rules! impl_optimizer {
                 self.slots.step(&self.rule, parameters, gradients, rate, Form::FusedWherePossible)
             }
 
+            fn step_own(
+                &mut self,
+                parameters: &Parameters,
+                gradients: &Gradients,
+                rate: f64,
+                own: &super::OwnShare<'_>,
+            ) -> Result<(), EngineError> {
+                self.slots.step_own(&self.rule, parameters, gradients, rate, own)
+            }
+
             fn state(&self) -> Result<BTreeMap<String, Tensor>, EngineError> {
                 self.slots.state::<$rule>()
             }
@@ -56,6 +66,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::ops::Range;
 
 use candle_core::Tensor;
 
@@ -64,6 +75,9 @@ use crate::{EngineError, Gradients, Parameters};
 pub use adamw::AdamW;
 pub use rms_prop::RmsProp;
 pub use sgd::Sgd;
+
+/// Which of so many numbers of a parameter, in the order of its memory, are a process's own to update.
+pub type OwnShare<'o> = dyn Fn(usize) -> Range<usize> + 'o;
 
 /// Updates parameters from their gradients.
 ///
@@ -79,6 +93,20 @@ pub trait Optimizer: Debug + Send + Sync {
     /// # Errors
     /// A rate that is negative or not finite, a gradient or a loaded state that does not have its parameter's shape.
     fn step(&mut self, parameters: &Parameters, gradients: &Gradients, rate: f64) -> Result<(), EngineError>;
+
+    /// As [`step`](Self::step), of an own share of every parameter alone: its numbers are those of a whole step, to the bit, and the
+    /// others stay as they were. State is kept of this share only, in one dimension; that of whole parameters, such as a loaded one,
+    /// is cut to it.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
+    fn step_own(
+        &mut self,
+        parameters: &Parameters,
+        gradients: &Gradients,
+        rate: f64,
+        own: &OwnShare<'_>,
+    ) -> Result<(), EngineError>;
 
     /// A copy of all state that the next step depends on, as named tensors: `MOMENT.PARAMETER` in the parameter's shape
     /// and `step.PARAMETER`, a scalar.

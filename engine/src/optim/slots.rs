@@ -2,8 +2,11 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor, Var};
+
+use super::OwnShare;
 
 use crate::error::check_setting;
 use crate::parameters::check_like;
@@ -44,6 +47,9 @@ struct Slot<const N: usize> {
     master: Option<Tensor>,
 }
 
+/// Writes the new numbers of a weight to its place.
+type Store<'s> = dyn Fn(&Tensor) -> candle_core::Result<()> + 's;
+
 /// Selects the implementation of a rule; the tests run both on the same numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -68,20 +74,58 @@ impl<const N: usize> Slots<N> {
         rate: f64,
         form: Form,
     ) -> Result<(), EngineError> {
-        check_setting(rate.is_finite() && rate >= 0., R::NAME, "the rate", "finite and not negative", rate)?;
+        check_rate::<R, N>(rate)?;
         for (name, var) in parameters.trainable() {
             let Some(gradient) = gradients.get(name) else { continue };
             check_gradient(name, var, gradient)?;
-            let slot = match self.slots.entry(name.to_owned()) {
-                Entry::Occupied(entry) => entry.into_mut(),
-                Entry::Vacant(entry) => {
-                    entry.insert(Slot::new(var).map_err(EngineError::named("make the moments of", name))?)
-                }
-            };
+            let slot = self.of(name, var)?;
             slot.move_beside::<R>(name, gradient)?;
-            slot.update(rule, var, gradient, rate, form).map_err(EngineError::named("update", name))?;
+            let store = |weight: &Tensor| var.set(weight);
+            slot.update(rule, (var, &store), gradient, rate, form).map_err(EngineError::named("update", name))?;
         }
         Ok(())
+    }
+
+    /// As [`Optimizer::step_own`](super::Optimizer::step_own).
+    pub(super) fn step_own<R: Rule<N>>(
+        &mut self,
+        rule: &R,
+        parameters: &Parameters,
+        gradients: &Gradients,
+        rate: f64,
+        own: &OwnShare<'_>,
+    ) -> Result<(), EngineError> {
+        check_rate::<R, N>(rate)?;
+        for (name, var) in parameters.trainable() {
+            let Some(gradient) = gradients.get(name) else { continue };
+            check_gradient(name, var, gradient)?;
+            let (failed, own) = (EngineError::named("update", name), own(var.elem_count()));
+            // Both share the memory of the whole: variables and summed gradients lie in one run.
+            let cut = |whole: &Tensor| whole.flatten_all()?.narrow(0, own.start, own.len());
+            let (weight, gradient) = match (cut(var), cut(gradient)) {
+                (Ok(weight), Ok(gradient)) => (weight, gradient),
+                (Err(error), _) | (_, Err(error)) => return Err(failed(error)),
+            };
+            if let Some(slot) = self.slots.get_mut(name) {
+                slot.cut::<R>(name, var, &own)?;
+            }
+            let slot = self.of(name, &weight)?;
+            slot.move_beside::<R>(name, &gradient)?;
+            let store = |weight: &Tensor| var.flatten_all()?.slice_set(&weight.contiguous()?, 0, own.start);
+            let form = Form::FusedWherePossible;
+            slot.update(rule, (&weight, &store), &gradient, rate, form).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// The slot of a parameter with these numbers to update, which is made where there is none.
+    fn of(&mut self, name: &str, weight: &Tensor) -> Result<&mut Slot<N>, EngineError> {
+        Ok(match self.slots.entry(name.to_owned()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                entry.insert(Slot::new(weight).map_err(EngineError::named("make the moments of", name))?)
+            }
+        })
     }
 
     pub(super) fn state<R: Rule<N>>(&self) -> Result<BTreeMap<String, Tensor>, EngineError> {
@@ -116,10 +160,10 @@ impl<const N: usize> Slots<N> {
 }
 
 impl<const N: usize> Slot<N> {
-    fn new(var: &Var) -> candle_core::Result<Self> {
-        let dtype = working_dtype(var.dtype());
-        let zeros = || Tensor::zeros(var.dims(), dtype, var.device());
-        let master = if dtype == var.dtype() { None } else { Some(var.as_detached_tensor().to_dtype(dtype)?) };
+    fn new(weight: &Tensor) -> candle_core::Result<Self> {
+        let dtype = working_dtype(weight.dtype());
+        let zeros = || Tensor::zeros(weight.dims(), dtype, weight.device());
+        let master = if dtype == weight.dtype() { None } else { Some(weight.detach().to_dtype(dtype)?) };
         Ok(Self { n_steps: 0, moments: try_array(|_| zeros())?, master })
     }
 
@@ -144,6 +188,25 @@ impl<const N: usize> Slot<N> {
         Ok(Self { n_steps, moments, master })
     }
 
+    /// Cuts the state of a whole parameter to an own share; one that is cut stays as it is.
+    fn cut<R: Rule<N>>(&mut self, name: &str, whole: &Var, own: &Range<usize>) -> Result<(), EngineError> {
+        let state = self.moments.iter_mut().zip(R::MOMENTS).chain(self.master.as_mut().map(|master| (master, MASTER)));
+        for (tensor, kind) in state {
+            if tensor.dims() == [own.len()] {
+                continue;
+            }
+            let what = format!("{kind}.{name}");
+            if tensor.dims() != whole.dims() {
+                let (expected, got) = (whole.dims().to_vec(), tensor.dims().to_vec());
+                return Err(EngineError::Shape { name: what, expected, got });
+            }
+            // The copy lets the whole go.
+            let cut = tensor.flatten_all().and_then(|flat| flat.narrow(0, own.start, own.len())?.force_contiguous());
+            *tensor = cut.map_err(EngineError::named("cut", &what))?;
+        }
+        Ok(())
+    }
+
     /// Moves a loaded slot to the gradient's device, and refuses one of another shape.
     fn move_beside<R: Rule<N>>(&mut self, name: &str, gradient: &Tensor) -> Result<(), EngineError> {
         for (moment, kind) in self.moments.iter_mut().zip(R::MOMENTS) {
@@ -157,31 +220,36 @@ impl<const N: usize> Slot<N> {
         Ok(())
     }
 
+    /// Updates a weight, in place or by `store`, and the moments.
     fn update<R: Rule<N>>(
         &mut self,
         rule: &R,
-        var: &Var,
+        (target, store): (&Tensor, &Store<'_>),
         gradient: &Tensor,
         rate: f64,
         form: Form,
     ) -> candle_core::Result<()> {
         self.n_steps += 1;
         let scalars = rule.scalars(self.n_steps, rate);
-        if form == Form::FusedWherePossible && host::is_host_f32(var) && host::is_host_f32(gradient) {
-            return host::with_all_mut(var, gradient, &self.moments, |weight, gradient, moments| {
+        if form == Form::FusedWherePossible && host::is_host_f32(target) && host::is_host_f32(gradient) {
+            return host::with_all_mut(target, gradient, &self.moments, |weight, gradient, moments| {
                 R::fused(&scalars, weight, gradient, moments);
             });
         }
-        let weight = self.master.clone().unwrap_or_else(|| var.as_detached_tensor());
+        let weight = self.master.clone().unwrap_or_else(|| target.detach());
         let (weight, moments) = R::composed(&scalars, &weight, gradient, &self.moments)?;
         self.moments = moments;
         if self.master.is_some() {
-            var.set(&weight.to_dtype(var.dtype())?)?;
+            store(&weight.to_dtype(target.dtype())?)?;
             self.master = Some(weight);
             return Ok(());
         }
-        var.set(&weight)
+        store(&weight)
     }
+}
+
+fn check_rate<R: Rule<N>, const N: usize>(rate: f64) -> Result<(), EngineError> {
+    check_setting(rate.is_finite() && rate >= 0., R::NAME, "the rate", "finite and not negative", rate)
 }
 
 /// Moments of half-precision weights are in `f32`, as their gradients are.

@@ -136,6 +136,36 @@ fn the_bits_do_not_depend_on_the_threads() {
     assert!(run(1) == run(3));
 }
 
+/// Each of several processes updates its share, from the state of the whole on; the small parameter leaves some without any.
+#[test]
+fn shares_together_are_the_whole_to_the_bit() {
+    for (dtype, size) in [(DType::F32, 2), (DType::F32, 5), (DType::BF16, 2)] {
+        for (mut whole, mut before) in all().into_iter().zip(all()) {
+            let (expected, parameters) = (two_parameters(dtype), two_parameters(dtype));
+            take_steps(&mut *whole, &expected, 0..4);
+            take_steps(&mut *before, &parameters, 0..2);
+            let mut shares = (0..size)
+                .map(|_| all().into_iter().find(|other| other.name() == before.name()).unwrap())
+                .collect::<Vec<_>>();
+            for share in &mut shares {
+                share.load_state(before.state().unwrap()).unwrap();
+            }
+            for step in 2..4 {
+                let gradients = gradients_of(&parameters, step);
+                for (rank, share) in shares.iter_mut().enumerate() {
+                    let own = |len: usize| (len * rank / size)..(len * (rank + 1) / size);
+                    share.step_own(&parameters, &gradients, 1e-3, &own).unwrap();
+                }
+            }
+            assert!(numbers(&parameters) == numbers(&expected), "{dtype:?}, {size} shares of {}", before.name());
+            let kept = shares.iter().flat_map(|share| share.state().unwrap());
+            let kept: usize = kept.map(|(_, tensor)| tensor.elem_count()).filter(|len| *len > 1).sum();
+            let of_whole: usize = whole.state().unwrap().values().map(Tensor::elem_count).filter(|len| *len > 3).sum();
+            assert!(kept >= of_whole && kept <= of_whole + 9, "{kept} numbers of state for {of_whole}");
+        }
+    }
+}
+
 #[test]
 fn only_parameters_with_a_gradient_move() {
     for mut optimizer in all() {

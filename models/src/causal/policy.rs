@@ -15,7 +15,7 @@ use super::learn::TokenTape;
 use super::model::CausalLm;
 use super::packing::Packing;
 use crate::ModelError;
-use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, VisitGradient};
+use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient, VisitSingle};
 
 /// States per batch of next-token logits; bounds the memory of logits.
 const STATES: usize = 64;
@@ -198,6 +198,14 @@ impl Learner<TokenMdp> for CausalLm {
         self.decoder.visit_gradients(visit)
     }
 
+    fn has_single_gradients(&self) -> bool {
+        self.decoder.has_single_gradients()
+    }
+
+    fn visit_single_gradients(&mut self, visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
+        self.decoder.visit_single_gradients(visit)
+    }
+
     fn gradient_norm(&self) -> Result<f64, PolicyError> {
         Ok(self.decoder.gradient_norm()?)
     }
@@ -212,6 +220,17 @@ impl Learner<TokenMdp> for CausalLm {
 
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
         let norm = self.decoder.update(rate, max_gradient_norm)?;
+        self.refresh_follower()?;
+        Ok(norm)
+    }
+
+    fn update_share(
+        &mut self,
+        rate: f64,
+        max_gradient_norm: Option<f64>,
+        shares: &dyn Shares,
+    ) -> Result<f64, PolicyError> {
+        let norm = self.decoder.update_share(rate, max_gradient_norm, shares)?;
         self.refresh_follower()?;
         Ok(norm)
     }

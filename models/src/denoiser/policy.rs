@@ -13,7 +13,7 @@ use super::model::Denoiser;
 use super::{ConditionedMdp, State};
 use crate::ModelError;
 use crate::sampler::guided;
-use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, VisitGradient};
+use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient, VisitSingle};
 
 /// Images per network batch.
 const AT_ONCE: usize = 32;
@@ -128,6 +128,14 @@ impl Learner<ConditionedMdp> for Denoiser {
         self.network.visit_gradients(visit)
     }
 
+    fn has_single_gradients(&self) -> bool {
+        self.network.has_single_gradients()
+    }
+
+    fn visit_single_gradients(&mut self, visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
+        self.network.visit_single_gradients(visit)
+    }
+
     fn gradient_norm(&self) -> Result<f64, PolicyError> {
         Ok(self.network.gradient_norm()?)
     }
@@ -142,6 +150,17 @@ impl Learner<ConditionedMdp> for Denoiser {
 
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
         let norm = self.network.update(rate, max_gradient_norm)?;
+        self.refresh_follower()?;
+        Ok(norm)
+    }
+
+    fn update_share(
+        &mut self,
+        rate: f64,
+        max_gradient_norm: Option<f64>,
+        shares: &dyn Shares,
+    ) -> Result<f64, PolicyError> {
+        let norm = self.network.update_share(rate, max_gradient_norm, shares)?;
         self.refresh_follower()?;
         Ok(norm)
     }

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use policies::{Persist, PolicyError};
+use policies::{Persist, PolicyError, Shares};
 
 use super::{DiffusersFolder, Extras, SaveOptions, save_denoiser, save_denoiser_lora, save_huggingface, save_peft};
 use crate::ModelError;
@@ -79,6 +79,10 @@ impl Persist for CausalLm {
         Ok(self.decoder.save_checkpoint(folder)?)
     }
 
+    fn save_checkpoint_of_shares(&self, folder: Option<&Path>, shares: &dyn Shares) -> Result<(), PolicyError> {
+        Ok(self.decoder.save_checkpoint_of_shares(folder, shares)?)
+    }
+
     fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), PolicyError> {
         self.decoder.restore_checkpoint(folder)?;
         Ok(self.refresh_follower()?)
@@ -100,6 +104,10 @@ impl Persist for Denoiser {
     /// Writes trainable tensors, the optimiser state, and the EMA if there is one.
     fn save_checkpoint(&self, folder: &Path) -> Result<(), PolicyError> {
         Ok(self.network.save_checkpoint(folder)?)
+    }
+
+    fn save_checkpoint_of_shares(&self, folder: Option<&Path>, shares: &dyn Shares) -> Result<(), PolicyError> {
+        Ok(self.network.save_checkpoint_of_shares(folder, shares)?)
     }
 
     fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), PolicyError> {

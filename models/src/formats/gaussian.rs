@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use policies::{Persist, PolicyError};
+use policies::{Persist, PolicyError, Shares};
 
 use super::SaveOptions;
 use super::component::{Expected, read_config, read_tensors};
@@ -67,6 +67,10 @@ impl Persist for GaussianMlp {
     /// Writes the weights, the optimiser state, and the EMA if there is one.
     fn save_checkpoint(&self, folder: &Path) -> Result<(), PolicyError> {
         Ok(self.network.save_checkpoint(folder)?)
+    }
+
+    fn save_checkpoint_of_shares(&self, folder: Option<&Path>, shares: &dyn Shares) -> Result<(), PolicyError> {
+        Ok(self.network.save_checkpoint_of_shares(folder, shares)?)
     }
 
     fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), PolicyError> {

@@ -9,7 +9,7 @@ use engine::{Gradients, Parameters};
 use mdp::control::{Continuous, Control};
 use mdp::{Channels, EpisodeOf, Rng};
 use policies::gaussian::{Decided, Decisions, Gaussian, GaussianOutputs, Spread};
-use policies::{Learner, Persist, Policy, PolicyError, Proposal, VisitGradient};
+use policies::{Learner, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient, VisitSingle};
 
 use super::GaussianConfig;
 use super::network::Mlp;
@@ -251,6 +251,14 @@ impl<M: Continuous> Learner<M> for GaussianMlp {
         self.network.visit_gradients(visit)
     }
 
+    fn has_single_gradients(&self) -> bool {
+        self.network.has_single_gradients()
+    }
+
+    fn visit_single_gradients(&mut self, visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
+        self.network.visit_single_gradients(visit)
+    }
+
     fn gradient_norm(&self) -> Result<f64, PolicyError> {
         Ok(self.network.gradient_norm()?)
     }
@@ -265,5 +273,14 @@ impl<M: Continuous> Learner<M> for GaussianMlp {
 
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
         Ok(self.network.update(rate, max_gradient_norm)?)
+    }
+
+    fn update_share(
+        &mut self,
+        rate: f64,
+        max_gradient_norm: Option<f64>,
+        shares: &dyn Shares,
+    ) -> Result<f64, PolicyError> {
+        Ok(self.network.update_share(rate, max_gradient_norm, shares)?)
     }
 }

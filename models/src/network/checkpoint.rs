@@ -1,13 +1,14 @@
 //! Checkpoint files: trainable parameters, optimiser state, EMA.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use candle_core::{Tensor, safetensors};
+use candle_core::{DType, Device, Tensor, Var, safetensors};
 use engine::checkpoint::Recompute;
 use engine::ema::Ema;
 use engine::optim::Optimizer;
 use engine::{Gradients, Parameters};
+use policies::Shares;
 
 use crate::ModelError;
 use crate::weights_file::WeightsFile;
@@ -30,16 +31,66 @@ pub(super) struct LearnerState {
 
 /// Writes all state that the next step depends on into a folder.
 pub(super) fn save(folder: &Path, parameters: &Parameters, learning: Option<&LearnerState>) -> Result<(), ModelError> {
-    let weights = parameters.trainable().map(|(name, var)| (name.to_owned(), var.as_tensor().clone()));
-    write(&folder.join(WEIGHTS), weights)?;
-    let Some(learning) = learning else { return Ok(()) };
-    write(&folder.join(OPTIMIZER), learning.optimizer.state()?)?;
+    let Some(learning) = learning else { return write_weights(folder, parameters) };
+    save_with(folder, parameters, learning, learning.optimizer.state()?)
+}
+
+/// As [`save`], with the optimiser's state as given.
+pub(super) fn save_with(
+    folder: &Path,
+    parameters: &Parameters,
+    learning: &LearnerState,
+    optimizer: BTreeMap<String, Tensor>,
+) -> Result<(), ModelError> {
+    write_weights(folder, parameters)?;
+    write(&folder.join(OPTIMIZER), optimizer)?;
     for (name, average) in [(AVERAGE, &learning.ema), (FOLLOWER, &learning.follower)] {
         if let Some(average) = average {
             write(&folder.join(name), average.state()?)?;
         }
     }
     Ok(())
+}
+
+fn write_weights(folder: &Path, parameters: &Parameters) -> Result<(), ModelError> {
+    write(&folder.join(WEIGHTS), parameters.trainable().map(|(name, var)| (name.to_owned(), var.as_tensor().clone())))
+}
+
+/// The optimiser's state of which each process has its own share, whole.
+pub(super) fn whole_state(
+    parameters: &Parameters,
+    learning: &LearnerState,
+    shares: &dyn Shares,
+) -> Result<BTreeMap<String, Tensor>, ModelError> {
+    let variables: BTreeMap<&str, &Var> = parameters.trainable().collect();
+    let mut state = learning.optimizer.state()?;
+    for (key, tensor) in &mut state {
+        let Some(var) = key.split_once('.').and_then(|(_, name)| variables.get(name)) else { continue };
+        let len = var.elem_count();
+        // Counts of steps are the same everywhere, and what was loaded is whole until the next step. The share of a single number may
+        // be all of it.
+        if tensor.rank() == 0 || len > 1 && tensor.dims() == var.dims() {
+            continue;
+        }
+        let (mut whole, own) = (vec![0.0; len], shares.own(len));
+        let kept = numbers(tensor)?;
+        whole[own.clone()].copy_from_slice(&kept[..own.len()]);
+        shares.complete(&mut whole);
+        *tensor = Tensor::from_vec(whole, var.dims(), &Device::Cpu)?.to_dtype(tensor.dtype())?;
+    }
+    Ok(state)
+}
+
+/// The numbers of a tensor in the order of its memory, as processes that share the optimiser's state exchange them.
+pub(super) fn numbers(tensor: &Tensor) -> Result<Vec<f32>, ModelError> {
+    if tensor.dtype() == DType::F64 {
+        return Err(ModelError::Argument {
+            what: "the type of weights whose optimiser's state is shared".into(),
+            expected: "of at most 32 bits".into(),
+            got: "f64".into(),
+        });
+    }
+    Ok(tensor.flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.to_vec1()?)
 }
 
 /// Restores a checkpoint; all files are read and the weights checked before any state changes.

@@ -5,13 +5,13 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::Tensor;
-use engine::Gradients;
+use candle_core::{DType, Device, Tensor};
 use engine::checkpoint::{Recompute, Tape};
 use engine::ema::Ema;
 use engine::lora::LoraConfig;
 use engine::optim::Optimizer;
-use policies::{PolicyError, VisitGradient};
+use engine::{Gradients, Parameters};
+use policies::{PolicyError, Shares, VisitGradient, VisitSingle};
 
 use super::Weights;
 use super::checkpoint::{self, LearnerState};
@@ -114,6 +114,18 @@ impl<N: Network> TrainedNetwork<N> {
         Ok(learning.gradients.visit(&self.network.weights().parameters, &mut visit)?)
     }
 
+    /// Whether all gradients are in `f32`.
+    pub(crate) fn has_single_gradients(&self) -> bool {
+        self.network.weights().parameters.trainable().all(|(_, var)| var.dtype() != DType::F64)
+    }
+
+    /// Passes the accumulated gradient of every trainable parameter to `visit`, in `f32`.
+    pub(crate) fn visit_single_gradients(&mut self, visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
+        let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
+        let mut visit = |slopes: &mut [f32]| visit(slopes).map_err(ModelError::from);
+        Ok(learning.gradients.visit_single(&self.network.weights().parameters, &mut visit)?)
+    }
+
     /// The norm of the accumulated gradient.
     pub(crate) fn gradient_norm(&self) -> Result<f64, ModelError> {
         Ok(self.gradients().ok_or_else(Self::does_not_learn)?.norm()?)
@@ -136,6 +148,34 @@ impl<N: Network> TrainedNetwork<N> {
     ///
     /// A non-finite gradient is discarded without a step.
     pub(crate) fn update(&mut self, rate: f64, max_norm: Option<f64>) -> Result<f64, ModelError> {
+        self.update_by(max_norm, |optimizer, parameters, gradients| Ok(optimizer.step(parameters, gradients, rate)?))
+    }
+
+    /// As [`update`](Self::update), where several processes train and each keeps the optimiser's state of its own share.
+    pub(crate) fn update_share(
+        &mut self,
+        rate: f64,
+        max_norm: Option<f64>,
+        shares: &dyn Shares,
+    ) -> Result<f64, ModelError> {
+        self.update_by(max_norm, |optimizer, parameters, gradients| {
+            optimizer.step_own(parameters, gradients, rate, &|len| shares.own(len))?;
+            for (_, var) in parameters.trainable() {
+                let mut numbers = checkpoint::numbers(var)?;
+                shares.complete(&mut numbers);
+                let whole = Tensor::from_vec(numbers, var.dims(), &Device::Cpu)?;
+                var.set(&whole.to_dtype(var.dtype())?.to_device(var.device())?)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes one step with the accumulated gradient, clipped to `max_norm`, and returns its norm before clipping.
+    fn update_by(
+        &mut self,
+        max_norm: Option<f64>,
+        step: impl FnOnce(&mut dyn Optimizer, &Parameters, &Gradients) -> Result<(), ModelError>,
+    ) -> Result<f64, ModelError> {
         let parameters = &self.network.weights().parameters;
         let LearnerState { optimizer, gradients, ema, follower, .. } =
             self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
@@ -147,7 +187,7 @@ impl<N: Network> TrainedNetwork<N> {
             gradients.clear();
             return Ok(norm);
         }
-        optimizer.step(parameters, gradients, rate)?;
+        step(&mut **optimizer, parameters, gradients)?;
         gradients.clear();
         for average in ema.iter_mut().chain(follower) {
             average.update(parameters)?;
@@ -174,6 +214,19 @@ impl<N: Network> TrainedNetwork<N> {
     /// Writes a checkpoint: trainable weights, optimiser state, EMA.
     pub(crate) fn save_checkpoint(&self, folder: &Path) -> Result<(), ModelError> {
         checkpoint::save(folder, &self.network.weights().parameters, self.learning.as_ref())
+    }
+
+    /// As [`save_checkpoint`](Self::save_checkpoint), where each of several processes has its own share of the optimiser's state: all
+    /// call it, and those with a folder write the whole.
+    pub(crate) fn save_checkpoint_of_shares(
+        &self,
+        folder: Option<&Path>,
+        shares: &dyn Shares,
+    ) -> Result<(), ModelError> {
+        let (parameters, learning) = (&self.network.weights().parameters, self.learning.as_ref());
+        let learning = learning.ok_or_else(Self::does_not_learn)?;
+        let state = checkpoint::whole_state(parameters, learning, shares)?;
+        folder.map_or(Ok(()), |folder| checkpoint::save_with(folder, parameters, learning, state))
     }
 
     /// Restores a checkpoint.

@@ -6,8 +6,8 @@ use mdp::hybrid::{Handoff, Hybrid, Runs};
 use mdp::{Channels, EpisodeOf, Mdp};
 
 use super::{Pair, Parts, nothing, weave_channels};
-use crate::PolicyError;
-use crate::policy::{Learner, Persist, VisitGradient};
+use crate::policy::{Learner, Persist, VisitGradient, VisitSingle};
+use crate::{PolicyError, Shares};
 
 /// The state of a pair's backward pass: the tapes of the trained halves and the positions of their numbers.
 #[derive(Debug)]
@@ -83,6 +83,21 @@ where
         Ok(())
     }
 
+    fn has_single_gradients(&self) -> bool {
+        let outer = !self.outer_learns() || self.outer.has_single_gradients();
+        outer && (!self.inner_learns() || self.inner.has_single_gradients())
+    }
+
+    fn visit_single_gradients(&mut self, visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
+        if self.outer_learns() {
+            self.outer.visit_single_gradients(visit)?;
+        }
+        if self.inner_learns() {
+            self.inner.visit_single_gradients(visit)?;
+        }
+        Ok(())
+    }
+
     fn gradient_norm(&self) -> Result<f64, PolicyError> {
         let norms = Learner::<Hybrid<A, B, H>>::gradient_norms(self)?;
         Ok(norms.into_iter().fold(0.0, |whole, (_, norm)| whole.hypot(norm)))
@@ -110,8 +125,6 @@ where
         Ok(())
     }
 
-    /// Clips both gradients as one: both halves are scaled by the same factor, and if either gradient is not finite
-    /// neither half is updated.
     fn discard_gradient(&mut self) -> Result<(), PolicyError> {
         if self.outer_learns() {
             self.outer.discard_gradient()?;
@@ -122,22 +135,43 @@ where
         Ok(())
     }
 
+    /// Clips both gradients as one: both halves are scaled by the same factor, and if either gradient is not finite
+    /// neither half is updated.
     fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
-        let norm = Learner::<Hybrid<A, B, H>>::gradient_norm(self)?;
-        if !norm.is_finite() {
-            return Ok(norm);
-        }
-        if let Some(most) = max_gradient_norm.filter(|most| norm > *most) {
-            Learner::<Hybrid<A, B, H>>::scale_gradient(self, most / norm)?;
-        }
-        if self.outer_learns() {
+        let norm = clip::<Hybrid<A, B, H>>(self, max_gradient_norm)?;
+        if norm.is_finite() && self.outer_learns() {
             self.outer.update(rate * self.rates.0, None)?;
         }
-        if self.inner_learns() {
+        if norm.is_finite() && self.inner_learns() {
             self.inner.update(rate * self.rates.1, None)?;
         }
         Ok(norm)
     }
+
+    fn update_share(
+        &mut self,
+        rate: f64,
+        max_gradient_norm: Option<f64>,
+        shares: &dyn Shares,
+    ) -> Result<f64, PolicyError> {
+        let norm = clip::<Hybrid<A, B, H>>(self, max_gradient_norm)?;
+        if norm.is_finite() && self.outer_learns() {
+            self.outer.update_share(rate * self.rates.0, None, shares)?;
+        }
+        if norm.is_finite() && self.inner_learns() {
+            self.inner.update_share(rate * self.rates.1, None, shares)?;
+        }
+        Ok(norm)
+    }
+}
+
+/// Scales the gradient down to a norm, and returns the norm before; one that is not finite stays.
+fn clip<M: Mdp>(learner: &mut impl Learner<M>, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
+    let norm = learner.gradient_norm()?;
+    if let Some(most) = max_gradient_norm.filter(|most| norm.is_finite() && norm > *most) {
+        learner.scale_gradient(most / norm)?;
+    }
+    Ok(norm)
 }
 
 /// Each half is saved in a subfolder of its name, in its own format.
@@ -152,6 +186,17 @@ impl<P: Persist, Q: Persist> Persist for Pair<P, Q> {
             self.inner.save_checkpoint(&made(&inner)?)?;
         }
         Ok(())
+    }
+
+    /// Both halves' shares are completed before either's failure is returned, for all processes do so.
+    fn save_checkpoint_of_shares(&self, folder: Option<&Path>, shares: &dyn Shares) -> Result<(), PolicyError> {
+        let within = |name: &str| folder.map(|folder| made(&folder.join(name))).transpose();
+        let [outer, inner] = [within(self.names[0])?, within(self.names[1])?];
+        let save_outer = || self.outer.save_checkpoint_of_shares(outer.as_deref(), shares);
+        let save_inner = || self.inner.save_checkpoint_of_shares(inner.as_deref(), shares);
+        let saved =
+            [self.outer_learns().then(save_outer).transpose(), self.inner_learns().then(save_inner).transpose()];
+        saved.into_iter().try_for_each(|saved| saved.map(drop))
     }
 
     fn restore_checkpoint(&mut self, folder: &Path) -> Result<(), PolicyError> {

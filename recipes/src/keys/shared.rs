@@ -62,6 +62,7 @@ pub(super) const KEYS: &[Key] = &[
     key(&at::optimizer::warmup_steps, TRAIN),
     key(&at::optimizer::schedule, TRAIN),
     key(&at::optimizer::max_grad_norm, TRAIN),
+    key(&at::optimizer::shard, TRAIN),
     key(&at::train::preset, REFERS).when(&[Condition(TRAIN, HYBRID, Never("is for one model, a hybrid has its own defaults"))]),
     key(&at::train::batch_size, REFERS),
     key(&at::train::micro_batch_size, REFERS | SCORES).when(&[Condition(SCORES, ANY, OneOf(&at::run::mdp, &["token"]))]),

@@ -12,6 +12,7 @@ use train::token::Sample;
 use train::{can_write, write_lines};
 
 use super::chat;
+use super::divided::Answers;
 use super::prompts::{PromptSource, own_problem};
 use super::stop::Stops;
 use crate::embedded::{ModelKind, usual};
@@ -219,7 +220,7 @@ fn draw_all(
 /// Pairs that are made at once.
 const PAIRS_AT_ONCE: usize = 32;
 
-/// Two answers to each prompt, `sample.n` times, to be judged.
+/// Two answers to each prompt, `sample.n` times, to be judged. Several processes divide them, and the first writes all.
 fn draw_pairs(
     call: &Call<'_>,
     makers: (&CausalLm, Option<&CausalLm>),
@@ -230,48 +231,69 @@ fn draw_pairs(
 ) -> Result<(), Failure> {
     let values = &call.values;
     let path = Path::new(values.label.pairs().unwrap_or_default());
+    let ranks = call.reporter.ranks();
+    let create = || {
+        Ok::<_, Failure>(PairWriter::create(path, Modality::Token, pair_settings(values, makers, room.most)?, None)?)
+    };
+    let writer = ranks.is_leader().then(create).transpose()?;
+    let own = draw_own(call, [makers.0, makers.1.unwrap_or(makers.0)], tokenizer, (prompts, encoded), n, room)?;
+    let all = own.of_all(ranks)?;
+    let Some(writer) = writer else { return Ok(()) };
+    if all.cut > 0 {
+        call.reporter.info(&format!("{} answers are cut off at `data.max_length`", all.cut));
+    }
+    write_pairs(writer, prompts, &all, n)?;
+    call.reporter.info(&super::describe_pairs(all.drawn.len(), path));
+    Ok(())
+}
+
+/// This process's share of the pairs.
+fn draw_own(
+    call: &Call<'_>,
+    makers: [&CausalLm; 2],
+    tokenizer: &ModelTokenizer,
+    (prompts, encoded): (&[Prompt], &[Vec<u32>]),
+    n: usize,
+    room: Room,
+) -> Result<Answers, Failure> {
+    let (values, ranks) = (&call.values, call.reporter.ranks());
     let seed = values.run.seed();
-    let writer = PairWriter::create(path, Modality::Token, pair_settings(values, makers, room.most)?, None)?;
-    let makers = [makers.0, makers.1.unwrap_or(makers.0)];
     let bar = call.reporter.bar("pairs", encoded.len() * n);
     let stops = Stops::new(values.sample.stop(), tokenizer);
     let finished = |answer: &[u32]| answer.last().is_some_and(|last| tokenizer.eos.contains(last));
     // Batches have prompts of one length, so that every answer has all the room that its own prompt leaves.
     let mut numbers: Vec<usize> = (0..encoded.len() * n).collect();
     numbers.sort_by_key(|i| encoded[i / n].len());
-    let (mut answers, mut cut): (Vec<[String; 2]>, usize) = (vec![Default::default(); numbers.len()], 0);
-    for numbers in numbers.chunk_by(|i, j| encoded[i / n].len() == encoded[j / n].len()) {
-        for numbers in numbers.chunks(PAIRS_AT_ONCE) {
-            let asked: Vec<Vec<u32>> = numbers.iter().map(|i| encoded[i / n].clone()).collect();
-            let longest = vec![room.answer(asked[0].len()); asked.len()];
-            let sampling = text::generation(values, tokenizer, room.most);
-            for (side, maker) in makers.into_iter().enumerate() {
-                let stream = |&i: &usize| Noise::new(seed).stream("pair", (i * 2 + side) as u64);
-                let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
-                let mut ends = |tokens: &[u32]| stops.end(tokens);
-                let made = maker.generate_until(&asked, &longest, &sampling, &mut rngs, &mut ends)?;
-                for (&number, answer) in numbers.iter().zip(made) {
-                    let asked = (&prompts[number / n], &encoded[number / n][..]);
-                    let (text, is_stopped) = stops.cut(continued_text(tokenizer, asked, &answer)?);
-                    cut += usize::from(!is_stopped && !finished(&answer));
-                    answers[number][side] = text;
-                }
+    let batches = numbers.chunk_by(|i, j| encoded[i / n].len() == encoded[j / n].len());
+    let batches = batches.flat_map(|numbers| numbers.chunks(PAIRS_AT_ONCE));
+    let mut answers = Answers::default();
+    for numbers in batches.skip(ranks.rank()).step_by(ranks.size()) {
+        let asked: Vec<Vec<u32>> = numbers.iter().map(|i| encoded[i / n].clone()).collect();
+        let longest = vec![room.answer(asked[0].len()); asked.len()];
+        let sampling = text::generation(values, tokenizer, room.most);
+        let begin = answers.drawn.len();
+        answers.drawn.extend(numbers.iter().map(|number| (*number, Default::default())));
+        for (side, maker) in makers.into_iter().enumerate() {
+            let stream = |&i: &usize| Noise::new(seed).stream("pair", (i * 2 + side) as u64);
+            let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
+            let mut ends = |tokens: &[u32]| stops.end(tokens);
+            let made = maker.generate_until(&asked, &longest, &sampling, &mut rngs, &mut ends)?;
+            for ((number, sides), answer) in answers.drawn[begin..].iter_mut().zip(made) {
+                let asked = (&prompts[*number / n], &encoded[*number / n][..]);
+                let (text, is_stopped) = stops.cut(continued_text(tokenizer, asked, &answer)?);
+                answers.cut += usize::from(!is_stopped && !finished(&answer));
+                sides[side] = text;
             }
-            bar.inc(numbers.len() as u64);
         }
+        bar.inc((numbers.len() * ranks.size()) as u64);
     }
     bar.finish_and_clear();
-    if cut > 0 {
-        call.reporter.info(&format!("{cut} answers are cut off at `data.max_length`"));
-    }
-    write_pairs(writer, prompts, &answers, n)?;
-    call.reporter.info(&super::describe_pairs(answers.len(), path));
-    Ok(())
+    Ok(answers)
 }
 
 /// Writes the pairs, `n` for each prompt.
-fn write_pairs(mut writer: PairWriter, prompts: &[Prompt], answers: &[[String; 2]], n: usize) -> Result<(), Failure> {
-    for (number, sides) in answers.iter().enumerate() {
+fn write_pairs(mut writer: PairWriter, prompts: &[Prompt], answers: &Answers, n: usize) -> Result<(), Failure> {
+    for (number, sides) in &answers.drawn {
         let side = |side: usize| candidate(&sides[side], (number * 2 + side) as u64);
         writer.push(&GeneratedPair { request: prompt_text(&prompts[number / n]), a: side(0), b: side(1) })?;
     }

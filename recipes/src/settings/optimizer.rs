@@ -20,5 +20,7 @@ section! {
         schedule: Decay = Settings::DEFAULT.decay, "schedule";
         /// Longer gradients are scaled down to this norm
         max_grad_norm: f64 = Settings::MAX_GRADIENT_NORM, "max-grad-norm";
+        /// Several processes: each keeps the optimiser's state of its own share of every weight; changes no number
+        shard: bool = false, "shard-optimizer";
     }
 }

@@ -18,7 +18,7 @@ mod trainer;
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use ::train::{RunFolder, Settings, write_whole};
+use ::train::{RunFolder, Settings, TrainError, write_whole};
 use candle_core::DType;
 
 use self::resume::Extension;
@@ -56,7 +56,7 @@ pub fn plan(call: Call<'_, impl TrainingSettings>, resume: Option<&Path>) -> Res
 /// As [`train`](train()); also no `train.reference_cache`, and a loss that reads no reference.
 pub fn precompute(call: Call<'_, impl TrainingSettings>) -> Result<Trained, Failure> {
     let call = call.untyped();
-    precompute::check(&call.values)?;
+    precompute::check(&call.values, call.reporter)?;
     start(call, Purpose::Precompute, (None, None), 0)
 }
 
@@ -101,7 +101,8 @@ fn start(
     prompts: u64,
 ) -> Result<Trained, Failure> {
     // Before anything is downloaded.
-    if let (Purpose::Train, None, Some(out)) = (purpose, resume, call.values.run.out()) {
+    let ranks = call.reporter.ranks();
+    if let (Purpose::Train, None, Some(out), true) = (purpose, resume, call.values.run.out(), ranks.is_leader()) {
         RunFolder::check_free(Path::new(out))?;
     }
     named::find(&mut call.values, if purpose == Purpose::Precompute { PRECOMPUTE } else { TRAIN }, call.reporter)?;
@@ -181,7 +182,7 @@ fn one(
         Modality::Token => token::train(task, objective),
     }?;
     let is_new = !matches!(trained.status, TrainingStatus::FinishedBefore { .. });
-    if is_new && matches!(purpose, Purpose::Train | Purpose::Round) {
+    if is_new && reporter.ranks().is_leader() && matches!(purpose, Purpose::Train | Purpose::Round) {
         card::of_trained(&trained, reporter);
         report::of_trained(&trained, reporter);
     }
@@ -228,8 +229,28 @@ struct Task<'a> {
 }
 
 impl Task<'_> {
-    /// The folder of a new run with its settings written, or that of the resumed run.
+    /// The folder of the run, which the leader of several processes has opened for all.
     fn folder(&mut self) -> Result<RunFolder, Failure> {
+        let ranks = self.call.reporter.ranks();
+        // All have read the settings and the folder that is taken up, which the leader changes now.
+        ranks.barrier();
+        if ranks.is_leader() {
+            let opened = self.own_folder();
+            // The others learn where it is, or by an empty path that there is none.
+            let path = opened.as_ref().map_or_else(|_| String::new(), |folder| folder.path().display().to_string());
+            ranks.broadcast(&mut path.into_bytes());
+            return opened;
+        }
+        let mut path = Vec::new();
+        ranks.broadcast(&mut path);
+        let path = String::from_utf8(path).ok().filter(|path| !path.is_empty());
+        let path = path.ok_or(TrainError::OtherRank { rank: 0 })?;
+        self.call.values.set(|settings| settings.run.out = Some(path.clone()));
+        Ok(RunFolder::open(Path::new(&path))?)
+    }
+
+    /// The folder of a new run with its settings written, or that of the resumed run.
+    fn own_folder(&mut self) -> Result<RunFolder, Failure> {
         let values = &mut self.call.values;
         if let Some(path) = &self.resume {
             let folder = RunFolder::open(path)?;
@@ -291,6 +312,7 @@ fn settings(values: &Values) -> Result<Settings, Failure> {
         beta: objective::beta(values),
         safeguard: values.objective.safeguard(),
         reference_ema: values.model.reference_ema(),
+        shard_optimizer: values.optimizer.shard(),
     };
     settings.checked().map_err(|error| Failure::usage(error.to_string()))
 }

@@ -5,14 +5,14 @@ use ::train::{Source, Training, can_write};
 use mdp::Mdp;
 
 use super::Task;
-use crate::Failure;
 use crate::keys::{WITHOUT_REFERENCE, idle};
 use crate::objective::names;
 use crate::settings::Values;
 use crate::trained::{Trained, TrainingStatus};
+use crate::{Failure, Reporter};
 
 /// Checks that there is a file to fill, numbers to fill it with, and nothing that they do not depend on.
-pub(super) fn check(values: &Values) -> Result<(), Failure> {
+pub(super) fn check(values: &Values, reporter: &dyn Reporter) -> Result<(), Failure> {
     idle::refuse_beside_reference(values)?;
     let Some(path) = values.train.reference_cache() else {
         return Err(Failure::usage("`train.reference_cache` FILE is needed: where the reference's numbers go"));
@@ -23,7 +23,7 @@ pub(super) fn check(values: &Values) -> Result<(), Failure> {
             "`objective.name` {loss} reads no reference, so there is nothing to compute"
         )));
     }
-    Ok(can_write(path.as_ref())?)
+    if reporter.ranks().is_leader() { Ok(can_write(path.as_ref())?) } else { Ok(()) }
 }
 
 /// Fills the cache.

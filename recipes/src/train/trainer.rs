@@ -88,20 +88,19 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
     learner: &mut P::Learner,
     lessons: Lessons<'_, S>,
 ) -> Result<Trained, Failure> {
-    let Lessons { mdp, data, held_out, objective, key } = lessons;
-    task.check_cache(&key)?;
+    task.check_cache(&lessons.key)?;
     if task.purpose != Purpose::Precompute {
-        task.fit_warmup(data.len());
+        task.fit_warmup(lessons.data.len());
     }
-    let training = Training::new(mdp, data, objective).held_out(held_out).settings(task.settings.clone()).key(key);
-    let training = training.cache(task.cache().map(Path::to_owned)).hyperparameters(task.hyperparameters());
-    let training =
-        if problem.is_compared(objective.needs()) { training.reference(problem.reference()) } else { training };
+    let training = trainer(task, problem, lessons);
     if let Some(done) = task.without_a_run(&training, learner)? {
         return Ok(done);
     }
     task.describe(&training, learner)?;
     let folder = task.folder()?;
+    if !task.call.reporter.ranks().is_leader() {
+        return task.follow(&folder, &training, learner, &problem.hooks());
+    }
     let _lock = folder.lock()?;
     let comparison = StartComparison::of(task, &folder);
     let mut hooks = problem.hooks();
@@ -114,8 +113,8 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
         return Ok(Trained::interrupted(&folder, outcome));
     }
     // Other trainings for the comparison are none of the run's own policy against its start.
-    let plain = problem.hooks();
-    let learned = Learned { task, training: &training, hooks: &plain, learner, outcome: &outcome, folder: &folder };
+    let (plain, alone) = (problem.hooks(), training.alone());
+    let learned = Learned { task, training: &alone, hooks: &plain, learner, outcome: &outcome, folder: &folder };
     match problem.judge(&learned)? {
         TrainerResult::Stopped(other) => Ok(Trained::interrupted(&folder, *other)),
         TrainerResult::Finished { table, judged, has_pictures, suggestion } => Ok(Trained {
@@ -129,6 +128,18 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
             outcome: Some(outcome),
         }),
     }
+}
+
+/// The trainer of a run's lessons.
+fn trainer<'l, P: Problem, S: Source<Mdp = P::Mdp>>(
+    task: &Task<'l>,
+    problem: &'l P,
+    Lessons { mdp, data, held_out, objective, key }: Lessons<'l, S>,
+) -> Training<'l, P::Mdp, S> {
+    let training = Training::new(mdp, data, objective).held_out(held_out).settings(task.settings.clone()).key(key);
+    let training = training.cache(task.cache().map(Path::to_owned)).hyperparameters(task.hyperparameters());
+    let training = training.ranks(task.call.reporter.ranks());
+    if problem.is_compared(objective.needs()) { training.reference(problem.reference()) } else { training }
 }
 
 impl Task<'_> {
@@ -147,8 +158,8 @@ impl Task<'_> {
     fn check_cache(&self, key: &CacheKey) -> Result<(), Failure> {
         match self.cache() {
             Some(path) if path.exists() && self.resume.is_none() => drop(ReferenceCache::load(path, key)?),
-            Some(path) => can_write(path)?,
-            None => {}
+            Some(path) if self.call.reporter.ranks().is_leader() => can_write(path)?,
+            Some(_) | None => {}
         }
         Ok(())
     }
@@ -210,6 +221,23 @@ impl Task<'_> {
             extension.say((&self.settings, examples), done, self.call.reporter);
         }
         Ok(())
+    }
+
+    /// Trains in the leader's folder with it, as a process that does not lead: the result is the leader's to say.
+    fn follow<M: Mdp, L: Learner<M> + Persist, S: Source<Mdp = M>>(
+        &self,
+        folder: &RunFolder,
+        training: &Training<'_, M, S>,
+        learner: &mut L,
+        hooks: &Hooks<'_, M, L>,
+    ) -> Result<Trained, Failure> {
+        let outcome = self.learn_in(folder, training, learner, hooks)?;
+        Ok(match outcome.ending {
+            Ending::Interrupted => Trained::interrupted(folder, outcome),
+            Ending::Done | Ending::StoppedEarly => {
+                Trained { outcome: Some(outcome), ..Trained::of(folder.path(), TrainingStatus::Finished) }
+            }
+        })
     }
 
     /// Trains in a given folder.

@@ -7,6 +7,7 @@ use policies::{Learner, Persist};
 use super::Run;
 use crate::best::BestStatus;
 use crate::evaluate::{EvalSettings, Examination};
+use crate::ranks::Order;
 use crate::step::Slice;
 use crate::{Evaluated, Hooks, Position, Record, Showcase, Source, TrainError, Training};
 
@@ -57,19 +58,26 @@ where
         Ok(Some(evaluated))
     }
 
-    /// The numbers of the held-out examples.
+    /// The numbers of the held-out examples, which all ranks score.
     fn examined(&mut self, learner: &L, data: &S) -> Result<Evaluated, TrainError> {
-        let look = EvalSettings {
-            step: self.position.step,
-            micro_batch_size: self.settings.micro_batch_size,
-            examples: self.settings.eval_examples,
-            seed: self.settings.seed,
-            beta: self.settings.beta,
-        };
+        let look = EvalSettings::of(self.settings, self.position.step);
         self.monitor.evaluating(self.position.step, data.len().min(look.examples));
-        let (mdp, objective, hooks) = (self.problem.mdp, self.problem.objective, self.hooks);
-        let examination = Examination { mdp, learner, objective, data, hooks, look };
-        examination.run(&mut self.held_out_reference, &mut |scored| self.monitor.scored(scored))
+        let Training { mdp, objective, ranks, .. } = *self.problem;
+        let examination = Examination { mdp, learner, objective, data, hooks: self.hooks, look, ranks };
+        self.leader.tell(Order::Evaluate);
+        let examined = examination.run(&mut self.held_out_reference, &mut |scored| self.monitor.scored(scored));
+        self.leader.all_know(examined)
+    }
+
+    /// Says what this process has sent to others, if it has taken steps with them.
+    pub(super) fn say_sent(&mut self) {
+        let (ranks, batch) = (self.problem.ranks.size(), self.settings.batch_size.min(self.problem.data.len()));
+        if self.sent > 0 {
+            let steps = self.examples.div_ceil(batch.max(1)) as u64;
+            let (sent, a_step) = (self.sent, self.sent / steps.max(1));
+            self.monitor
+                .note(&format!("of {ranks} processes, this one sent {sent} bytes in its steps, {a_step} in each"));
+        }
     }
 
     /// Says once that the better side gets worse.

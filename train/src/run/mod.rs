@@ -1,4 +1,6 @@
+mod compare;
 mod evaluations;
+mod follow;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,15 +9,17 @@ use std::time::Instant;
 use mdp::Mdp;
 use policies::{Learner, Persist};
 
+use self::compare::compare;
 use crate::best::Best;
 use crate::decline::Decline;
+use crate::ranks::{Leader, Order, Sharing, receive};
 use crate::saving::Saving;
-use crate::step::{Learned, Loss, Reference, StepAt, learn};
+use crate::step::{Learned, Loss, Reference, StepAt};
 use crate::tensorboard::EventFile;
 use crate::training::batch;
 use crate::{
     Course, Ending, Evaluated, Hooks, MetricsFile, Monitor, Observers, Position, Record, ReferenceCache, RunFolder,
-    RunSummary, Schedule, Settings, Silent, Source, TrainError, Training,
+    RunSummary, Schedule, Settings, Silent, Source, TrainError, Training, learn_together,
 };
 
 impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
@@ -41,12 +45,23 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
         folder: impl AsRef<Path>,
         observers: Observers<'_, M, L>,
     ) -> Result<RunSummary, TrainError> {
+        if !self.ranks.is_leader() {
+            return match receive(self.ranks) {
+                Order::End(_) => self.run_in(policy, &RunFolder::open(folder.as_ref())?, observers),
+                Order::Compare | Order::Step | Order::Evaluate | Order::Save | Order::Fail => {
+                    Err(TrainError::OtherRank { rank: 0 })
+                }
+            };
+        }
+        let mut leader = Leader::new(self.ranks);
         let folder = RunFolder::at(folder.as_ref())?;
         let _lock = folder.lock()?;
+        leader.end(Ending::Done);
         self.run_in(policy, &folder, observers)
     }
 
-    /// As [`watched`](Self::watched), in an open folder; its lock is the caller's.
+    /// As [`watched`](Self::watched), in an open folder; its lock is the caller's. Of several ranks each opens the leader's folder,
+    /// and the leader alone has the lock, a monitor and anything to say of the result.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -57,6 +72,12 @@ impl<M: Mdp, S: Source<Mdp = M>> Training<'_, M, S> {
         observers: Observers<'_, M, L>,
     ) -> Result<RunSummary, TrainError> {
         self.settings.clone().checked()?;
+        if self.data.is_empty() {
+            return Err(TrainError::Empty("training"));
+        }
+        if !self.ranks.is_leader() {
+            return follow::follow(self, policy, folder, observers.hooks.unwrap_or(&Hooks::default()));
+        }
         run(self, policy, folder, observers)
     }
 }
@@ -78,11 +99,10 @@ where
     S: Source<Mdp = M>,
 {
     let (settings, no_hooks) = (&problem.settings, Hooks::default());
-    if problem.data.is_empty() {
-        return Err(TrainError::Empty("training"));
-    }
     let saving = Saving::new(settings, clock);
-    let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), (monitor, saving, stop))?;
+    let leader = Leader::new(problem.ranks);
+    let mut run = Run::open(problem, learner, folder, hooks.unwrap_or(&no_hooks), (monitor, saving, stop, leader))?;
+    run.compare(learner)?;
     let total = settings.total_steps(problem.data.len());
     let schedule = settings.schedule(problem.data.len());
     if run.position.step < total && schedule.ends_in_warmup() {
@@ -120,9 +140,40 @@ where
     Ok(run.outcome(ending, first, last))
 }
 
+/// Takes one step, with all ranks, each of which gets the same result.
+fn take_step<M: Mdp, L: Learner<M>, S: Source<Mdp = M>>(
+    problem: &Training<'_, M, S>,
+    learner: &mut L,
+    reference: &mut Reference<'_, M>,
+    at: StepAt,
+) -> Result<Learned, TrainError> {
+    let slices = batch(problem.data, &problem.settings, (at.step, problem.ranks.size()))?;
+    let measure = |slice: &_, scores: objectives::Scores<'_>| problem.data.measure(slice, scores);
+    let loss = Loss { objective: problem.objective, measure: &measure };
+    let mut learned = learn_together(problem.mdp, learner, reference, loss, &slices, (at, problem.ranks))?;
+    learned.tokens = slices.iter().map(|slice| problem.data.n_tokens(slice)).sum();
+    learned.checked(at.step)
+}
+
 /// Whether the last evaluations have been no better than an earlier one, as many as the settings allow.
 fn is_exhausted(settings: &Settings, best: &Best) -> bool {
     settings.patience.is_some_and(|patience| best.since() >= patience)
+}
+
+/// Loads the user's cache if given, else the run's own, so that a resumed run uses identical numbers.
+fn load_cache<M: Mdp, S: Source<Mdp = M>>(
+    problem: &Training<'_, M, S>,
+    folder: &RunFolder,
+    position: &Position,
+    monitor: &mut dyn Monitor,
+) -> Result<ReferenceCache, TrainError> {
+    let own = folder.join("checkpoints").join("reference.cache");
+    let is_own = position.step > 0 && own.exists();
+    let cache = if is_own { ReferenceCache::load(&own, &position.key)? } else { problem.load_cache(&position.key)? };
+    if !cache.is_empty() {
+        monitor.note(&format!("reference numbers of {} examples read from the cache", cache.len()));
+    }
+    Ok(cache)
 }
 
 /// A run in progress.
@@ -141,6 +192,7 @@ struct Run<'r, 'a, M: Mdp, L, S: Source<Mdp = M>> {
     best: Best,
     decline: Option<Decline>,
     saving: Saving<'r>,
+    leader: Leader<'r>,
     /// The step whose evaluation an earlier process has recorded, if the run is over.
     recorded: Option<usize>,
     /// The step of the last evaluation of this process.
@@ -149,6 +201,8 @@ struct Run<'r, 'a, M: Mdp, L, S: Source<Mdp = M>> {
     stop: Option<&'r AtomicBool>,
     /// Whether a comparison with the start was stopped, so that its step has no record of an evaluation.
     is_cut: bool,
+    /// The bytes that this rank has sent in its steps.
+    sent: u64,
     seconds: f64,
     examples: usize,
     size: usize,
@@ -165,18 +219,16 @@ where
         learner: &mut L,
         folder: &'r RunFolder,
         hooks: &'r Hooks<'r, M, L>,
-        (monitor, saving, stop): (&'r mut dyn Monitor, Saving<'r>, Option<&'r AtomicBool>),
+        (monitor, saving, stop, leader): (&'r mut dyn Monitor, Saving<'r>, Option<&'r AtomicBool>, Leader<'r>),
     ) -> Result<Self, TrainError> {
-        let settings = &problem.settings;
+        let (settings, records) = (&problem.settings, folder.join("metrics.jsonl"));
         problem.prepare(learner)?;
         let (key, restored) = (problem.cache_key()?, folder.restore(learner)?);
         if restored.step > 0 {
             restored.key.check(&key, &folder.join("checkpoints"), "run")?;
         }
         let position = Position { seed: settings.seed, key, ..restored };
-        let cache = Self::load_cache(problem, folder, &position, monitor)?;
-        let reference = Reference { policy: problem.reference, cache };
-        let records = folder.join("metrics.jsonl");
+        let cache = load_cache(problem, folder, &position, monitor)?;
         let best = Best::read(settings.best_metric.as_deref(), &records, position.step)?;
         let is_compared = problem.objective.needs().reference;
         let decline = is_compared.then(|| Decline::read(&records, position.step)).transpose()?;
@@ -191,7 +243,7 @@ where
             folder,
             hooks,
             monitor,
-            reference,
+            reference: Reference { policy: problem.reference, cache },
             held_out_reference: Reference { policy: problem.reference, cache: ReferenceCache::default() },
             metrics: MetricsFile::open(&records, position.step, repeated)?,
             details: MetricsFile::open(&folder.report()?.join("evaluations.jsonl"), position.step, repeated)?,
@@ -199,11 +251,13 @@ where
             best,
             decline,
             saving,
+            leader,
             recorded: (position.step > 0 && is_recorded).then_some(position.step),
             stop,
             is_cut: false,
             evaluated_at: None,
             position,
+            sent: 0,
             seconds: 0.0,
             examples: 0,
             size: 0,
@@ -221,6 +275,13 @@ where
         Ok(self.outcome(Ending::Interrupted, first, None))
     }
 
+    /// Checks that all ranks start from the same.
+    fn compare(&mut self, learner: &L) -> Result<(), TrainError> {
+        self.leader.tell(Order::Compare);
+        let compared = compare(self.problem, learner, &self.position);
+        self.leader.all_know(compared)
+    }
+
     /// Evaluates the start, unless the run has begun before; the record of that evaluation.
     fn start(&mut self, learner: &L) -> Result<Option<Record>, TrainError> {
         if self.position.step == 0 {
@@ -229,33 +290,16 @@ where
         Record::of_start(&self.folder.join("metrics.jsonl"))
     }
 
-    /// Loads the user's cache if given, else the run's own, so that a resumed run uses identical numbers.
-    fn load_cache(
-        problem: &Training<'_, M, S>,
-        folder: &RunFolder,
-        position: &Position,
-        monitor: &mut dyn Monitor,
-    ) -> Result<ReferenceCache, TrainError> {
-        let own = folder.join("checkpoints").join("reference.cache");
-        let is_own = position.step > 0 && own.exists();
-        let cache =
-            if is_own { ReferenceCache::load(&own, &position.key)? } else { problem.load_cache(&position.key)? };
-        if !cache.is_empty() {
-            monitor.note(&format!("reference numbers of {} examples read from the cache", cache.len()));
-        }
-        Ok(cache)
-    }
-
     /// One training step and its record.
     fn take_step(&mut self, learner: &mut L, schedule: Schedule) -> Result<(), TrainError> {
-        let (problem, step, begun) = (self.problem, self.position.step, Instant::now());
-        let slices = batch(problem.data, self.settings, step)?;
-        let at = StepAt::of(self.settings, step, schedule);
-        let measure = |slice: &_, scores: objectives::Scores<'_>| problem.data.measure(slice, scores);
-        let loss = Loss { objective: problem.objective, measure: &measure };
-        let mut learned = learn(problem.mdp, learner, &mut self.reference, loss, &slices, at)?;
-        learned.tokens = slices.iter().map(|slice| problem.data.n_tokens(slice)).sum();
-        self.record(&learned.checked(step)?, at, begun)
+        let (begun, ranks) = (Instant::now(), self.problem.ranks);
+        let sent = ranks.sent();
+        let at = StepAt::of(self.settings, self.position.step, schedule);
+        self.leader.tell(Order::Step);
+        let learned = take_step(self.problem, learner, &mut self.reference, at);
+        let learned = self.leader.all_know(learned)?;
+        self.sent += ranks.sent() - sent;
+        self.record(&learned, at, begun)
     }
 
     fn record(&mut self, learned: &Learned, at: StepAt, begun: Instant) -> Result<(), TrainError> {
@@ -312,7 +356,16 @@ where
             }
         }
         self.position.objective = self.problem.objective.state();
-        self.folder.save(&self.position, learner, self.settings.keep_checkpoints)?;
+        let (shards, keep) =
+            (self.settings.shard_optimizer && self.problem.ranks.size() > 1, self.settings.keep_checkpoints);
+        let save = |folder: &Path| {
+            if !shards {
+                return learner.save_checkpoint(folder);
+            }
+            self.leader.tell(Order::Save);
+            learner.save_checkpoint_of_shares(Some(folder), &Sharing(self.problem.ranks))
+        };
+        self.folder.save_by(&self.position, keep, save)?;
         self.saving.saved();
         Ok(())
     }
@@ -325,7 +378,9 @@ where
         self.events.flush()
     }
 
-    fn outcome(&self, ending: Ending, first: Option<Record>, last: Option<Evaluated>) -> RunSummary {
+    fn outcome(&mut self, ending: Ending, first: Option<Record>, last: Option<Evaluated>) -> RunSummary {
+        self.leader.end(ending);
+        self.say_sent();
         let seconds = self.seconds.max(f64::MIN_POSITIVE);
         RunSummary {
             ending,

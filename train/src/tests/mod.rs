@@ -1,6 +1,7 @@
 //! The loop on a table of logits: small enough to follow, with everything a real run has.
 mod looks;
 mod losses;
+mod ranks;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ fn settings() -> Settings {
         beta: 0.1,
         safeguard: None,
         reference_ema: None,
+        shard_optimizer: false,
     }
 }
 

@@ -49,26 +49,44 @@ pub(super) fn train(mut call: Call<'_>, resume: Option<&Path>) -> Result<Trained
     if resume.is_none() {
         fit(&mut call.values)?;
     }
-    let path = match resume {
-        Some(path) => path.to_owned(),
-        None => call.values.run.out().map_or_else(|| fresh_folder(call.values.run.mdp(), "rounds"), PathBuf::from),
-    };
+    let path = folder_of_rounds(&call, resume);
     call.values.set(|settings| settings.run.out = Some(path.display().to_string()));
-    if resume.is_none() {
-        RunFolder::create(&path)?;
-        let config = to_toml(&super::resume::kept(&call.values), TRAIN);
-        write_whole(&path.join("config.toml"), |file| std::io::Write::write_all(file, config.as_bytes()))?;
-    }
-    let _lock = RunFolder::open(&path)?.lock()?;
-    prompts.keep_split(&path)?;
+    let mut lock = None;
+    call.reporter.lead(|| {
+        if resume.is_none() {
+            RunFolder::create(&path)?;
+            let config = to_toml(&super::resume::kept(&call.values), TRAIN);
+            write_whole(&path.join("config.toml"), |file| std::io::Write::write_all(file, config.as_bytes()))?;
+        }
+        lock = Some(RunFolder::open(&path)?.lock()?);
+        prompts.keep_split(&path)?;
+        Ok(true)
+    })?;
     let rounds = Rounds { call, path, prompts };
     let trained = match rounds.go() {
         Err(failure) if failure.is_interrupt() => rounds.trained(TrainingStatus::Interrupted { after: None }),
         ended => ended?,
     };
-    report::of_rounds(&trained.folder, rounds.call.reporter);
+    if rounds.call.reporter.ranks().is_leader() {
+        report::of_rounds(&trained.folder, rounds.call.reporter);
+    }
+    drop(lock);
     rounds.call.reporter.trained(&trained);
     Ok(trained)
+}
+
+/// The folder of new rounds, which the first of several processes chooses for all, or of those that are resumed.
+fn folder_of_rounds(call: &Call<'_>, resume: Option<&Path>) -> PathBuf {
+    if let Some(path) = resume.or(call.values.run.out().map(Path::new)) {
+        return path.to_owned();
+    }
+    let ranks = call.reporter.ranks();
+    let mut path = Vec::new();
+    if ranks.is_leader() {
+        path = fresh_folder(call.values.run.mdp(), "rounds").display().to_string().into_bytes();
+    }
+    ranks.broadcast(&mut path);
+    PathBuf::from(String::from_utf8_lossy(&path).into_owned())
 }
 
 /// The counts of a finished round.
@@ -93,32 +111,30 @@ impl Rounds<'_> {
         for round in 1..=n_rounds {
             let folder = self.folder(round);
             let pairs = folder.join("pairs");
-            self.call.reporter.info(&format!("round {round} of {n_rounds}"));
-            std::fs::create_dir_all(&folder)?;
-            remove_leftovers(&folder)?;
-            if !pairs.exists() {
+            let reporter = self.call.reporter;
+            reporter.info(&format!("round {round} of {n_rounds}"));
+            let has_pairs = reporter.lead(|| {
+                std::fs::create_dir_all(&folder)?;
+                remove_leftovers(&folder)?;
+                Ok(pairs.exists())
+            })?;
+            if !has_pairs {
                 self.make_pairs(round, &pairs)?;
             }
-            let Some(counts) = self.judged_counts(&pairs, judge)? else {
+            // Of several processes the first alone knows the counts, and says what comes of them.
+            let mut counts = JudgeCounts::default();
+            if !reporter.lead(|| self.count(&pairs, judge, &mut counts))? {
                 return Ok(self.trained(TrainingStatus::AwaitingLabels { round, pairs }));
-            };
-            if counts.a + counts.b == 0 {
-                let text = format!(
-                    "{}: no pair has a better side, so there is nothing to learn from; start again with more `rounds.pairs`, \
-                     other `sample.prompts` or another `judge.judge`",
-                    pairs.display()
-                );
-                return Err(Failure::failed(text));
             }
-            if self.is_stopped() || !self.learn(round, &pairs)? {
+            if self.is_stopped()? || !self.learn(round, &pairs)? {
                 return Ok(self.trained(TrainingStatus::Interrupted { after: None }));
             }
             let won = self.compare(round, judge)?;
-            if self.is_stopped() {
+            if self.is_stopped()? {
                 return Ok(self.trained(TrainingStatus::Interrupted { after: None }));
             }
             finished.push(RoundResult { pairs: counts.a + counts.b + counts.ties, decided: counts.a + counts.b, won });
-            self.write(&finished)?;
+            reporter.lead(|| self.write(&finished).map(|()| true))?;
         }
         Ok(Trained {
             table: table(&finished),
@@ -146,8 +162,23 @@ impl Rounds<'_> {
         self.folder(round).join("run")
     }
 
-    fn is_stopped(&self) -> bool {
-        self.call.reporter.is_stopped()
+    fn is_stopped(&self) -> Result<bool, Failure> {
+        self.call.reporter.lead(|| Ok(self.call.reporter.is_stopped()))
+    }
+
+    /// Counts the judge's choices that a round learns from; false if people have not judged any yet.
+    fn count(&self, pairs: &Path, judge: &str, counts: &mut JudgeCounts) -> Result<bool, Failure> {
+        let Some(found) = self.judged_counts(pairs, judge)? else { return Ok(false) };
+        if found.a + found.b == 0 {
+            let text = format!(
+                "{}: no pair has a better side, so there is nothing to learn from; start again with more `rounds.pairs`, \
+                 other `sample.prompts` or another `judge.judge`",
+                pairs.display()
+            );
+            return Err(Failure::failed(text));
+        }
+        *counts = found;
+        Ok(true)
     }
 
     /// A step of a round: a seed derived from purpose, round and seed, and the policy of the rounds before. It has no
@@ -200,9 +231,16 @@ impl Rounds<'_> {
 
     /// Samples pairs for a step's prompts.
     fn sample(&self, asked: &[Prompt], step: RoundStep<'_>) -> Result<(), Failure> {
-        step.prompts.map_or(Ok(()), |path| write_lines(path, asked.iter().map(line)))?;
+        let reporter = self.call.reporter;
+        reporter.lead(|| {
+            step.prompts.map_or(Ok(()), |path| write_lines(path, asked.iter().map(line)))?;
+            Ok(true)
+        })?;
         let values = step.values(&self.call.values);
-        sample::sample(Call { values, reporter: self.call.reporter }).map(drop)
+        let is_divided = sample::is_divided(&values);
+        let sample = || sample::sample(Call { values, reporter }).map(|_| true);
+        let sampled = if is_divided { sample() } else { reporter.lead(sample) };
+        sampled.map(drop)
     }
 
     /// Samples the pairs that a round learns from, both sides by its policy.
@@ -253,8 +291,9 @@ impl Rounds<'_> {
 
     /// Trains on a round's pairs; false if interrupted.
     fn learn(&self, round: usize, pairs: &Path) -> Result<bool, Failure> {
-        let run = self.run(round);
-        if run.join("model").is_dir() {
+        let (run, reporter) = (self.run(round), self.call.reporter);
+        let is_learned = || reporter.lead(|| Ok(run.join("model").is_dir()));
+        if is_learned()? {
             return Ok(true);
         }
         let step = RoundStep {
@@ -267,9 +306,9 @@ impl Rounds<'_> {
             ..self.step("run of a round", round, round - 1)?
         };
         let values = step.values(&self.call.values);
-        let resume = if run.exists() { resumable_run(&run)? } else { None };
-        one(Call { values, reporter: self.call.reporter }, Purpose::Round, (resume, None), PROMPTS)?;
-        Ok(run.join("model").is_dir())
+        let is_begun = reporter.lead(|| Ok(run.exists() && resumable_run(&run)?.is_some()))?;
+        one(Call { values, reporter }, Purpose::Round, (is_begun.then(|| run.clone()), None), PROMPTS)?;
+        is_learned()
     }
 
     /// The wins of a round's policy over the starting one, ties as one half, and the number of pairs.
@@ -277,15 +316,16 @@ impl Rounds<'_> {
         if self.prompts.held_out.is_empty() {
             return Ok(None);
         }
-        let pairs = self.folder(round).join("against-start");
-        if !pairs.exists() {
+        let (pairs, reporter) = (self.folder(round).join("against-start"), self.call.reporter);
+        if !reporter.lead(|| Ok(pairs.exists()))? {
             self.make_comparison(round, &pairs)?;
+        }
+        if !reporter.ranks().is_leader() {
+            return Ok(None);
         }
         let Some(counts) = self.judged_counts(&pairs, judge)? else {
             let name = pairs.display();
-            self.call
-                .reporter
-                .info(&format!("whether it got better is for people: `label::Server` `label.pairs` {name}"));
+            reporter.info(&format!("whether it got better is for people: `label::Server` `label.pairs` {name}"));
             return Ok(None);
         };
         Ok(Some((counts.won(), counts.a + counts.b + counts.ties)))
