@@ -93,7 +93,7 @@ const FORMATS_MAY_KNOW: &[&str] = &[
 ];
 
 /// The modules of `train` that are its loop, which knows no kind of problem.
-const LOOP: [&str; 25] = [
+const LOOP: [&str; 27] = [
     "best",
     "cache",
     "decline",
@@ -107,6 +107,7 @@ const LOOP: [&str; 25] = [
     "metrics",
     "observe",
     "preferences",
+    "ranks",
     "run",
     "safeguard",
     "saving",
@@ -117,6 +118,7 @@ const LOOP: [&str; 25] = [
     "step",
     "summary",
     "tensorboard",
+    "together",
     "training",
     "trial",
 ];

@@ -4,8 +4,7 @@ use policies::Learner;
 
 use crate::ranks::{Numbers, exchange};
 use crate::statistics::wilson;
-use crate::step::{Loss, Reference, Slice, append, evaluate_slice};
-use crate::training::SliceOf;
+use crate::step::{Loss, Reference, Slice, SliceOf, append, evaluate_slice};
 use crate::{Alone, Evaluated, Hooks, Item, Ranks, Settings, Source, TrainError};
 
 /// Settings of an evaluation.

@@ -20,6 +20,9 @@ impl<M: Mdp, F> std::fmt::Debug for Item<M, F> {
     }
 }
 
+/// Examples of a source that are scored together.
+pub(crate) type SliceOf<S> = Slice<<S as Source>::Mdp, <S as Source>::Feedback>;
+
 /// A micro-batch: the episodes of several examples, with feedback indices adjusted.
 pub struct Slice<M: Mdp, F> {
     /// Indices of the examples in the data.

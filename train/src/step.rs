@@ -8,6 +8,7 @@ use policies::{Learner, Policy};
 use crate::ranks::Numbers;
 use crate::safeguard::guard;
 pub use crate::source::Slice;
+pub(crate) use crate::source::SliceOf;
 use crate::{Measures, ReferenceCache, Schedule, Settings, TrainError};
 
 /// The reference in training: its policy, and a cache of its numbers.

@@ -6,7 +6,7 @@ use objectives::{Objective, Scores};
 use policies::{Learner, Policy};
 
 use crate::evaluate::{EvalSettings, evaluate, read};
-use crate::step::{Learned, Loss, Reference, Slice, StepAt};
+use crate::step::{Learned, Loss, Reference, Slice, SliceOf, StepAt};
 use crate::tensorboard::{EventFile, Hyperparameter, begins_at};
 use crate::{
     Alone, CacheKey, Evaluated, Hooks, Ranks, ReferenceCache, RunFolder, Schedule, Settings, Source, TrainError,
@@ -194,9 +194,6 @@ impl<'a, M: Mdp, S: Source<Mdp = M>> Training<'a, M, S> {
         }
     }
 }
-
-/// Examples of a source that are scored together.
-pub(crate) type SliceOf<S> = Slice<<S as Source>::Mdp, <S as Source>::Feedback>;
 
 /// Reads the batch of a step, cut into slices for so many ranks.
 pub(crate) fn batch<S: Source>(

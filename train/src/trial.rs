@@ -10,8 +10,8 @@ use policies::Learner;
 use crate::evaluate::read;
 use crate::ranks::{Numbers, exchange};
 use crate::safeguard::guard;
-use crate::step::{Loss, Reference, Slice, StepAt, evaluate_scores};
-use crate::training::{SliceOf, batch, slices};
+use crate::step::{Loss, Reference, Slice, SliceOf, StepAt, evaluate_scores};
+use crate::training::{batch, slices};
 use crate::{ReferenceCache, Source, TrainError, Training};
 
 /// A measured first step that was discarded.
