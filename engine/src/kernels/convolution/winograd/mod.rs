@@ -21,12 +21,14 @@ use tiles::Tiles;
 
 /// Places of a transformed square.
 const PLACES: usize = 16;
-/// Fewer pixels do not pay for the transformed kernel.
-const FEWEST_PIXELS: usize = 256;
+/// Fewer pixels do not pay for the transformed kernel, fewer channels not for the transformed squares; Miri, which is slow, sees
+/// the form at small sizes.
+const FEWEST_PIXELS: usize = if cfg!(miri) { 1 } else { 256 };
+const FEWEST_CHANNELS: usize = if cfg!(miri) { 1 } else { 16 };
 
 /// Whether the form is for these sizes.
 pub(super) fn fits<T: Vectorised>(sizes: &Sizes) -> bool {
-    let whole = |channels: usize| channels.is_multiple_of(T::lanes()) && channels >= 16;
+    let whole = |channels: usize| channels.is_multiple_of(T::lanes()) && channels >= FEWEST_CHANNELS;
     sizes.kernel == [3, 3]
         && sizes.stride == 1
         && sizes.padding.iter().all(|&padding| padding <= 2)
