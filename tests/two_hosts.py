@@ -104,8 +104,9 @@ def bits(hosts, one, checks):
         crossed = [then - first for first, then in zip(before, after)]
         print(f"{kind}: {sum(weights(run))} numbers, {sent} bytes sent in 6 steps by the first, {crossed} crossed the cable in all; "
               f"{seconds(run):.3f} s a step on two hosts, {seconds(other):.3f} s on one")
-        # Frames and acknowledgements, the start of the daemon, and the evaluations.
-        checks(f"{kind}: bytes beyond those sent, of them", max(max(crossed) / sent - 1, 0.0), 0.15 if sent > 5e6 else 1.0)
+        # Frames and acknowledgements, the start of the daemon, and the evaluations; shares travel tensor by tensor, so in more frames.
+        most = 0.25 if kind == "shared-state" else 0.1
+        checks(f"{kind}: bytes beyond those sent, of them", max(max(crossed) / sent - 1, 0.0), most if sent > 5e6 else 1.0)
         checks(f"{kind}: bytes sent have crossed", float(min(crossed) < sent), 0)
 
 
