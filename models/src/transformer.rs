@@ -105,7 +105,7 @@ impl<C: Family> Transformer<C> {
     /// The prediction, with one graph that reaches all trainable tensors.
     ///
     /// # Shapes
-    /// `[N*H*W, out_channels]` of its config, rows as in the batch.
+    /// `[N*H*W, C]`, rows as in the batch, with the channels that its config predicts.
     ///
     /// # Errors
     /// A batch of the wrong widths, images of an unsupported size, captions that are too long.

@@ -58,12 +58,16 @@ impl Family for FluxConfig {
     }
 
     fn leave(forward: &Forward<'_, Self>, carried: &[Tensor]) -> Result<Tensor, EngineError> {
-        let (layers, places) = (forward.layers, forward.rows);
-        let patches = ops::embedding(&places.patches_of_joint, &carried[ROWS])?;
+        let Forward { config, rows: places, layers, .. } = *forward;
+        // Without a block of one stream nothing has joined them.
+        let patches = match carried.get(CAPTION) {
+            Some(_) => carried[ROWS].clone(),
+            None => ops::embedding(&places.patches_of_joint, &carried[ROWS])?,
+        };
         // This norm has its scale before its shift.
         let modulation = parts(&layers.linear(&carried[TIME], "norm_out.linear")?, 2)?;
         let x = norm(&patches, &modulation[0], &modulation[1], &places.patch_ends)?;
-        places.unpack(&layers.linear(&x, "proj_out")?, forward.config.out_channels)
+        places.unpack(&layers.linear(&x, "proj_out")?, config.out_channels)
     }
 }
 

@@ -4,7 +4,7 @@
 //! Squares of four by four pixels, which overlap by two, are transformed (`B^T d B`), and so are kernels (`G g G^T`); of
 //! their products for each of the sixteen places two by two pixels of the result are made (`A^T m A`). All three passes
 //! are linear, so the gradients are the transposed steps. Rounding errors are a few times those of the sums of nine
-//! products; the tests have the bound.
+//! products; the tests have the bound. A number that is not finite reaches the two by two pixels around those that see it.
 //!
 //! # References
 //! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015, section 4.1.
@@ -21,9 +21,9 @@ use tiles::Tiles;
 
 /// Places of a transformed square.
 const PLACES: usize = 16;
-/// Fewer pixels do not pay for the transformed kernel, fewer channels not for the transformed squares; Miri, which is slow, sees
-/// the form at small sizes.
-const FEWEST_PIXELS: usize = if cfg!(miri) { 1 } else { 256 };
+/// Fewer pixels of an image do not pay for the transformed kernel, fewer channels not for the transformed squares; Miri, which is
+/// slow, sees the form at small sizes. How many images there are does not count, so that an image has the same form in every batch.
+const FEWEST_PIXELS: usize = if cfg!(miri) { 1 } else { 64 };
 const FEWEST_CHANNELS: usize = if cfg!(miri) { 1 } else { 16 };
 
 /// Whether the form is for these sizes.
@@ -34,7 +34,7 @@ pub(super) fn fits<T: Vectorised>(sizes: &Sizes) -> bool {
         && sizes.padding.iter().all(|&padding| padding <= 2)
         && whole(sizes.n_in)
         && whole(sizes.n_out)
-        && sizes.images * sizes.output[0] * sizes.output[1] >= FEWEST_PIXELS
+        && sizes.output[0] * sizes.output[1] >= FEWEST_PIXELS
 }
 
 /// As [`super::forward`].
