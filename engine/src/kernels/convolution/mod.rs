@@ -1,6 +1,20 @@
 //! Implicit-GEMM convolutions of images stored as one row per pixel (no im2col): products read the pixels in place, by
 //! a table of the pixels under each tap of the kernel.
 
+/// Computes a task `T` with the register tiles of the CPU `S`: `WIDE_TILE` rows with the registers of AVX-512, `NARROW_TILE` with those
+/// of others, of one vector or two.
+macro_rules! by_registers {
+    ($task:expr, $simd:expr, $width:expr) => {{
+        let lanes = T::lanes_of($simd);
+        match (lanes * size_of::<T>() >= 64, $width > lanes) {
+            (true, true) => $task.compute::<S, WIDE_TILE, 2>($simd),
+            (true, false) => $task.compute::<S, WIDE_TILE, 1>($simd),
+            (false, true) => $task.compute::<S, NARROW_TILE, 2>($simd),
+            (false, false) => $task.compute::<S, NARROW_TILE, 1>($simd),
+        }
+    }};
+}
+
 mod rows;
 mod taps;
 mod weight;

@@ -99,13 +99,7 @@ impl<T: Vectorised> WithSimd for Piece<'_, T> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let lanes = T::lanes_of(simd);
-        match (lanes * size_of::<T>() >= 64, self.work.width > lanes) {
-            (true, true) => self.compute::<S, WIDE_TILE, 2>(simd),
-            (true, false) => self.compute::<S, WIDE_TILE, 1>(simd),
-            (false, true) => self.compute::<S, NARROW_TILE, 2>(simd),
-            (false, false) => self.compute::<S, NARROW_TILE, 1>(simd),
-        }
+        by_registers!(self, simd, self.work.width);
     }
 }
 
