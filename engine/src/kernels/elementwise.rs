@@ -173,6 +173,16 @@ pub(crate) fn add<T: Real>(a: &[T], b: &[T]) -> Vec<T> {
     )
 }
 
+/// Adds `b` to `a`, element by element.
+pub(crate) fn add_onto<T: Real>(a: &mut [T], b: &[T]) {
+    a.par_chunks_mut(PIECE).zip(b.par_chunks(PIECE)).for_each(|(a, b)| {
+        simd(
+            #[inline(always)]
+            || a.iter_mut().zip(b).for_each(|(a, &b)| *a += b),
+        );
+    });
+}
+
 /// `silu(gate) * up`, element by element.
 pub(crate) fn swiglu<T: Real>(gate: &[T], up: &[T]) -> Vec<T> {
     combine(

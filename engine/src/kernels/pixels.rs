@@ -52,6 +52,21 @@ pub(crate) fn add_per_image<T: Real>(x: &[T], y: &[T], width: usize, pixels: usi
     result
 }
 
+/// Adds an image's row of `y` to all of its pixels in `x`.
+pub(crate) fn add_onto_images<T: Real>(x: &mut [T], y: &[T], width: usize, pixels: usize) {
+    for_row_pieces(x, width, |first, rows| {
+        simd(
+            #[inline(always)]
+            || {
+                for (index, row) in rows.chunks_exact_mut(width).enumerate() {
+                    let y = &y[(first + index) / pixels * width..][..width];
+                    row.iter_mut().zip(y).for_each(|(x, &y)| *x += y);
+                }
+            },
+        );
+    });
+}
+
 /// Sum of squared differences of each image, `image` numbers long.
 pub(crate) fn squared_errors<T: Real>(a: &[T], b: &[T], image: usize) -> Vec<f64> {
     let images = a.par_chunks(image).zip(b.par_chunks(image));

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::ops::{Convolution, Grid, Matrix, WeightLayout, add, conv2d, linear, scale_columns};
+use crate::ops::{Convolution, Grid, Matrix, WeightLayout, add_both, conv2d, linear, scale_columns};
 
 /// The adapter of one layer.
 #[derive(Clone, Copy, Debug)]
@@ -74,10 +74,10 @@ pub fn lora_linear(
     let narrow = (linear(x, adapter.a, None, WeightLayout::OutIn)? * adapter.scale)?;
     let change = linear(&narrow, adapter.b, adapter.scaled_bias()?.as_ref(), WeightLayout::OutIn)?;
     match adapter.magnitude {
-        None => add(&weight.linear(x, bias, layout)?, &change),
+        None => add_both(weight.linear(x, bias, layout)?, change),
         Some(magnitude) => {
             let factors = adapter.factors(magnitude, &weight, layout)?;
-            scale_columns(&add(&weight.linear(x, None, layout)?, &change)?, &factors, bias)
+            scale_columns(&add_both(weight.linear(x, None, layout)?, change)?, &factors, bias)
         }
     }
 }
@@ -104,10 +104,10 @@ pub fn lora_conv2d(
     let output = convolution.output(grid, (height, width)).unwrap_or(grid);
     let change = conv2d(&narrow, adapter.b, adapter.scaled_bias()?.as_ref(), output, Convolution::same(1))?;
     match adapter.magnitude {
-        None => add(&conv2d(x, weight, bias, grid, convolution)?, &change),
+        None => add_both(conv2d(x, weight, bias, grid, convolution)?, change),
         Some(magnitude) => {
             let factors = adapter.factors(magnitude, &Matrix::from(weight), WeightLayout::OutIn)?;
-            scale_columns(&add(&conv2d(x, weight, None, grid, convolution)?, &change)?, &factors, bias)
+            scale_columns(&add_both(conv2d(x, weight, None, grid, convolution)?, change)?, &factors, bias)
         }
     }
 }

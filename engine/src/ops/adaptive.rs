@@ -109,6 +109,10 @@ impl<T: Real> Fused<T, 3> for GatedSum {
         Ok(kernel::gated_sum(x.data, y.data, gate.data, &self.ends, x.dims[1]))
     }
 
+    fn reads(&self, requires_grad: [bool; 3]) -> [bool; 3] {
+        [false, requires_grad[2], requires_grad[1]]
+    }
+
     fn backward(&self, pass: &Backward<'_, T, 3>) -> Result<[Gradient<T>; 3]> {
         let [x, y, gate] = pass.inputs;
         let width = x.dims[1];

@@ -107,6 +107,8 @@ impl<T: Vectorised> Op<T> {
 impl<T: Vectorised, const N: usize> Fused<T, N> for Op<T> {
     const NAME: &'static str = "attention";
 
+    const READS_RESULT: bool = true;
+
     fn shape(&self, _inputs: [&[usize]; N]) -> Shape {
         (self.plan.n_queries, self.heads.query * self.heads.size).into()
     }

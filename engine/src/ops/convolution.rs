@@ -115,6 +115,10 @@ impl<T: Vectorised, const N: usize> Fused<T, N> for Conv2d {
         Ok(kernel::forward(inputs[0].data, inputs[1].data, bias, &self.0))
     }
 
+    fn reads(&self, requires_grad: [bool; N]) -> [bool; N] {
+        std::array::from_fn(|index| index < 2 && requires_grad[1 - index])
+    }
+
     fn backward(&self, pass: &Backward<'_, T, N>) -> Result<[Gradient<T>; N]> {
         let (x, weight) = (pass.inputs[0].data, pass.inputs[1].data);
         Ok(pass.each_required(|index| match index {

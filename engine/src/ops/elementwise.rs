@@ -1,7 +1,8 @@
 //! Activations and sums, element by element.
 
 use super::composed;
-use super::fused::{Backward, Fused, Gradient, Input, binary, unary};
+use super::fused::{Backward, Fused, Gradient, Input, binary, onto, unary};
+use super::remade::let_go;
 use super::slices::fused_or;
 use crate::kernels::{Real, elementwise as kernel};
 use candle_core::{Result, Shape, Tensor, bail};
@@ -77,6 +78,26 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     )
 }
 
+/// [`add`] in the memory of `a`, which nothing else may use: the result of a layer that no other one reads.
+#[expect(clippy::needless_pass_by_value, reason = "who gives its memory up keeps no tensor")]
+pub fn add_into(a: Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.shape() != b.shape() || a.is_variable() || a.id() == b.id() {
+        return add(&a, b);
+    }
+    fused_or!(
+        &[&a, b],
+        T => onto::<T, _>(Add, &a, b, |_, a, b| kernel::add_onto(a, b)),
+        composed::add(&a, b)
+    )
+}
+
+/// [`add`] of two results of layers that nothing else may use: in the memory of `a`, and `b` gives up its own.
+pub fn add_both(a: Tensor, b: Tensor) -> Result<Tensor> {
+    let sum = add_into(a, &b)?;
+    let_go(b)?;
+    Ok(sum)
+}
+
 fn activation<T: Real, C: kernel::Curve>(x: &Tensor) -> Result<Tensor> {
     unary::<T, _, _>(Activation::<C>(PhantomData), x)
 }
@@ -138,6 +159,10 @@ impl<T: Real> Fused<T, 2> for Add {
 
     fn forward(&self, [a, b]: [Input<'_, T>; 2]) -> Result<Vec<T>> {
         Ok(kernel::add(a.data, b.data))
+    }
+
+    fn reads(&self, _: [bool; 2]) -> [bool; 2] {
+        [false; 2]
     }
 
     fn backward(&self, _pass: &Backward<'_, T, 2>) -> Result<[Gradient<T>; 2]> {

@@ -42,6 +42,10 @@ impl<T: Real> Fused<T, 1> for Embedding {
         Ok(rows::gather(table.data, table.dims[1], &self.ids))
     }
 
+    fn reads(&self, _: [bool; 1]) -> [bool; 1] {
+        [false]
+    }
+
     fn backward(&self, pass: &Backward<'_, T, 1>) -> Result<[Gradient<T>; 1]> {
         let [table] = pass.inputs;
         let to_table = rows::scatter_add(pass.gradient, table.dims[1], &self.ids, table.dims[0]);

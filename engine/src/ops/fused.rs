@@ -1,17 +1,27 @@
 //! Custom candle ops from a kernel and its derivative.
 
+use super::remade::{Remade, take};
 use super::slices::{ReadGuard, read, slice};
 use super::variable_gradients;
 use crate::kernels::Real;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Error, Layout, Result, Shape, Tensor};
 use std::array;
 use std::marker::PhantomData;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A differentiable function of N tensors of `T`, computed on the CPU; the result is a tensor of `R`.
 pub(super) trait Fused<T: Real, const N: usize, R: Real = T>: Send + Sync + 'static {
     /// The name in candle's errors.
     const NAME: &'static str;
+
+    /// Whether the backward pass reads the result.
+    const READS_RESULT: bool = false;
+
+    /// The inputs whose numbers the backward pass reads, by those that require gradients: all, unless an op says otherwise. The
+    /// others are empty there.
+    fn reads(&self, _requires_grad: [bool; N]) -> [bool; N] {
+        [true; N]
+    }
 
     /// The shape of the result for inputs of given shapes: the first one's, unless an op says otherwise.
     fn shape(&self, inputs: [&[usize]; N]) -> Shape {
@@ -39,7 +49,7 @@ pub(super) struct Backward<'a, T, const N: usize, R = T> {
     pub(super) inputs: [Input<'a, T>; N],
     /// Whether each input is, or was computed from, a trainable tensor.
     pub(super) requires_grad: [bool; N],
-    /// The result of the forward pass.
+    /// The result of the forward pass; empty unless the op reads it.
     pub(super) result: &'a [R],
     /// The gradient of the result.
     pub(super) gradient: &'a [R],
@@ -107,12 +117,32 @@ impl<S> Saved<S> {
 
 /// Applies an op of one input.
 pub(super) fn unary<T: Real, R: Real, F: Fused<T, 1, R>>(op: F, x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Custom::new(op))
+    let x = x.contiguous()?;
+    x.apply_op1(Custom::new(op, [&x]))
 }
 
 /// Applies an op of two inputs.
 pub(super) fn binary<T: Real, R: Real, F: Fused<T, 2, R>>(op: F, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    a.contiguous()?.apply_op2(&b.contiguous()?, Custom::new(op))
+    let (a, b) = (a.contiguous()?, b.contiguous()?);
+    a.apply_op2(&b, Custom::new(op, [&a, &b]))
+}
+
+/// Applies an op of two inputs in the memory of the first: `onto` gets its numbers and those of the second. The backward pass
+/// may read neither.
+///
+/// Where the first is a part of other memory the op is applied as [`binary`] does.
+pub(super) fn onto<T: Real, F: Fused<T, 2>>(
+    op: F,
+    a: &Tensor,
+    b: &Tensor,
+    onto: impl FnOnce(&F, &mut [T], &[T]),
+) -> Result<Tensor> {
+    let b = b.contiguous()?;
+    let Some(storage) = take(a)? else { return binary::<T, T, F>(op, a, &b) };
+    let mut numbers = T::cpu_storage_data(storage)?;
+    onto(&op, &mut numbers, &read(&b)?);
+    let custom = Custom { given: Mutex::new(Some(numbers)), ..Custom::<F, T, T>::new(op, [a, &b]) };
+    a.apply_op2(&b, custom)
 }
 
 /// Applies an op of three inputs.
@@ -122,7 +152,8 @@ pub(super) fn ternary<T: Real, R: Real, F: Fused<T, 3, R>>(
     b: &Tensor,
     c: &Tensor,
 ) -> Result<Tensor> {
-    a.contiguous()?.apply_op3(&b.contiguous()?, &c.contiguous()?, Custom::new(op))
+    let (a, b, c) = (a.contiguous()?, b.contiguous()?, c.contiguous()?);
+    a.apply_op3(&b, &c, Custom::new(op, [&a, &b, &c]))
 }
 
 /// Applies an op of an input, a weight and an optional bias.
@@ -141,24 +172,37 @@ pub(super) fn affine<T: Real, F: Fused<T, 2> + Fused<T, 3>>(
 /// A [`Fused`] op as a candle custom op. The functions above make its inputs contiguous.
 struct Custom<F, T, R> {
     op: F,
+    /// How inputs that keep no numbers are made again.
+    remade: Vec<Option<Arc<Remade>>>,
+    /// The result, where it is there before the op is applied.
+    given: Mutex<Option<Vec<R>>>,
     numbers: PhantomData<(T, R)>,
 }
 
 impl<F, T: Real, R: Real> Custom<F, T, R> {
-    fn new(op: F) -> Self {
-        Self { op, numbers: PhantomData }
+    fn new<const N: usize>(op: F, inputs: [&Tensor; N]) -> Self
+    where
+        F: Fused<T, N, R>,
+    {
+        let reads = op.reads(inputs.map(Tensor::track_op));
+        let remade = |(input, reads): (&&Tensor, bool)| if reads { Remade::of(input) } else { None };
+        let remade = inputs.iter().zip(reads).map(remade).collect();
+        Self { op, remade, given: Mutex::default(), numbers: PhantomData }
     }
 
     fn forward<const N: usize>(&self, inputs: [(&CpuStorage, &Layout); N]) -> Result<(CpuStorage, Shape)>
     where
         F: Fused<T, N, R>,
     {
-        let mut operands = [Input { data: &[], dims: &[] }; N];
-        for (operand, (storage, layout)) in operands.iter_mut().zip(inputs) {
-            *operand = Input { data: slice(storage, layout)?, dims: layout.dims() };
+        let mut operands = inputs.map(|(_, layout)| Input { data: &[], dims: layout.dims() });
+        let shape = self.op.shape(operands.map(|operand| operand.dims));
+        if let Some(given) = self.given.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Ok((R::to_cpu_storage_owned(given), shape));
         }
-        let result = self.op.forward(operands)?;
-        Ok((R::to_cpu_storage_owned(result), self.op.shape(operands.map(|operand| operand.dims))))
+        for (operand, (storage, layout)) in operands.iter_mut().zip(inputs) {
+            operand.data = slice(storage, layout)?;
+        }
+        Ok((R::to_cpu_storage_owned(self.op.forward(operands)?), shape))
     }
 
     fn backward<const N: usize>(
@@ -172,11 +216,19 @@ impl<F, T: Real, R: Real> Custom<F, T, R> {
     {
         let gradients = {
             let contiguous = upstream.contiguous()?;
-            let data = inputs.iter().map(|input| read(input)).collect::<Result<Vec<ReadGuard<'_, T>>>>()?;
+            let requires_grad = inputs.map(Tensor::track_op);
+            let reads = self.op.reads(requires_grad);
+            let made = |remade: &Option<Arc<Remade>>| remade.as_ref().map(|remade| remade.numbers()).transpose();
+            let made = self.remade.iter().map(made).collect::<Result<Vec<Option<Tensor>>>>()?;
+            let data =
+                |index: usize| reads[index].then(|| read(made[index].as_ref().unwrap_or(inputs[index]))).transpose();
+            let data = (0..N).map(data).collect::<Result<Vec<Option<ReadGuard<'_, T>>>>>()?;
+            let of = |index: usize| data[index].as_deref().unwrap_or_default();
+            let result = F::READS_RESULT.then(|| read(result)).transpose()?;
             self.op.backward(&Backward {
-                inputs: array::from_fn(|index| Input { data: &data[index], dims: inputs[index].dims() }),
-                requires_grad: inputs.map(Tensor::track_op),
-                result: &read(result)?,
+                inputs: array::from_fn(|index| Input { data: of(index), dims: inputs[index].dims() }),
+                requires_grad,
+                result: result.as_deref().unwrap_or_default(),
                 gradient: &read(&contiguous)?,
             })?
         };

@@ -1,6 +1,6 @@
 //! Concatenation, per-image sums and squared errors of images whose pixels are rows.
 
-use super::fused::{Backward, Fused, Gradient, Input, binary};
+use super::fused::{Backward, Fused, Gradient, Input, binary, onto};
 use super::slices::fused_or;
 use super::{Grid, composed};
 use crate::kernels::{Real, pixels as kernel, rows};
@@ -45,6 +45,25 @@ pub fn add_per_image(x: &Tensor, y: &Tensor, grid: Grid) -> Result<Tensor> {
     )
 }
 
+/// [`add_per_image`] in the memory of `x`, which nothing else may use: the result of a layer that no other one reads.
+#[expect(clippy::needless_pass_by_value, reason = "who gives its memory up keeps no tensor")]
+pub fn add_onto_images(x: Tensor, y: &Tensor, grid: Grid) -> Result<Tensor> {
+    let width = x.dims2()?.1;
+    if x.dims() != [grid.rows(), width] || y.dims() != [grid.images, width] || x.elem_count() == 0 || x.is_variable() {
+        return add_per_image(&x, y, grid);
+    }
+    fused_or!(
+        &[&x, y],
+        T => onto::<T, _>(
+            AddPerImage { pixels: grid.pixels() },
+            &x,
+            y,
+            |op, x, y| kernel::add_onto_images(x, y, width, op.pixels),
+        ),
+        composed::add_per_image(&x, y, grid)
+    )
+}
+
 /// The sum of `(prediction - target)^2` over each image's pixels and channels, accumulated in `f64`. The target gets no
 /// gradient.
 ///
@@ -80,6 +99,10 @@ impl<T: Real> Fused<T, 2> for Concat {
         Ok(kernel::concat(a.data, b.data, [a.dims[1], b.dims[1]]))
     }
 
+    fn reads(&self, _: [bool; 2]) -> [bool; 2] {
+        [false; 2]
+    }
+
     fn backward(&self, pass: &Backward<'_, T, 2>) -> Result<[Gradient<T>; 2]> {
         let [left, right] = pass.inputs.map(|input| input.dims[1]);
         let parts = [(0, left), (left, right)];
@@ -99,6 +122,10 @@ impl<T: Real> Fused<T, 2> for AddPerImage {
 
     fn forward(&self, [x, y]: [Input<'_, T>; 2]) -> Result<Vec<T>> {
         Ok(kernel::add_per_image(x.data, y.data, x.dims[1], self.pixels))
+    }
+
+    fn reads(&self, _: [bool; 2]) -> [bool; 2] {
+        [false; 2]
     }
 
     fn backward(&self, pass: &Backward<'_, T, 2>) -> Result<[Gradient<T>; 2]> {

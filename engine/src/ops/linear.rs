@@ -61,7 +61,7 @@ impl Linear {
 
     /// `dx = dy W`.
     fn to_input<T: Vectorised>(&self, x: Input<'_, T>, weight: Input<'_, T>, gradient: View<'_, T>) -> Vec<T> {
-        let mut result = vec![T::zero(); x.data.len()];
+        let mut result = vec![T::zero(); x.dims[0] * x.dims[1]];
         let view = ViewMut::new(&mut result, x.dims[0], x.dims[1]);
         multiply(view, Into::Replace, T::one(), gradient, self.matrix(weight).t(), Threads::All);
         result
@@ -69,7 +69,7 @@ impl Linear {
 
     /// `dW = dy^T x` (or its transpose).
     fn to_weight<T: Vectorised>(&self, x: Input<'_, T>, weight: Input<'_, T>, gradient: View<'_, T>) -> Vec<T> {
-        let mut result = vec![T::zero(); weight.data.len()];
+        let mut result = vec![T::zero(); weight.dims[0] * weight.dims[1]];
         let view = ViewMut::new(&mut result, weight.dims[0], weight.dims[1]);
         let x = View::new(x.data, x.dims[0], x.dims[1]);
         let (left, right) = if self.layout == WeightLayout::OutIn { (gradient, x) } else { (x, gradient) };
@@ -94,9 +94,13 @@ impl<T: Vectorised, const N: usize> Fused<T, N> for Linear {
         Ok(y)
     }
 
+    fn reads(&self, requires_grad: [bool; N]) -> [bool; N] {
+        std::array::from_fn(|index| index < 2 && requires_grad[1 - index])
+    }
+
     fn backward(&self, pass: &Backward<'_, T, N>) -> Result<[Gradient<T>; N]> {
         let (x, weight) = (pass.inputs[0], pass.inputs[1]);
-        let n_out = weight.data.len() / x.dims[1];
+        let n_out = if self.layout == WeightLayout::OutIn { weight.dims[0] } else { weight.dims[1] };
         let gradient = View::new(pass.gradient, x.dims[0], n_out);
         Ok(pass.each_required(|index| match index {
             0 => self.to_input(x, weight, gradient),

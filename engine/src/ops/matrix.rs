@@ -100,6 +100,10 @@ impl<T: Vectorised, const N: usize> Fused<T, N> for QuantisedLinear {
         Ok(y)
     }
 
+    fn reads(&self, _: [bool; N]) -> [bool; N] {
+        [false; N]
+    }
+
     fn backward(&self, pass: &Backward<'_, T, N>) -> Result<[Gradient<T>; N]> {
         Ok(pass.each_required(|index| match index {
             0 => to_input(pass.gradient, &self.matrix),

@@ -236,6 +236,10 @@ impl<T: Real> Fused<T, 1> for Turning<T> {
         Ok(self.turned(x.data, Turn::Forward))
     }
 
+    fn reads(&self, _: [bool; 1]) -> [bool; 1] {
+        [false]
+    }
+
     fn backward(&self, pass: &Backward<'_, T, 1>) -> Result<[Gradient<T>; 1]> {
         Ok([Gradient::Values(self.turned(pass.gradient, Turn::Back))])
     }

@@ -37,7 +37,10 @@ pub(super) use fused_or;
 /// The argument is not contiguous.
 pub(super) fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
     match layout.contiguous_offsets() {
-        Some((start, end)) => Ok(&storage.as_slice::<T>()?[start..end]),
+        Some((start, end)) => match storage.as_slice::<T>()?.get(start..end) {
+            Some(numbers) => Ok(numbers),
+            None => bail!("a fused kernel got a tensor of shape {:?} whose numbers were taken", layout.shape()),
+        },
         None => bail!("a fused kernel got a strided tensor of shape {:?}", layout.shape()),
     }
 }
@@ -47,6 +50,13 @@ pub(super) struct ReadGuard<'a, T> {
     storage: StorageRef<'a>,
     range: (usize, usize),
     number: PhantomData<T>,
+}
+
+impl<T: Real> ReadGuard<'_, T> {
+    /// Whether the numbers of a range are there.
+    fn has(storage: &Storage, (_, end): (usize, usize)) -> bool {
+        matches!(storage, Storage::Cpu(storage) if storage.as_slice::<T>().is_ok_and(|numbers| numbers.len() >= end))
+    }
 }
 
 impl<T: Real> Deref for ReadGuard<'_, T> {
@@ -68,7 +78,8 @@ pub(super) fn read<T: Real>(tensor: &Tensor) -> Result<ReadGuard<'_, T>> {
         bail!("a fused kernel got a tensor of {:?} on {:?}", tensor.dtype(), tensor.device());
     }
     match layout.contiguous_offsets() {
-        Some(range) => Ok(ReadGuard { storage, range, number: PhantomData }),
+        Some(range) if ReadGuard::<T>::has(&storage, range) => Ok(ReadGuard { storage, range, number: PhantomData }),
+        Some(_) => bail!("a fused kernel got a tensor of shape {:?} whose numbers were taken", tensor.dims()),
         None => bail!("a fused kernel got a strided tensor of shape {:?}", tensor.dims()),
     }
 }

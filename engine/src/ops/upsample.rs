@@ -43,6 +43,10 @@ impl<T: Real> Fused<T, 1> for Upsample {
         Ok(kernel::double(x.data, self.line, x.dims[1]))
     }
 
+    fn reads(&self, _: [bool; 1]) -> [bool; 1] {
+        [false]
+    }
+
     fn backward(&self, pass: &Backward<'_, T, 1>) -> Result<[Gradient<T>; 1]> {
         let [x] = pass.inputs;
         Ok([Gradient::Values(kernel::sum_fours(pass.gradient, self.line, x.dims[1]))])

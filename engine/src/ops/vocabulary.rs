@@ -55,6 +55,54 @@ impl VocabularyQuery<'_> {
     }
 }
 
+/// The target tokens to score by logits that are there already, and a reference's logits to compare with.
+#[derive(Debug, Clone, Copy)]
+pub struct LogitQuery<'a> {
+    /// Row of the logits that predicts each target.
+    pub rows: &'a [u32],
+    /// The tokens to score, as many as `rows`.
+    pub targets: &'a [u32],
+    /// The logits of a reference model, `[T, V]`.
+    pub reference: Option<&'a Tensor>,
+    /// Whether to compute the diagnostics: see [`VocabularyQuery`].
+    pub diagnostics: bool,
+    /// Whether to compute the collision.
+    pub collision: bool,
+}
+
+impl LogitQuery<'_> {
+    /// The number of targets, after checking shapes and ranges.
+    pub(crate) fn check(&self, logits: &Tensor) -> Result<usize> {
+        let (n_rows, vocabulary) = logits.dims2()?;
+        let n = self.targets.len();
+        if n != self.rows.len() {
+            bail!("{} rows for {n} targets", self.rows.len());
+        }
+        if let Some(row) = self.rows.iter().find(|&&row| row as usize >= n_rows) {
+            bail!("row {row} of {n_rows} rows of logits");
+        }
+        if let Some(target) = self.targets.iter().find(|&&target| target as usize >= vocabulary) {
+            bail!("token {target} of a vocabulary of {vocabulary}");
+        }
+        match self.reference {
+            Some(reference) if reference.dims() != logits.dims() => {
+                bail!("a reference's logits of shape {:?} beside {:?}", reference.dims(), logits.dims())
+            }
+            _ => Ok(n),
+        }
+    }
+}
+
+/// As [`vocabulary_log_prob`], by logits that are there already, `[T, V]`; the first two columns are differentiable, with a
+/// gradient for `logits`.
+///
+/// # Errors
+///
+/// Rows or targets out of range, or of different numbers; a reference of another shape.
+pub fn logit_log_prob(logits: &Tensor, query: LogitQuery<'_>) -> Result<Tensor> {
+    composed::logit_log_prob(logits, query)
+}
+
 /// The number of columns that [`vocabulary_log_prob`] gives for each target.
 pub const VOCABULARY_NUMBERS: usize = COLUMNS;
 

@@ -13,6 +13,8 @@ use super::config::{Activation, CausalConfig, LayerPositions};
 use super::family::{Gate, HeadNorm, NormKind, Packing};
 use super::names::BlockNames;
 use super::rotary::Rotary;
+use super::token_batch::TokenBatch;
+use crate::external::Running;
 use crate::network::{Layers, Network, Weights};
 
 pub(super) use crate::network::Pass;
@@ -26,6 +28,8 @@ pub(crate) struct Decoder {
     rope: Option<Rope>,
     /// That of sliding layers, where they have their own.
     local_rope: Option<Rope>,
+    /// The network, where another library computes it.
+    pub(super) running: Option<Running<TokenBatch>>,
 }
 
 /// Queries, keys and values, positions already in them.
@@ -79,7 +83,8 @@ impl Decoder {
         let names = (0..config.n_layers).map(|layer| config.block_names(layer)).collect();
         let [rope, local_rope] =
             [&config.rotary, &config.local_rotary].map(|rotary| rotary.as_ref().map(Rotary::angles));
-        Self { config, weights, names, rope, local_rope }
+        let running = config.external.clone().map(Running::new);
+        Self { config, weights, names, rope, local_rope, running }
     }
 
     pub(super) fn heads(&self) -> Heads {
@@ -124,8 +129,8 @@ impl Decoder {
         pass: Pass,
     ) -> Result<Tensor, EngineError> {
         let (names, residual) = (&self.names[layer], self.config.scales.residual);
-        let read = self.norm(x, names.attention_norm.as_deref(), pass)?;
-        let projection = self.project(layer, &read, reading.positions, pass)?;
+        let project = |read: &Tensor| self.project(layer, read, reading.positions, pass);
+        let projection = self.with_norm(x, names.attention_norm.as_deref(), pass, project)?;
         let mut attended = attend.attend(layer, self.heads(), self.config.attention_form(layer), projection)?;
         let mut x = x.clone();
         if let (true, Some(rows)) = (layer + 1 == self.config.n_layers, reading.rows) {
@@ -133,11 +138,11 @@ impl Decoder {
         }
         let attended = self.layers(pass).linear(&attended, &names.attention_output)?;
         let attended = self.norm(&attended, names.after_attention.as_deref(), pass)?;
-        let after = ops::add(&x, &scaled(attended, residual)?)?;
+        let after = ops::add_into(scaled(attended, residual)?, &x)?;
         let read = if self.config.parallel_residual { &x } else { &after };
-        let read = self.norm(read, names.mlp_norm.as_deref(), pass)?;
-        let inner = self.norm(&self.mlp(&read, names, pass)?, names.after_mlp.as_deref(), pass)?;
-        Ok(ops::add(&after, &scaled(inner, residual)?)?)
+        let inner = self.with_norm(read, names.mlp_norm.as_deref(), pass, |read| self.mlp(read, names, pass))?;
+        let inner = self.norm(&inner, names.after_mlp.as_deref(), pass)?;
+        Ok(ops::add_into(scaled(inner, residual)?, &after)?)
     }
 
     /// The norm after the last block.
@@ -189,6 +194,26 @@ impl Decoder {
         }
     }
 
+    /// [`norm`](Self::norm) for one use, after which its memory is free until the backward pass.
+    fn with_norm<R>(
+        &self,
+        x: &Tensor,
+        name: Option<&str>,
+        pass: Pass,
+        used: impl FnOnce(&Tensor) -> Result<R, EngineError>,
+    ) -> Result<R, EngineError> {
+        let Some(name) = name else { return used(x) };
+        let (layers, epsilon) = (self.layers(pass), self.config.norm_epsilon);
+        match self.config.family.norm {
+            NormKind::Layer => layers.with_layer_norm((x, name, epsilon), used),
+            NormKind::Rms => layers.with_rms_norm((x, name, epsilon), used),
+            NormKind::RmsPlusOne => {
+                let weight = (layers.tensor(&format!("{name}.weight"))? + 1.0)?;
+                ops::remade(&[x, &weight], move |x| ops::rms_norm(&x[0], &x[1], epsilon), used)
+            }
+        }
+    }
+
     /// Applies the norm of queries or keys.
     fn head_norm(&self, x: &Tensor, name: Option<&str>, pass: Pass) -> Result<Tensor, EngineError> {
         match self.config.family.head_norm {
@@ -225,7 +250,11 @@ impl Decoder {
             let packed = layers.linear(x, packed)?;
             let packed = match self.rope(layer) {
                 None => packed,
-                Some(rope) => ops::rope_packed(&packed, positions, heads, layout, rope)?,
+                Some(rope) => {
+                    let turned = ops::rope_packed(&packed, positions, heads, layout, rope)?;
+                    ops::let_go(packed)?;
+                    turned
+                }
             };
             return Ok(Projection::Packed(packed, layout));
         }
@@ -233,28 +262,24 @@ impl Decoder {
         let q = self.head_norm(&q?, names.query_norm.as_deref(), pass)?;
         let k = self.head_norm(&k?, names.key_norm.as_deref(), pass)?;
         let Some(rope) = self.rope(layer) else { return Ok(Projection::Split([q, k, v?])) };
-        let q = ops::rope(&q, positions, heads.query, heads.size, rope)?;
-        let k = ops::rope(&k, positions, heads.key_value, heads.size, rope)?;
-        Ok(Projection::Split([q, k, v?]))
+        let turned = |x: Tensor, n_heads: usize| -> Result<Tensor, EngineError> {
+            let turned = ops::rope(&x, positions, n_heads, heads.size, rope)?;
+            ops::let_go(x)?;
+            Ok(turned)
+        };
+        Ok(Projection::Split([turned(q, heads.query)?, turned(k, heads.key_value)?, v?]))
     }
 
     fn mlp(&self, x: &Tensor, names: &BlockNames, pass: Pass) -> Result<Tensor, EngineError> {
-        let (layers, inner) = (self.layers(pass), self.config.inner);
+        let (layers, inner, activation) = (self.layers(pass), self.config.inner, self.config.activation);
         let up = layers.linear(x, &names.up)?;
-        let inner = match (&names.gate, self.config.family.gate) {
-            (None, Gate::Fused) => self.gated(&up.narrow(1, 0, inner)?, &up.narrow(1, inner, inner)?)?,
-            (None, Gate::None | Gate::Split) => activate(&up, self.config.activation)?,
-            (Some(gate), _) => self.gated(&layers.linear(x, gate)?, &up)?,
-        };
-        layers.linear(&inner, &names.down)
-    }
-
-    /// The activated gate times the other projection.
-    fn gated(&self, gate: &Tensor, up: &Tensor) -> Result<Tensor, EngineError> {
-        Ok(match self.config.activation {
-            Activation::Silu => ops::swiglu(gate, up)?,
-            other @ (Activation::Gelu | Activation::GeluTanh) => (activate(gate, other)? * up)?,
-        })
+        let down = |inner: &Tensor| layers.linear(inner, &names.down);
+        let gated = move |x: &[Tensor]| gated(&x[0], &x[1], activation);
+        match (&names.gate, self.config.family.gate) {
+            (None, Gate::Fused) => ops::remade(&[&up.narrow(1, 0, inner)?, &up.narrow(1, inner, inner)?], gated, down),
+            (None, Gate::None | Gate::Split) => ops::remade(&[&up], move |x| activate(&x[0], activation), down),
+            (Some(gate), _) => ops::remade(&[&layers.linear(x, gate)?, &up], gated, down),
+        }
     }
 }
 
@@ -263,6 +288,18 @@ impl Network for Decoder {
 
     fn weights(&self) -> &Weights {
         &self.weights
+    }
+
+    fn weights_changed(&self) {
+        self.running.iter().for_each(Running::weights_changed);
+    }
+}
+
+/// The activated gate times the other projection.
+fn gated(gate: &Tensor, up: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
+    match activation {
+        Activation::Silu => ops::swiglu(gate, up),
+        other @ (Activation::Gelu | Activation::GeluTanh) => activate(gate, other)? * up,
     }
 }
 

@@ -8,6 +8,7 @@ use engine::ops::{self, Block, Heads, block_attention};
 
 use super::config::{DitActivation, DitConditioning, DitConfig};
 use super::rows::Rows;
+use crate::modulation::{Rows as Stream, feed_forward, with_norm};
 use crate::network::Layers;
 
 /// Epsilon of DiT's first norm in a block and of the last norm of both, a constant in diffusers.
@@ -36,19 +37,19 @@ impl PatchBlock<'_> {
             DitConditioning::Captions { .. } => self.config.epsilon,
             DitConditioning::Classes { .. } => EPSILON,
         };
-        let read = norm(patches, &modulation[1], &modulation[0], ends, first)?;
-        let seen = self.attend(&read, &read, &rows.own, "attn1")?;
+        let own = |read: &Tensor| self.attend(read, read, &rows.own, "attn1");
+        let stream = Stream { x: patches, ends, epsilon: first };
+        let seen = with_norm(stream, (&modulation[1], &modulation[0]), own)?;
         let mut x = ops::gated_add(patches, &seen, &modulation[2], ends)?;
         if let Some(captions) = captions {
-            x = ops::add(&self.attend(&x, captions, &rows.captions, "attn2")?, &x)?;
+            x = ops::add_into(self.attend(&x, captions, &rows.captions, "attn2")?, &x)?;
         }
-        let read = norm(&x, &modulation[4], &modulation[3], ends, self.config.epsilon)?;
-        let inner = self.linear(&read, "ff.net.0.proj")?;
-        let inner = match self.config.activation {
-            DitActivation::GeluTanh => ops::gelu_tanh(&inner)?,
-            DitActivation::Gelu => ops::gelu(&inner)?,
+        let activate = match self.config.activation {
+            DitActivation::GeluTanh => ops::gelu_tanh,
+            DitActivation::Gelu => ops::gelu,
         };
-        Ok(ops::gated_add(&x, &self.linear(&inner, "ff.net.2")?, &modulation[5], ends)?)
+        let (wide, narrow) = (|x: &Tensor| self.linear(x, "ff.net.0.proj"), |x: &Tensor| self.linear(x, "ff.net.2"));
+        feed_forward(Stream { x: &x, ends, epsilon: self.config.epsilon }, modulation, wide, activate, narrow)
     }
 
     /// The name of a part of the block.
@@ -69,21 +70,4 @@ impl PatchBlock<'_> {
         let v = self.linear(seen, &format!("{part}.to_v"))?;
         self.linear(&block_attention(&q, &k, &v, heads, blocks)?, &format!("{part}.to_out.0"))
     }
-}
-
-/// Splits the columns into `n` equal parts.
-pub(super) fn parts(x: &Tensor, n: usize) -> Result<Vec<Tensor>, EngineError> {
-    let width = x.dim(1)? / n;
-    (0..n).map(|part| Ok(x.narrow(1, part * width, width)?.contiguous()?)).collect()
-}
-
-/// The layer norm of the patches, modulated.
-pub(super) fn norm(
-    x: &Tensor,
-    scale: &Tensor,
-    shift: &Tensor,
-    ends: &Arc<[usize]>,
-    epsilon: f64,
-) -> Result<Tensor, EngineError> {
-    Ok(ops::adaptive_layer_norm(x, scale, shift, ends, epsilon)?)
 }

@@ -4,11 +4,12 @@ use candle_core::Tensor;
 use engine::EngineError;
 use engine::ops::{self, Convolution, Padding, TimestepEmbedding};
 
-use super::blocks::{EPSILON, PatchBlock, norm, parts};
+use super::blocks::{EPSILON, PatchBlock};
 use super::config::{CLASSES, DitConditioning, DitConfig, WAVES};
 use super::rows::Rows;
 use crate::ModelError;
 use crate::image_batch::ImageBatch;
+use crate::modulation::{Rows as Stream, norm, parts};
 use crate::transformer::{Family, Forward, Transformer, missing};
 
 /// A denoiser: diffusers' `PixArtTransformer2DModel` or `DiTTransformer2DModel`.
@@ -81,7 +82,10 @@ impl Family for DitConfig {
             }
         };
         let modulation = parts(&modulation, 2)?;
-        let x = norm(&carried[PATCHES], &modulation[1], &modulation[0], &rows.ends, EPSILON)?;
+        let x = norm(
+            Stream { x: &carried[PATCHES], ends: &rows.ends, epsilon: EPSILON },
+            (&modulation[1], &modulation[0]),
+        )?;
         let x = layers.linear(&x, last)?;
         let (grid, side, channels) = (rows.patches, config.patch, config.predicted());
         let x = x.reshape((grid.images * grid.height, grid.width, side, side, config.out_channels))?;

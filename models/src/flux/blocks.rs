@@ -8,6 +8,7 @@ use engine::ops::{self, Heads, block_attention};
 
 use super::config::FluxConfig;
 use super::places::Places;
+use crate::modulation::{Rows, feed_forward, joint_rows, parts, with_norm};
 use crate::network::Layers;
 
 /// Epsilon of every norm, a constant in diffusers.
@@ -38,13 +39,14 @@ impl FluxBlock<'_> {
         let part = |name: &str| format!("transformer_blocks.{}.{name}", self.layer);
         let own = self.modulation(&part("norm1"), time, 6)?;
         let other = self.modulation(&part("norm1_context"), time, 6)?;
-        let read = norm(patches, &own[1], &own[0], of_patches)?;
-        let told = norm(caption, &other[1], &other[0], of_caption)?;
-        let own_qkv = self.project(&read, &part("attn"), ["to_q", "to_k", "to_v"], ["norm_q", "norm_k"])?;
+        let project = |read: &Tensor| self.project(read, &part("attn"), ["to_q", "to_k", "to_v"], ["norm_q", "norm_k"]);
+        let own_qkv = with_norm(rows(patches, of_patches), (&own[1], &own[0]), project)?;
         let names = ["add_q_proj", "add_k_proj", "add_v_proj"];
-        let other_qkv = self.project(&told, &part("attn"), names, ["norm_added_q", "norm_added_k"])?;
-        let joint = |at: usize| self.joint(&own_qkv[at], &other_qkv[at]);
-        let seen = self.attend(&joint(0)?, &joint(1)?, &joint(2)?)?;
+        let project = |told: &Tensor| self.project(told, &part("attn"), names, ["norm_added_q", "norm_added_k"]);
+        let other_qkv = with_norm(rows(caption, of_caption), (&other[1], &other[0]), project)?;
+        let joint = own_qkv.into_iter().zip(other_qkv).map(|(own, other)| joint_rows(&self.places.joint, own, other));
+        let joint = joint.collect::<Result<Vec<Tensor>, EngineError>>()?;
+        let seen = self.attend(&joint[0], &joint[1], &joint[2])?;
         let by_patches = ops::embedding(&self.places.patches_of_joint, &seen)?;
         let by_caption = ops::embedding(&self.places.captions_of_joint, &seen)?;
         let by_patches = self.layers.linear(&by_patches, &part("attn.to_out.0"))?;
@@ -60,11 +62,14 @@ impl FluxBlock<'_> {
         let (layers, ends) = (self.layers, &self.places.joint_ends);
         let part = |name: &str| format!("single_transformer_blocks.{}.{name}", self.layer);
         let modulation = self.modulation(&part("norm"), time, 3)?;
-        let read = norm(x, &modulation[1], &modulation[0], ends)?;
-        let [q, k, v] = self.project(&read, &part("attn"), ["to_q", "to_k", "to_v"], ["norm_q", "norm_k"])?;
+        let read_twice = |read: &Tensor| {
+            let qkv = self.project(read, &part("attn"), ["to_q", "to_k", "to_v"], ["norm_q", "norm_k"])?;
+            Ok((qkv, layers.linear(read, &part("proj_mlp"))?))
+        };
+        let ([q, k, v], wide) = with_norm(rows(x, ends), (&modulation[1], &modulation[0]), read_twice)?;
         let seen = self.attend(&q, &k, &v)?;
-        let inner = ops::gelu_tanh(&layers.linear(&read, &part("proj_mlp"))?)?;
-        let both = layers.linear(&ops::concat(&seen, &inner)?, &part("proj_out"))?;
+        let concat = |x: &[Tensor]| ops::concat(&x[0], &ops::gelu_tanh(&x[1])?);
+        let both = ops::remade(&[&seen, &wide], concat, |both| layers.linear(both, &part("proj_out")))?;
         Ok(ops::gated_add(x, &both, &modulation[2], ends)?)
     }
 
@@ -114,19 +119,13 @@ impl FluxBlock<'_> {
         modulation: &[Tensor],
         ends: &Arc<[usize]>,
     ) -> Result<Tensor, EngineError> {
-        let read = norm(x, &modulation[4], &modulation[3], ends)?;
-        let inner = ops::gelu_tanh(&self.layers.linear(&read, &format!("{network}.net.0.proj"))?)?;
-        Ok(ops::gated_add(x, &self.layers.linear(&inner, &format!("{network}.net.2"))?, &modulation[5], ends)?)
+        let wide = |read: &Tensor| self.layers.linear(read, &format!("{network}.net.0.proj"));
+        let narrow = |inner: &Tensor| self.layers.linear(inner, &format!("{network}.net.2"));
+        feed_forward(rows(x, ends), modulation, wide, ops::gelu_tanh, narrow)
     }
 }
 
-/// Splits the columns into `n` equal parts.
-pub(super) fn parts(x: &Tensor, n: usize) -> Result<Vec<Tensor>, EngineError> {
-    let width = x.dim(1)? / n;
-    (0..n).map(|part| Ok(x.narrow(1, part * width, width)?.contiguous()?)).collect()
-}
-
-/// The layer norm of a stream, modulated.
-pub(super) fn norm(x: &Tensor, scale: &Tensor, shift: &Tensor, ends: &Arc<[usize]>) -> Result<Tensor, EngineError> {
-    Ok(ops::adaptive_layer_norm(x, scale, shift, ends, EPSILON)?)
+/// A stream with the end of each image's rows.
+pub(super) fn rows<'a>(x: &'a Tensor, ends: &'a Arc<[usize]>) -> Rows<'a> {
+    Rows { x, ends, epsilon: EPSILON }
 }

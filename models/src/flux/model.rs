@@ -4,11 +4,12 @@ use candle_core::Tensor;
 use engine::EngineError;
 use engine::ops::{self, TimestepEmbedding};
 
-use super::blocks::{FluxBlock, norm, parts};
+use super::blocks::{FluxBlock, rows};
 use super::config::{FluxConfig, TIME_CHANNELS};
 use super::places::Places;
 use crate::ModelError;
 use crate::image_batch::ImageBatch;
+use crate::modulation::{norm, parts};
 use crate::transformer::{Family, Forward, Transformer, missing};
 
 /// The factor of the guidance before its embedding, a constant in diffusers.
@@ -66,7 +67,7 @@ impl Family for FluxConfig {
         };
         // This norm has its scale before its shift.
         let modulation = parts(&layers.linear(&carried[TIME], "norm_out.linear")?, 2)?;
-        let x = norm(&patches, &modulation[0], &modulation[1], &places.patch_ends)?;
+        let x = norm(rows(&patches, &places.patch_ends), (&modulation[0], &modulation[1]))?;
         places.unpack(&layers.linear(&x, "proj_out")?, config.out_channels)
     }
 }

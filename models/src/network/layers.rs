@@ -127,22 +127,67 @@ impl Layers<'_> {
         })
     }
 
-    /// Normalises each image over its pixels and a group of channels (group norm).
-    pub(crate) fn group_norm(
-        &self,
-        x: &Tensor,
-        layer: &str,
-        norm: GroupNorm,
-        grid: Grid,
-        activation: NormActivation,
-    ) -> Result<Tensor, EngineError> {
-        let (weight, bias) = (self.weight(layer)?, self.tensor(&format!("{layer}.bias"))?);
-        Ok(ops::group_norm(x, &weight, &bias, norm.n_groups, norm.epsilon, grid, activation)?)
-    }
-
     /// Normalises each row by its mean and variance (layer norm).
     pub(crate) fn layer_norm(&self, x: &Tensor, layer: &str, epsilon: f64) -> Result<Tensor, EngineError> {
         Ok(ops::layer_norm(x, &self.weight(layer)?, self.bias(layer).as_ref(), epsilon)?)
+    }
+
+    /// Normalises each image over its pixels and a group of channels (group norm), for one use, after which the result's memory is
+    /// free until the backward pass: see [`ops::remade`].
+    pub(crate) fn with_group_norm<R>(
+        &self,
+        (x, layer, norm): (&Tensor, &str, GroupNorm),
+        grid: Grid,
+        activation: NormActivation,
+        used: impl FnOnce(&Tensor) -> Result<R, EngineError>,
+    ) -> Result<R, EngineError> {
+        let (weight, bias) = (self.weight(layer)?, self.tensor(&format!("{layer}.bias"))?);
+        let GroupNorm { n_groups, epsilon } = norm;
+        let make = move |x: &[Tensor]| ops::group_norm(&x[0], &x[1], &x[2], n_groups, epsilon, grid, activation);
+        ops::remade(&[x, &weight, &bias], make, used)
+    }
+
+    /// [`layer_norm`](Self::layer_norm) for one use, after which its memory is free until the backward pass.
+    pub(crate) fn with_layer_norm<R>(
+        &self,
+        (x, layer, epsilon): (&Tensor, &str, f64),
+        used: impl FnOnce(&Tensor) -> Result<R, EngineError>,
+    ) -> Result<R, EngineError> {
+        let (weight, bias) = (self.weight(layer)?, self.bias(layer));
+        let inputs: Vec<&Tensor> = [x, &weight].into_iter().chain(&bias).collect();
+        ops::remade(&inputs, move |x| ops::layer_norm(&x[0], &x[1], x.get(2), epsilon), used)
+    }
+
+    /// Layer norm and a linear layer on it, for one use: neither result stays in memory for the backward pass, which makes both
+    /// again. An adapted layer's result stays.
+    pub(crate) fn with_projected_norm<R>(
+        &self,
+        (x, norm, epsilon): (&Tensor, &str, f64),
+        layer: &str,
+        used: impl FnOnce(&Tensor) -> Result<R, EngineError>,
+    ) -> Result<R, EngineError> {
+        let (Matrix::Dense(weight), None) = (self.matrix(&format!("{layer}.weight"))?, self.adapter(layer)) else {
+            return used(&self.with_layer_norm((x, norm, epsilon), |read| self.linear(read, layer))?);
+        };
+        let (scale, shift, bias, layout) = (self.weight(norm)?, self.bias(norm), self.bias(layer), self.layout);
+        let inputs: Vec<&Tensor> = [x, &scale, &weight].into_iter().chain(&shift).chain(&bias).collect();
+        let shift_at = shift.as_ref().map(|_| 3);
+        let bias_at = bias.as_ref().map(|_| 3 + usize::from(shift.is_some()));
+        let make = move |x: &[Tensor]| {
+            let inputs: Vec<&Tensor> = [&x[0], &x[1]].into_iter().chain(shift_at.map(|at| &x[at])).collect();
+            let linear = |read: &Tensor| ops::linear(read, &x[2], bias_at.map(|at| &x[at]), layout);
+            ops::remade(&inputs, move |x| ops::layer_norm(&x[0], &x[1], x.get(2), epsilon), linear)
+        };
+        ops::remade(&inputs, make, used)
+    }
+
+    /// [`rms_norm`](Self::rms_norm) for one use, after which its memory is free until the backward pass.
+    pub(crate) fn with_rms_norm<R>(
+        &self,
+        (x, layer, epsilon): (&Tensor, &str, f64),
+        used: impl FnOnce(&Tensor) -> Result<R, EngineError>,
+    ) -> Result<R, EngineError> {
+        ops::remade(&[x, &self.weight(layer)?], move |x| ops::rms_norm(&x[0], &x[1], epsilon), used)
     }
 
     /// Normalises each row by its root mean square (RMS norm).

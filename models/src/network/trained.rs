@@ -16,6 +16,7 @@ use policies::{PolicyError, Shares, VisitGradient, VisitSingle};
 use super::Weights;
 use super::checkpoint::{self, LearnerState};
 use crate::ModelError;
+use crate::external::{self, NamedNumbers};
 
 /// The training options of a network.
 #[derive(Debug)]
@@ -51,6 +52,9 @@ pub(crate) trait Network {
 
     /// Its weights.
     fn weights(&self) -> &Weights;
+
+    /// Says that its weights have changed, to a network that keeps something made of them.
+    fn weights_changed(&self) {}
 }
 
 /// A network, with the learner's state if it is trainable.
@@ -100,11 +104,17 @@ impl<N: Network> TrainedNetwork<N> {
         self.learning.as_ref().map(|learning| &learning.gradients)
     }
 
-    /// Runs the backward pass from the output's gradient and accumulates the parameters'.
-    pub(crate) fn backward(&mut self, tape: Tape<'static>, gradient: &Tensor) -> Result<(), ModelError> {
+    /// Runs the backward pass from the output's gradient and accumulates the parameters'. Returns that of the tape's input, if it
+    /// has one.
+    pub(crate) fn backward(&mut self, tape: Tape<'static>, gradient: &Tensor) -> Result<Option<Tensor>, ModelError> {
         let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
-        tape.backward(gradient, &self.network.weights().parameters, &mut learning.gradients)?;
-        Ok(())
+        Ok(tape.backward(gradient, &self.network.weights().parameters, &mut learning.gradients)?)
+    }
+
+    /// Accumulates the gradient of parameters that another library computed.
+    pub(crate) fn add_gradients(&mut self, slopes: NamedNumbers) -> Result<(), ModelError> {
+        let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
+        external::add_gradients(&mut learning.gradients, &self.network.weights().parameters, slopes)
     }
 
     /// Passes the accumulated gradient of every trainable parameter to `visit`.
@@ -284,6 +294,7 @@ impl<N: Network> TrainedNetwork<N> {
 
     fn forget_fingerprint(&mut self) {
         *self.fingerprint.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+        self.network.weights_changed();
     }
 
     fn does_not_learn() -> ModelError {

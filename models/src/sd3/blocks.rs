@@ -8,6 +8,7 @@ use engine::ops::{self, Block, Heads, block_attention};
 
 use super::config::Sd3Config;
 use super::streams::Streams;
+use crate::modulation::{Rows, feed_forward, joint_rows, parts, with_norm};
 use crate::network::Layers;
 
 /// Epsilon of every norm, a constant in diffusers.
@@ -37,15 +38,20 @@ impl JointBlock<'_> {
         let (of_patches, of_caption) = (&self.streams.patch_ends, &self.streams.caption_ends);
         let own = self.modulation("norm1", time, if is_dual { 9 } else { 6 })?;
         let other = self.modulation("norm1_context", time, if is_last { 2 } else { 6 })?;
-        let read = norm(patches, &own[1], &own[0], of_patches)?;
+        let names = ["to_q", "to_k", "to_v"];
+        let project = |read: &Tensor| self.project(read, "attn", names, ["norm_q", "norm_k"]);
+        let own_qkv = with_norm(rows(patches, of_patches), (&own[1], &own[0]), project)?;
         // The last block's norm has its scale before its shift.
-        let (scale, shift) = if is_last { (&other[0], &other[1]) } else { (&other[1], &other[0]) };
-        let told = norm(caption, scale, shift, of_caption)?;
-        let (seen, seen_by_caption) = self.joint_attention(&read, &told)?;
+        let scale_and_shift = if is_last { (&other[0], &other[1]) } else { (&other[1], &other[0]) };
+        let project = |told: &Tensor| {
+            self.project(told, "attn", ["add_q_proj", "add_k_proj", "add_v_proj"], ["norm_added_q", "norm_added_k"])
+        };
+        let other_qkv = with_norm(rows(caption, of_caption), scale_and_shift, project)?;
+        let (seen, seen_by_caption) = self.joint_attention(own_qkv, other_qkv)?;
         let mut x = ops::gated_add(patches, &seen, &own[2], of_patches)?;
         if is_dual {
-            let read = norm(patches, &own[7], &own[6], of_patches)?;
-            x = ops::gated_add(&x, &self.own_attention(&read)?, &own[8], of_patches)?;
+            let seen = with_norm(rows(patches, of_patches), (&own[7], &own[6]), |read| self.own_attention(read))?;
+            x = ops::gated_add(&x, &seen, &own[8], of_patches)?;
         }
         let x = self.feed_forward(&x, "ff", &own, of_patches)?;
         let Some(seen_by_caption) = seen_by_caption else { return Ok((x, None)) };
@@ -68,14 +74,11 @@ impl JointBlock<'_> {
     }
 
     /// Attention of both streams to both, and its projection to each; the last block's caption gets none.
-    fn joint_attention(&self, patches: &Tensor, caption: &Tensor) -> Result<(Tensor, Option<Tensor>), EngineError> {
+    fn joint_attention(&self, own: Projected, other: Projected) -> Result<(Tensor, Option<Tensor>), EngineError> {
         let streams = self.streams;
-        let own = self.project(patches, "attn", ["to_q", "to_k", "to_v"], ["norm_q", "norm_k"])?;
-        let names = ["add_q_proj", "add_k_proj", "add_v_proj"];
-        let other = self.project(caption, "attn", names, ["norm_added_q", "norm_added_k"])?;
         let mut joint = Vec::with_capacity(3);
-        for (own, other) in own.iter().zip(&other) {
-            joint.push(ops::embedding(&streams.joint, &Tensor::cat(&[own, other], 0)?)?);
+        for (own, other) in own.into_iter().zip(other) {
+            joint.push(joint_rows(&streams.joint, own, other)?);
         }
         let seen = self.attend(&joint[0], &joint[1], &joint[2], &streams.joint_blocks)?;
         let of_patches = ops::embedding(&streams.patches_of_joint, &seen)?;
@@ -130,19 +133,13 @@ impl JointBlock<'_> {
         modulation: &[Tensor],
         ends: &Arc<[usize]>,
     ) -> Result<Tensor, EngineError> {
-        let read = norm(x, &modulation[4], &modulation[3], ends)?;
-        let inner = ops::gelu_tanh(&self.linear(&read, &format!("{part}.net.0.proj"))?)?;
-        Ok(ops::gated_add(x, &self.linear(&inner, &format!("{part}.net.2"))?, &modulation[5], ends)?)
+        let wide = |read: &Tensor| self.linear(read, &format!("{part}.net.0.proj"));
+        let narrow = |inner: &Tensor| self.linear(inner, &format!("{part}.net.2"));
+        feed_forward(rows(x, ends), modulation, wide, ops::gelu_tanh, narrow)
     }
 }
 
-/// Splits the columns into `n` equal parts.
-pub(super) fn parts(x: &Tensor, n: usize) -> Result<Vec<Tensor>, EngineError> {
-    let width = x.dim(1)? / n;
-    (0..n).map(|part| Ok(x.narrow(1, part * width, width)?.contiguous()?)).collect()
-}
-
-/// The layer norm of a stream, modulated.
-pub(super) fn norm(x: &Tensor, scale: &Tensor, shift: &Tensor, ends: &Arc<[usize]>) -> Result<Tensor, EngineError> {
-    Ok(ops::adaptive_layer_norm(x, scale, shift, ends, EPSILON)?)
+/// A stream with the end of each image's rows.
+pub(super) fn rows<'a>(x: &'a Tensor, ends: &'a Arc<[usize]>) -> Rows<'a> {
+    Rows { x, ends, epsilon: EPSILON }
 }

@@ -4,11 +4,12 @@ use candle_core::Tensor;
 use engine::EngineError;
 use engine::ops::{self, Convolution, Padding, TimestepEmbedding};
 
-use super::blocks::{JointBlock, norm, parts};
+use super::blocks::{JointBlock, rows};
 use super::config::{POSITIONS, Sd3Config, TIME_CHANNELS};
 use super::streams::Streams;
 use crate::ModelError;
 use crate::image_batch::ImageBatch;
+use crate::modulation::{norm, parts};
 use crate::transformer::{Family, Forward, Transformer, missing};
 
 /// A denoiser: diffusers' `SD3Transformer2DModel`.
@@ -57,7 +58,7 @@ impl Family for Sd3Config {
         let (layers, streams) = (forward.layers, forward.rows);
         // This norm has its scale before its shift.
         let modulation = parts(&layers.linear(&carried[TIME], "norm_out.linear")?, 2)?;
-        let x = norm(&carried[PATCHES], &modulation[0], &modulation[1], &streams.patch_ends)?;
+        let x = norm(rows(&carried[PATCHES], &streams.patch_ends), (&modulation[0], &modulation[1]))?;
         let x = layers.linear(&x, "proj_out")?;
         let (grid, side, channels) = (streams.patches, forward.config.patch, forward.config.out_channels);
         let x = x.reshape((grid.images * grid.height, grid.width, side, side, channels))?;

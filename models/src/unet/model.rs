@@ -180,8 +180,9 @@ impl UNet {
     /// The layers after the segments.
     pub(super) fn leave(&self, x: &Tensor, grid: Grid, layers: Layers<'_>) -> Result<Tensor, EngineError> {
         let norm = GroupNorm { n_groups: self.config.n_groups, epsilon: self.config.norm_epsilon };
-        let x = layers.group_norm(x, "conv_norm_out", norm, grid, NormActivation::Silu)?;
-        layers.convolution(&x, "conv_out", grid, Convolution::same(self.config.out_kernel))
+        layers.with_group_norm((x, "conv_norm_out", norm), grid, NormActivation::Silu, |x| {
+            layers.convolution(x, "conv_out", grid, Convolution::same(self.config.out_kernel))
+        })
     }
 }
 
@@ -211,7 +212,11 @@ impl Step<'_> {
         };
         let x = match skip {
             None => resnet.run(x, time, self.grid, layers)?,
-            Some(skip) => resnet.run(&ops::concat(x, skip)?, time, self.grid, layers)?,
+            Some(skip) => ops::remade(
+                &[x, skip],
+                |x| ops::concat(&x[0], &x[1]),
+                |both| resnet.run(both, time, self.grid, layers),
+            )?,
         };
         match (attention, self.contexts) {
             (Some(Attention::Pixels(attention)), _) => attention.run(&x, self.next, layers),

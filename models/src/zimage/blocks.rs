@@ -25,10 +25,10 @@ impl StreamBlock<'_> {
     /// The stream after the block; `time` is that of each group, which a stack without modulation does not read.
     pub(super) fn run(&self, x: &Tensor, time: &Tensor) -> Result<Tensor, EngineError> {
         if !self.stack.is_modulated() {
-            let seen = self.attention(&self.norm(x, "attention_norm1")?)?;
-            let x = ops::add(x, &self.norm(&seen, "attention_norm2")?)?;
-            let inner = self.feed_forward(&self.norm(&x, "ffn_norm1")?)?;
-            return Ok(ops::add(&x, &self.norm(&inner, "ffn_norm2")?)?);
+            let seen = self.with_norm(x, "attention_norm1", |read| self.attention(read))?;
+            let x = ops::add_into(self.norm(&seen, "attention_norm2")?, x)?;
+            let inner = self.with_norm(&x, "ffn_norm1", |read| self.feed_forward(read))?;
+            return Ok(ops::add_into(self.norm(&inner, "ffn_norm2")?, &x)?);
         }
         let ends = &self.stream.ends;
         let [scale, gate, inner_scale, inner_gate] = quarters(&self.linear(time, "adaLN_modulation.0")?)?;
@@ -50,6 +50,16 @@ impl StreamBlock<'_> {
 
     fn norm(&self, x: &Tensor, part: &str) -> Result<Tensor, EngineError> {
         self.layers.rms_norm(x, &self.name(part), self.config.norm_epsilon)
+    }
+
+    /// [`norm`](Self::norm) for one use, after which its memory is free until the backward pass.
+    fn with_norm<R>(
+        &self,
+        x: &Tensor,
+        part: &str,
+        used: impl FnOnce(&Tensor) -> Result<R, EngineError>,
+    ) -> Result<R, EngineError> {
+        self.layers.with_rms_norm((x, &self.name(part), self.config.norm_epsilon), used)
     }
 
     fn attention(&self, x: &Tensor) -> Result<Tensor, EngineError> {
@@ -75,8 +85,8 @@ impl StreamBlock<'_> {
     }
 
     fn feed_forward(&self, x: &Tensor) -> Result<Tensor, EngineError> {
-        let inner = ops::swiglu(&self.linear(x, "feed_forward.w1")?, &self.linear(x, "feed_forward.w3")?)?;
-        self.linear(&inner, "feed_forward.w2")
+        let (gate, up) = (self.linear(x, "feed_forward.w1")?, self.linear(x, "feed_forward.w3")?);
+        ops::remade(&[&gate, &up], |x| ops::swiglu(&x[0], &x[1]), |inner| self.linear(inner, "feed_forward.w2"))
     }
 }
 

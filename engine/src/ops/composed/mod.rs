@@ -11,7 +11,7 @@ pub use adaptive::{adaptive_layer_norm, gated_add};
 pub use attention::{block_attention, cached_attention, forest_attention, forest_attention_packed};
 pub use groups::{add_per_image, concat, geglu, group_norm, quick_gelu, squared_errors};
 pub use images::{conv2d, upsample_nearest};
-pub use vocabulary::vocabulary_log_prob;
+pub use vocabulary::{logit_log_prob, vocabulary_log_prob};
 
 use super::{AxialRope, Heads, Pairing, QkvLayout, Rope, WeightLayout};
 use candle_core::{D, Result, Tensor};

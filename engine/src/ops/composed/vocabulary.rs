@@ -2,7 +2,7 @@
 
 use super::attention::soft_cap;
 use crate::kernels::quantised::Matrix;
-use crate::ops::{LogitForm, VocabularyQuery};
+use crate::ops::{LogitForm, LogitQuery, VocabularyQuery};
 use candle_core::{D, Result, Tensor};
 
 /// See [`crate::ops::vocabulary_log_prob`].
@@ -15,29 +15,88 @@ pub fn vocabulary_log_prob(hidden: &Tensor, matrix: &Tensor, query: VocabularyQu
         soft_cap(&(hidden.index_select(&rows, 0)?.matmul(&matrix.t()?)? * form.scale)?, form.cap)
     };
     let logits = logits_of(hidden, matrix, query.forms[0])?;
-    let log_probs = log_softmax(&logits)?;
-    let zeros = Tensor::zeros((n, 1), hidden.dtype(), device)?;
-    let divergence = match query.reference {
+    let reference = match query.reference {
         Some((hidden, matrix)) => {
             let matrix = matrix.dense(hidden)?.detach();
-            let reference = log_softmax(&logits_of(&hidden.detach(), &matrix, query.forms[1])?)?;
+            Some(logits_of(&hidden.detach(), &matrix, query.forms[1])?)
+        }
+        None => None,
+    };
+    numbers(&logits, reference.as_ref(), &targets, [query.diagnostics, query.collision])
+}
+
+/// See [`crate::ops::logit_log_prob`].
+pub fn logit_log_prob(logits: &Tensor, query: LogitQuery<'_>) -> Result<Tensor> {
+    let n = query.check(logits)?;
+    let rows = Tensor::from_slice(query.rows, n, logits.device())?;
+    let targets = Tensor::from_slice(query.targets, (n, 1), logits.device())?;
+    let reference = query.reference.map(|reference| reference.detach().index_select(&rows, 0)).transpose()?;
+    let asked = [query.diagnostics, query.collision];
+    numbers(&logits.index_select(&rows, 0)?, reference.as_ref(), &targets, asked)
+}
+
+/// The numbers of a target for each row of logits; `asked` are diagnostics and collision.
+fn numbers(
+    logits: &Tensor,
+    reference: Option<&Tensor>,
+    targets: &Tensor,
+    [diagnostics, collision]: [bool; 2],
+) -> Result<Tensor> {
+    let log_probs = log_softmax(logits)?;
+    let zeros = Tensor::zeros((logits.dim(0)?, 1), logits.dtype(), logits.device())?;
+    let divergence = match reference {
+        Some(logits) => {
+            let reference = log_softmax(logits)?;
             (reference.exp()? * (reference - &log_probs)?)?.sum_keepdim(1)?
         }
         None => zeros.clone(),
     };
-    let [entropy, mean, likeliest] = if query.diagnostics {
+    let [entropy, mean, likeliest] = if diagnostics {
         let (logits, log_probs) = (logits.detach(), log_probs.detach());
         let entropy = (log_probs.exp()? * log_probs)?.sum_keepdim(1)?.neg()?;
-        let likeliest = logits.gather(&targets, 1)?.ge(&logits.max_keepdim(1)?)?.to_dtype(logits.dtype())?;
+        let likeliest = logits.gather(targets, 1)?.ge(&logits.max_keepdim(1)?)?.to_dtype(logits.dtype())?;
         [entropy, logits.mean_keepdim(1)?, likeliest]
     } else {
         [zeros.clone(), zeros.clone(), zeros.clone()]
     };
-    let collision = if query.collision { (log_probs.detach() * 2.)?.exp()?.sum_keepdim(1)?.log()? } else { zeros };
-    Tensor::cat(&[log_probs.gather(&targets, 1)?, divergence, entropy, mean, likeliest, collision], 1)
+    let collision = if collision { (log_probs.detach() * 2.)?.exp()?.sum_keepdim(1)?.log()? } else { zeros };
+    Tensor::cat(&[log_probs.gather(targets, 1)?, divergence, entropy, mean, likeliest, collision], 1)
 }
 
 fn log_softmax(logits: &Tensor) -> Result<Tensor> {
     let logits = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
     logits.broadcast_sub(&logits.exp()?.sum_keepdim(D::Minus1)?.log()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Noise;
+    use crate::noise::normal;
+    use candle_core::Device;
+
+    #[test]
+    fn given_logits_have_the_numbers_of_products_that_give_them() {
+        let drawn = |name, n| normal(&mut Noise::new(1).stream(name, 0), (n, 5), 1.5, &Device::Cpu).unwrap();
+        let (logits, reference) = (drawn("policy", 4), drawn("reference", 4));
+        let identity = Matrix::from(&Tensor::eye(5, candle_core::DType::F32, &Device::Cpu).unwrap());
+        let (rows, targets) = ([0, 3, 3, 1], [4, 0, 2, 2]);
+        let (diagnostics, collision) = (true, true);
+        let by_products = VocabularyQuery {
+            rows: &rows,
+            targets: &targets,
+            reference: Some((&reference, &identity)),
+            forms: [LogitForm::PLAIN; 2],
+            diagnostics,
+            collision,
+        };
+        let given = LogitQuery { rows: &rows, targets: &targets, reference: Some(&reference), diagnostics, collision };
+        let numbers = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let expected = numbers(crate::ops::vocabulary_log_prob(&logits, &identity, by_products).unwrap());
+        let found = numbers(crate::ops::logit_log_prob(&logits, given).unwrap());
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?}, expected {expected:?}");
+        for wrong in [LogitQuery { targets: &[5, 0, 2, 2], ..given }, LogitQuery { rows: &[4, 3, 3, 1], ..given }] {
+            assert!(crate::ops::logit_log_prob(&logits, wrong).is_err());
+        }
+    }
 }

@@ -72,6 +72,7 @@ pub(super) fn read(fields: Fields<'_>) -> Result<CausalConfig, ModelError> {
         scales: Scales::PLAIN,
         bos: fields.token("bos_token_id", Some(50_256))?,
         eos: fields.tokens("eos_token_id", Some(50_256))?,
+        external: None,
         source: Value::Null,
     })
 }

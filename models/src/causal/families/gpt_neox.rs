@@ -64,6 +64,7 @@ pub(super) fn read(fields: Fields<'_>) -> Result<CausalConfig, ModelError> {
         scales: Scales::PLAIN,
         bos: fields.token("bos_token_id", Some(0))?,
         eos: fields.tokens("eos_token_id", Some(2))?,
+        external: None,
         source: Value::Null,
     })
 }

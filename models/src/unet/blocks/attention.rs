@@ -28,12 +28,14 @@ impl PixelAttention {
 
     pub(in crate::unet) fn run(&self, x: &Tensor, grid: Grid, layers: Layers<'_>) -> Result<Tensor, EngineError> {
         let part = |part: &str| format!("{}.{part}", self.name);
-        let read = layers.group_norm(x, &part("group_norm"), self.norm, grid, NormActivation::None)?;
-        let [q, k, v] = ["to_q", "to_k", "to_v"].map(|name| layers.linear(&read, &part(name)));
+        let [q, k, v] =
+            layers.with_group_norm((x, &part("group_norm"), self.norm), grid, NormActivation::None, |read| {
+                Ok(["to_q", "to_k", "to_v"].map(|name| layers.linear(read, &part(name))))
+            })?;
         let n_heads = self.width / self.head_size;
         let heads = Heads { query: n_heads, key_value: n_heads, size: self.head_size };
         let attended = block_attention(&q?, &k?, &v?, heads, &own_pixels(grid))?;
-        let sum = ops::add(&layers.linear(&attended, &part("to_out.0"))?, x)?;
+        let sum = ops::add_into(layers.linear(&attended, &part("to_out.0"))?, x)?;
         Ok(if self.scale == 1. { sum } else { (sum / self.scale)? })
     }
 }

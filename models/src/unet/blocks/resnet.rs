@@ -68,19 +68,21 @@ impl Resnet {
     ) -> Result<Tensor, EngineError> {
         let part = |part: &str| format!("{}.{part}", self.name);
         let same = Convolution::same(3);
-        let inner = layers.group_norm(x, &part("norm1"), self.norm, grid, NormActivation::Silu)?;
-        let (x, inner) = (self.resample(x, grid)?, self.resample(&inner, grid)?);
-        let grid = self.output(grid);
-        let inner = layers.convolution(&inner, &part("conv1"), grid, same)?;
-        let inner = ops::add_per_image(&inner, &layers.linear(time, &part("time_emb_proj"))?, grid)?;
-        let inner = layers.group_norm(&inner, &part("norm2"), self.norm, grid, NormActivation::Silu)?;
-        let inner = layers.convolution(&inner, &part("conv2"), grid, same)?;
+        let (output, silu) = (self.output(grid), NormActivation::Silu);
+        let inner = layers.with_group_norm((x, &part("norm1"), self.norm), grid, silu, |inner| {
+            layers.convolution(&self.resample(inner, grid)?, &part("conv1"), output, same)
+        })?;
+        let (x, grid) = (self.resample(x, grid)?, output);
+        let inner = ops::add_onto_images(inner, &layers.linear(time, &part("time_emb_proj"))?, grid)?;
+        let inner = layers.with_group_norm((&inner, &part("norm2"), self.norm), grid, silu, |inner| {
+            layers.convolution(inner, &part("conv2"), grid, same)
+        })?;
         let x = if self.has_shortcut() {
             layers.convolution(&x, &part("conv_shortcut"), grid, Convolution::same(1))?
         } else {
             x
         };
-        let sum = ops::add(&x, &inner)?;
+        let sum = ops::add_into(inner, &x)?;
         Ok(if self.scale == 1. { sum } else { (sum / self.scale)? })
     }
 

@@ -82,15 +82,17 @@ impl Transformer {
         layers: Layers<'_>,
     ) -> Result<Tensor, EngineError> {
         let norm = GroupNorm { n_groups: self.n_groups, epsilon: 1e-6 };
-        let read = layers.group_norm(x, &format!("{}.norm", self.name), norm, grid, NormActivation::None)?;
-        let mut hidden = self.project(&read, "proj_in", grid, layers)?;
+        let name = format!("{}.norm", self.name);
+        let mut hidden = layers.with_group_norm((x, &name, norm), grid, NormActivation::None, |read| {
+            self.project(read, "proj_in", grid, layers)
+        })?;
         let heads = Heads { query: self.n_heads, key_value: self.n_heads, size: self.width / self.n_heads };
         let (captions, pixels) = (captions(grid, &contexts.of_image), own_pixels(grid));
         let sight = Sight { contexts, captions, pixels, heads };
         for layer in 0..self.n_layers {
             hidden = self.layer(&hidden, &self.layer_name(layer), &sight, layers)?;
         }
-        Ok(ops::add(&self.project(&hidden, "proj_out", grid, layers)?, x)?)
+        Ok(ops::add_into(self.project(&hidden, "proj_out", grid, layers)?, x)?)
     }
 
     fn project(&self, x: &Tensor, part: &str, grid: Grid, layers: Layers<'_>) -> Result<Tensor, EngineError> {
@@ -105,30 +107,37 @@ impl Transformer {
     /// `BasicTransformerBlock`.
     fn layer(&self, x: &Tensor, name: &str, sight: &Sight<'_>, layers: Layers<'_>) -> Result<Tensor, EngineError> {
         let part = |part: &str| format!("{name}.{part}");
-        let read = layers.layer_norm(x, &part("norm1"), EPSILON)?;
-        let seen = if self.only_caption { &sight.contexts.rows } else { &read };
         let blocks = if self.only_caption { &sight.captions } else { &sight.pixels };
-        let x = ops::add(&attend(&read, seen, blocks, &part("attn1"), sight.heads, layers)?, x)?;
-        let read = layers.layer_norm(&x, &part("norm2"), EPSILON)?;
-        let seen = &sight.contexts.rows;
-        let x = ops::add(&attend(&read, seen, &sight.captions, &part("attn2"), sight.heads, layers)?, &x)?;
-        let read = layers.layer_norm(&x, &part("norm3"), EPSILON)?;
-        let inner = ops::geglu(&layers.linear(&read, &part("ff.net.0.proj"))?)?;
-        Ok(ops::add(&layers.linear(&inner, &part("ff.net.2"))?, &x)?)
+        let first = |read: &Tensor| {
+            let seen = if self.only_caption { &sight.contexts.rows } else { read };
+            projections(read, seen, &part("attn1"), layers)
+        };
+        let projected = layers.with_layer_norm((x, &part("norm1"), EPSILON), first)?;
+        let x = ops::add_into(attend(&projected, blocks, &part("attn1"), sight.heads, layers)?, x)?;
+        let second = |read: &Tensor| projections(read, &sight.contexts.rows, &part("attn2"), layers);
+        let projected = layers.with_layer_norm((&x, &part("norm2"), EPSILON), second)?;
+        let x = ops::add_into(attend(&projected, &sight.captions, &part("attn2"), sight.heads, layers)?, &x)?;
+        let narrow = |inner: &Tensor| layers.linear(inner, &part("ff.net.2"));
+        let gated = |wide: &Tensor| ops::remade(&[wide], |x| ops::geglu(&x[0]), narrow);
+        let inner = layers.with_projected_norm((&x, &part("norm3"), EPSILON), &part("ff.net.0.proj"), gated)?;
+        Ok(ops::add_into(inner, &x)?)
     }
 }
 
-/// Attention of the rows of `x` to those of `seen`. A caption shared by several images is projected once.
+/// Queries of the rows of `x`, keys and values of those of `seen`. A caption shared by several images is projected once.
+fn projections(x: &Tensor, seen: &Tensor, name: &str, layers: Layers<'_>) -> Result<[Tensor; 3], EngineError> {
+    let q = layers.linear(x, &format!("{name}.to_q"))?;
+    let k = layers.linear(seen, &format!("{name}.to_k"))?;
+    Ok([q, k, layers.linear(seen, &format!("{name}.to_v"))?])
+}
+
+/// Attention of queries to keys, and its projection.
 fn attend(
-    x: &Tensor,
-    seen: &Tensor,
+    [q, k, v]: &[Tensor; 3],
     blocks: &Arc<[Block]>,
     name: &str,
     heads: Heads,
     layers: Layers<'_>,
 ) -> Result<Tensor, EngineError> {
-    let q = layers.linear(x, &format!("{name}.to_q"))?;
-    let k = layers.linear(seen, &format!("{name}.to_k"))?;
-    let v = layers.linear(seen, &format!("{name}.to_v"))?;
-    layers.linear(&block_attention(&q, &k, &v, heads, blocks)?, &format!("{name}.to_out.0"))
+    layers.linear(&block_attention(q, k, v, heads, blocks)?, &format!("{name}.to_out.0"))
 }
