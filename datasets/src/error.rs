@@ -312,7 +312,7 @@ pub enum DatasetError {
         len: usize,
     },
     /// The temporary file of tokens or images could not be written or read.
-    #[error("the temporary file of examples failed")]
+    #[error("the temporary file of examples, in the system's folder of temporary files (TMPDIR), failed")]
     Spool(#[source] std::io::Error),
 }
 

@@ -1,20 +1,17 @@
 //! The pairs, their judgements, and a labeller's view of them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use axum::http::StatusCode;
-use datasets::pairs::{
-    Judge, Judgement, JudgementChange, JudgementLog, Judgements, LabelChoice, PairFolder, Side, StoredResult,
-};
+use datasets::pairs::{JudgementChange, JudgementLog, Judgements, LabelChoice, PairFolder, Side, StoredResult};
 use serde_json::{Value, json};
 
 use crate::refusal::Refusal;
+use crate::writer::{Writer, judgement};
 
 /// The state behind the page.
 #[derive(Debug)]
 pub(crate) struct Board {
     pairs: PairFolder,
-    log: Mutex<JudgementLog>,
+    judgements: Writer,
     labeller: Option<String>,
     seed: u64,
 }
@@ -39,12 +36,17 @@ pub(crate) enum Answer {
 
 impl Board {
     pub(crate) fn open(pairs: PairFolder, labeller: Option<String>, seed: u64) -> crate::Result<Self> {
-        let log = Mutex::new(JudgementLog::open(&pairs)?);
-        Ok(Self { pairs, log, labeller, seed })
+        let judgements = Writer::start(JudgementLog::open(&pairs)?)?;
+        Ok(Self { pairs, judgements, labeller, seed })
     }
 
     pub(crate) fn labels(&self) -> Judgements {
-        self.log().labels().clone()
+        self.judgements.labels().clone()
+    }
+
+    /// Waits for judgements that are being written; no more are taken.
+    pub(crate) fn end(&self) {
+        self.judgements.end();
     }
 
     /// The page's initial data, before the labeller is known.
@@ -58,9 +60,8 @@ impl Board {
 
     /// A labeller's progress and next pair, and the agreement between labellers.
     pub(crate) fn progress(&self, labeller: &str) -> Value {
-        let log = self.log();
-        let labels = log.labels();
-        let next = (0..self.pairs.len()).find(|index| labels.choice(*index, labeller).is_none());
+        let labels = self.judgements.labels();
+        let next = Some(labels.next(labeller)).filter(|index| *index < self.pairs.len());
         let agreement = labels.agreement().map(|agreement| {
             json!({
                 "labellers": agreement.labellers,
@@ -100,7 +101,7 @@ impl Board {
     }
 
     /// Records an answer and returns what was hidden before. An identical answer is not written again.
-    pub(crate) fn answer(&self, index: usize, labeller: &str, answer: Answer) -> Result<Value, Refusal> {
+    pub(crate) async fn answer(&self, index: usize, labeller: &str, answer: Answer) -> Result<Value, Refusal> {
         let pair = self.pairs.get(index).ok_or_else(|| Refusal::unknown_pair(self.pairs.len()))?;
         let choice = match answer {
             Answer::Left => LabelChoice::of(self.side(index, labeller, Place::Left)),
@@ -108,25 +109,18 @@ impl Board {
             Answer::Tie => LabelChoice::Tie,
             Answer::Skip => LabelChoice::Skip,
         };
-        let mut log = self.log();
-        if log.labels().choice(index, labeller) != Some(choice) {
-            log.append(&label(index, labeller, JudgementChange::Chosen(choice)))?;
-        }
+        self.judgements.take(judgement(index, labeller, JudgementChange::Chosen(choice))).await?;
         let refined =
             |place| pair.side(self.side(index, labeller, place)).refined.as_ref().map(|refined| &refined.text);
         Ok(json!({"left": refined(Place::Left), "right": refined(Place::Right)}))
     }
 
     /// Retracts an answer.
-    pub(crate) fn undo(&self, index: usize, labeller: &str) -> Result<(), Refusal> {
+    pub(crate) async fn undo(&self, index: usize, labeller: &str) -> Result<(), Refusal> {
         if index >= self.pairs.len() {
             return Err(Refusal::unknown_pair(self.pairs.len()));
         }
-        let mut log = self.log();
-        if log.labels().choice(index, labeller).is_none() {
-            return Err(Refusal::new(StatusCode::CONFLICT, "there is no answer to take back"));
-        }
-        Ok(log.append(&label(index, labeller, JudgementChange::Undone))?)
+        self.judgements.take(judgement(index, labeller, JudgementChange::Undone)).await
     }
 
     /// The side shown on one side of the page.
@@ -134,14 +128,6 @@ impl Board {
         let left = left_side(self.seed, index, labeller);
         if place == Place::Left { left } else { left.other() }
     }
-
-    fn log(&self) -> MutexGuard<'_, JudgementLog> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn label(index: usize, labeller: &str, change: JudgementChange) -> Judgement {
-    Judgement { index, labeller: labeller.to_owned(), by: Judge::Person, change }
 }
 
 /// The side shown on the left: a fair coin, a function of seed, pair and labeller.

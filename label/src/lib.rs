@@ -2,7 +2,7 @@
 //!
 //! [`Server::bind`] takes a checked pair folder ([`datasets::PairFolder`]) and a lock to append judgements;
 //! [`Server::run`] serves browsers until it is stopped. Every answer is one line synced to disk before it is confirmed
-//! to the browser, so that killing the process loses none.
+//! to the browser, so that killing the process loses none; answers that arrive while others are being synced share the next sync.
 //!
 //! Labelling is blind: the side shown on the left is a function of the seed, the pair and the labeller. Refined prompts
 //! are revealed only after the choice.
@@ -29,6 +29,7 @@ mod routes;
 mod server;
 mod server_limits;
 mod tries;
+mod writer;
 
 pub use error::LabelError;
 pub use server::{Server, ServerSettings, Stop, stop};

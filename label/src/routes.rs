@@ -118,17 +118,14 @@ async fn answer(State(board): State<Arc<Board>>, headers: HeaderMap, body: Resul
         (None, true) => None,
         _ => return Err(Refusal::bad("an answer has either a choice or undo")),
     };
-    let taken = aside(move || {
-        let revealed = match choice {
-            Some(choice) => board.answer(index, &labeller, choice)?,
-            None => board.undo(index, &labeller).map(|()| Value::Null)?,
-        };
-        Ok(json!({"revealed": revealed, "progress": board.progress(&labeller)}))
-    });
-    Ok(reply(&taken.await?))
+    let revealed = match choice {
+        Some(choice) => board.answer(index, &labeller, choice).await?,
+        None => board.undo(index, &labeller).await.map(|()| Value::Null)?,
+    };
+    Ok(reply(&json!({"revealed": revealed, "progress": board.progress(&labeller)})))
 }
 
-/// Runs blocking disk work off the event loop; it completes even if the browser disconnects.
+/// Runs blocking disk work off the event loop.
 fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> impl Future<Output = Result<T, Refusal>> {

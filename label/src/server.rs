@@ -108,8 +108,8 @@ impl Server {
     pub fn run(self, stop: impl Future<Output = ()>) -> Result<Judgements> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(LabelError::Start)?;
         runtime.block_on(answer(self.listener, self.router, self.limits, stop)).map_err(LabelError::Start)?;
-        // Waits for what is being written.
         drop(runtime);
+        self.board.end();
         Ok(self.board.labels())
     }
 }

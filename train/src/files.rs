@@ -68,15 +68,24 @@ fn shared<'a, 'p, 's>(builder: &'a mut tempfile::Builder<'p, 's>, mode: u32) -> 
     builder
 }
 
-/// Moves a finished folder into place. The old one is kept until then under a temporary name.
+/// Moves a finished folder into place. The old one is kept until then under a temporary name, and is back in its place if the
+/// system refuses; nothing else is left then.
 pub(crate) fn replace(building: tempfile::TempDir, target: &Path) -> Result<(), TrainError> {
-    if target.exists() {
-        let old = building.path().with_extension("old");
+    let old = building.path().with_extension("old");
+    let replaces = target.exists();
+    if replaces {
         fs::rename(target, &old).map_err(TrainError::io(target))?;
-        fs::rename(building.keep(), target).map_err(TrainError::io(target))?;
-        return fs::remove_dir_all(&old).map_err(TrainError::io(&old));
     }
-    fs::rename(building.keep(), target).map_err(TrainError::io(target))
+    if let Err(error) = fs::rename(building.path(), target) {
+        if replaces {
+            // The first error is the one to report.
+            let _ = fs::rename(&old, target);
+        }
+        return Err(TrainError::io(target)(error));
+    }
+    // What it would remove has gone to its place.
+    let _ = building.keep();
+    if replaces { fs::remove_dir_all(&old).map_err(TrainError::io(&old)) } else { Ok(()) }
 }
 
 /// Writes a new folder atomically: `fill` writes into a folder of a temporary name beside it, which is then renamed. The
@@ -111,4 +120,23 @@ pub fn remove_leftovers(parent: &Path) -> Result<(), TrainError> {
 pub(crate) fn is_leftover(path: &Path) -> bool {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     name.starts_with(BUILDING) || name.strip_prefix('.').is_some_and(|n| n.starts_with(BUILDING))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_could_not_be_replaced_is_back_in_its_place() {
+        let parent = tempfile::tempdir().unwrap();
+        let target = parent.path().join("model");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("weights"), "old").unwrap();
+        let building = temporary_folder(parent.path()).unwrap();
+        // What is not there can't be renamed.
+        fs::remove_dir(building.path()).unwrap();
+        replace(building, &target).unwrap_err();
+        assert_eq!(fs::read_to_string(target.join("weights")).unwrap(), "old");
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing temporary is left");
+    }
 }

@@ -6,15 +6,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::folder::PairFolder;
-use super::labels::{Judgement, Judgements};
+use super::judgement::Judgement;
+use super::labels::Judgements;
 use crate::error::DatasetError;
 
 /// The judgements of a folder, locked for appending by one process.
 ///
-/// A judgement is one write of a whole line, synced to disk before [`JudgementLog::append`] returns. A partial line
-/// left by a killed process or a full disk is truncated before the next write.
+/// A judgement is synced to disk before [`JudgementLog::append`] returns. A partial line left by a killed process or a full
+/// disk is truncated before the next write.
 #[derive(Debug)]
 pub struct JudgementLog {
+    file: JudgementFile,
+    labels: Judgements,
+}
+
+/// The file of a [`JudgementLog`], for a writer apart from those who look at the judgements.
+#[derive(Debug)]
+pub struct JudgementFile {
     path: PathBuf,
     id: String,
     file: Box<dyn Appendable>,
@@ -22,7 +30,6 @@ pub struct JudgementLog {
     length: u64,
     /// Whether a partial line may follow.
     is_torn: bool,
-    labels: Judgements,
 }
 
 /// The file operations needed; the tests substitute a full disk.
@@ -74,16 +81,15 @@ impl JudgementLog {
         file.read_to_end(&mut bytes).map_err(|source| DatasetError::Io { path: path.clone(), source })?;
         let labels = Judgements::parse(&Arc::from(path.as_path()), &bytes, folder.id(), folder.len())?;
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let is_torn = whole < bytes.len();
-        let mut log =
-            Self { path, id: folder.id().to_owned(), file: Box::new(file), length: whole as u64, is_torn, labels };
-        if is_torn && log.labels.cut().is_none() {
+        let (length, is_torn) = (whole as u64, whole < bytes.len());
+        let mut file = JudgementFile { path, id: folder.id().to_owned(), file: Box::new(file), length, is_torn };
+        if is_torn && labels.cut().is_none() {
             // Only the end of the line is missing.
-            log.length = bytes.len() as u64;
-            log.is_torn = false;
-            log.write(b"\n")?;
+            file.length = bytes.len() as u64;
+            file.is_torn = false;
+            file.write(b"\n")?;
         }
-        Ok(log)
+        Ok(Self { file, labels })
     }
 
     /// The current judgements.
@@ -97,34 +103,50 @@ impl JudgementLog {
     /// The disk is full or broken: [`DatasetError::Write`] has the system's error. The file is unchanged, and the
     /// judgement does not count.
     pub fn append(&mut self, label: &Judgement) -> Result<(), DatasetError> {
-        if !Judgement::is_name(&label.labeller) {
-            let hint = "a labeller's name has 1 to 64 characters, and no white space around it";
-            return Err(DatasetError::Setting { name: "labeller", value: label.labeller.clone(), hint });
-        }
-        self.write(label.to_line(&self.id).as_bytes())?;
+        self.file.append(std::slice::from_ref(label))?;
         self.labels.apply(label);
         Ok(())
     }
 
-    fn write(&mut self, line: &[u8]) -> Result<(), DatasetError> {
-        self.try_write(line).map_err(|source| {
+    /// The judgements and their file, for a writer of its own. What it has appended is to be applied.
+    pub fn split(self) -> (Judgements, JudgementFile) {
+        (self.labels, self.file)
+    }
+}
+
+impl JudgementFile {
+    /// Appends judgements in one write and syncs them to disk together.
+    ///
+    /// # Errors
+    /// As [`JudgementLog::append`]: none of them is in the file then.
+    pub fn append(&mut self, labels: &[Judgement]) -> Result<(), DatasetError> {
+        if let Some(label) = labels.iter().find(|label| !Judgement::is_name(&label.labeller)) {
+            let hint = "a labeller's name has 1 to 64 characters, and no white space around it";
+            return Err(DatasetError::Setting { name: "labeller", value: label.labeller.clone(), hint });
+        }
+        let lines: String = labels.iter().map(|label| label.to_line(&self.id)).collect();
+        if lines.is_empty() { Ok(()) } else { self.write(lines.as_bytes()) }
+    }
+
+    fn write(&mut self, lines: &[u8]) -> Result<(), DatasetError> {
+        self.try_write(lines).map_err(|source| {
             // If this fails too, the next judgement tries again before it is written.
             self.is_torn = self.file.cut(self.length).is_err();
             DatasetError::Write { path: self.path.clone(), source }
         })
     }
 
-    fn try_write(&mut self, line: &[u8]) -> io::Result<()> {
+    fn try_write(&mut self, lines: &[u8]) -> io::Result<()> {
         if self.is_torn {
             self.file.cut(self.length)?;
             self.is_torn = false;
         }
-        let written = self.file.append(line)?;
-        if written < line.len() {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "only a part of the line could be written"));
+        let written = self.file.append(lines)?;
+        if written < lines.len() {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "only a part of it could be written"));
         }
         self.file.sync()?;
-        self.length += line.len() as u64;
+        self.length += lines.len() as u64;
         Ok(())
     }
 }
@@ -133,6 +155,6 @@ impl JudgementLog {
 impl JudgementLog {
     /// Wraps the file, for tests.
     pub(super) fn wrap_file(self, wrap: impl FnOnce(Box<dyn Appendable>) -> Box<dyn Appendable>) -> Self {
-        Self { file: wrap(self.file), ..self }
+        Self { file: JudgementFile { file: wrap(self.file.file), ..self.file }, ..self }
     }
 }

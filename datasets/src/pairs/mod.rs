@@ -23,8 +23,10 @@ mod agreement;
 mod choice;
 mod folder;
 pub mod hybrid;
+mod judgement;
 mod labels;
 mod log;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -35,8 +37,9 @@ pub use agreement::{Agreement, Kappa};
 pub use choice::LabelChoice;
 pub use folder::PairFolder;
 pub use hybrid::{HybridRecord, HybridSide};
-pub use labels::{Judge, Judgement, JudgementChange, Judgements, Preference};
-pub use log::JudgementLog;
+pub use judgement::{Judge, Judgement, JudgementChange};
+pub use labels::{Judgements, Preference};
+pub use log::{JudgementFile, JudgementLog};
 pub use types::{GeneratedPair, GeneratedResult, Modality, NewResult, Refined, Side, StoredResult};
 pub use writer::PairWriter;
 
