@@ -1,0 +1,223 @@
+"""What a device computes beside what the CPU computed, its speed and its memory: see gpu-check.sh, which builds the program and calls this.
+
+The numbers to compare with are in tests/golden/gpu/steps.json; `--write` makes them anew, on the CPU. Standard library alone.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = ROOT / "tests/golden/gpu/steps.json"
+
+STEPS = "--max-steps 10 --batch-size 4 --micro-batch-size 4 --warmup-steps 0 --n-samples 0 --seed 3"
+# Ten steps of each kind on the embedded problems.
+TRAINING = {
+    "token": f"train --mdp token {STEPS} --limit 40 --eval-examples 2",
+    "token-lora": f"train --mdp token {STEPS} --limit 40 --eval-examples 2 --lora-rank 4",
+    "diffusion": f"train --mdp diffusion {STEPS} --limit 40 --eval-examples 2",
+    "hybrid": "train --mdp hybrid --max-steps 10 --batch-size 2 --micro-batch-size 2 --warmup-steps 0 --n-samples 0 --seed 3 --limit 8 "
+    "--eval-examples 2 --max-length 96 --sample-steps 2 --compare=false",
+}
+SCORING = {
+    "token": "score --mdp token --model builtin:tldr --data builtin:tldr --limit 8 --seed 3",
+    "diffusion": "score --mdp diffusion --model builtin:shapes --data builtin:shapes --limit 8 --seed 3",
+}
+# Greedy answers, through the KV cache.
+SAMPLING = {"token": "sample --mdp token --model builtin:tldr --limit-prompts 8 --temperature 0"}
+
+# How far a number may be from the CPU's, as a share of it: the first by rounding of other orders of sums over ten steps, the second by
+# 8 bits of precision.
+TOLERANCE = {"f32": {"loss": 1e-4, "score": 1e-4}, "bf16": {"loss": 2e-2, "score": 3e-2}}
+
+TIMED = {
+    "token": "train --mdp token --max-steps 30 --batch-size 32 --micro-batch-size 32 --limit 1024 --eval-examples 4 --n-samples 0 --seed 3",
+    "diffusion": "train --mdp diffusion --max-steps 15 --batch-size 32 --micro-batch-size 32 --limit 512 --eval-examples 4 --n-samples 0 --seed 3",
+}
+
+
+class Program:
+    def __init__(self, binary, device, folder):
+        self.binary, self.device, self.folder, self.count = str(Path(binary).resolve()), device, Path(folder), 0
+
+    def has_precisions(self):
+        return "--precision" in subprocess.run([self.binary, "train", "--help"], capture_output=True, text=True).stdout
+
+    def run(self, command, precision, out=True, limit=240):
+        """The standard output, the folder, the seconds and the peak memory of a command."""
+        self.count += 1
+        folder = self.folder / f"run-{self.count}"
+        words = [self.binary, *command.split(), "--device", self.device, "--quiet"]
+        # The CPU has f32 alone, and says so if it is asked for more.
+        words += ["--precision", precision] if precision != "f32" else []
+        words += ["--out", str(folder)] if out else []
+        began, memory = time.monotonic(), Memory(self.device)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=limit, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+        seconds, peak = time.monotonic() - began, memory.stop()
+        if done.returncode:
+            raise Failed(f"{' '.join(words)}\n{done.stderr.strip()}")
+        return done.stdout, folder, seconds, peak
+
+
+class Failed(Exception):
+    pass
+
+
+class Memory:
+    """The most memory of a device while a program runs, in MB, as nvidia-smi sees it; None on the CPU."""
+
+    def __init__(self, device):
+        self.index = re.sub(r"\D", "", device) or "0"
+        self.peak, self.going = None, device != "cpu" and shutil.which("nvidia-smi") is not None
+        if self.going:
+            self.thread = threading.Thread(target=self.watch)
+            self.thread.start()
+
+    def watch(self):
+        ask = ["nvidia-smi", "-i", self.index, "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+        while self.going:
+            said = subprocess.run(ask, capture_output=True, text=True).stdout.strip()
+            if said.isdigit():
+                self.peak = max(self.peak or 0, int(said))
+            time.sleep(0.2)
+
+    def stop(self):
+        if self.going:
+            self.going = False
+            self.thread.join()
+        return self.peak
+
+
+def steps(folder):
+    """Loss and norm of the gradient of each step."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{"loss": row["loss"], "grad_norm": row["grad_norm"]} for row in rows if row["split"] == "train"]
+
+
+def numbers(value, name=""):
+    """All numbers of a JSON value, by their places."""
+    if isinstance(value, dict):
+        return {k: v for key, part in value.items() for k, v in numbers(part, f"{name}.{key}").items()}
+    if isinstance(value, list):
+        return {k: v for at, part in enumerate(value) for k, v in numbers(part, f"{name}[{at}]").items()}
+    return {name: value} if isinstance(value, float) else {}
+
+
+def measured(program, precision):
+    found = {"steps": {}, "scores": {}, "answers": {}}
+    for name, command in TRAINING.items():
+        found["steps"][name] = steps(program.run(command, precision)[1])
+    for name, command in SCORING.items():
+        lines = program.run(command, precision, out=False)[0].splitlines()
+        found["scores"][name] = [numbers(json.loads(line)) for line in lines]
+    for name, command in SAMPLING.items():
+        lines = program.run(command, precision, out=False)[0].splitlines()
+        found["answers"][name] = [json.loads(line)["tokens"] for line in lines]
+    return found
+
+
+def far(ours, theirs):
+    return abs(ours - theirs) / max(abs(theirs), 1e-6) if math.isfinite(ours) else math.inf
+
+
+def compare(found, golden, precision):
+    """The largest distances, and what is too far."""
+    bounds, report, wrong = TOLERANCE[precision], {}, []
+    for name, theirs in golden["steps"].items():
+        ours = found["steps"][name]
+        if len(ours) != len(theirs):
+            wrong.append(f"{name}: {len(ours)} steps, the CPU took {len(theirs)}")
+            continue
+        losses = max(far(a["loss"], b["loss"]) for a, b in zip(ours, theirs))
+        norms = max(far(a["grad_norm"], b["grad_norm"]) for a, b in zip(ours, theirs))
+        report[f"steps of {name}"] = {"loss": losses, "grad_norm": norms}
+        if losses > bounds["loss"]:
+            wrong.append(f"{name}: losses are off by {losses:.2e} of them, {bounds['loss']:.0e} are expected at most")
+    for name, theirs in golden["scores"].items():
+        pairs = [(ours[k], v) for ours, row in zip(found["scores"][name], theirs) for k, v in row.items() if k in ours]
+        if len(pairs) != sum(map(len, theirs)):
+            wrong.append(f"{name}: other numbers than the CPU's scores")
+        largest = max(abs(b) for _, b in pairs)
+        # Margins are differences of large numbers: their error is a share of those.
+        distance = max(abs(a - b) / largest for a, b in pairs)
+        report[f"scores of {name}"] = distance
+        if not distance <= bounds["score"]:
+            wrong.append(f"{name}: scores are off by {distance:.2e} of the largest")
+    for name, theirs in golden["answers"].items():
+        same = sum(a == b for a, b in zip(found["answers"][name], theirs)) / len(theirs)
+        report[f"greedy answers of {name} alike"] = same
+        # With 8 bits the likeliest of two near words may be the other.
+        if precision == "f32" and same < 1:
+            wrong.append(f"{name}: {same:.0%} of the greedy answers are the CPU's")
+    return report, wrong
+
+
+def timed(program, precision):
+    speed = {}
+    for name, command in TIMED.items():
+        _, folder, seconds, peak = program.run(command, precision)
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        rates = sorted(row[k] for row in rows if row["split"] == "train" for k in row if k == "examples_per_second")
+        usual = rates[len(rates) // 2] if rates else None
+        speed[name] = {"seconds": seconds, "examples_per_second": usual, "device_peak_mb": peak}
+    return speed
+
+
+def machine(device):
+    about = {"platform": platform.platform(), "cores": os.cpu_count(), "device": device}
+    if device != "cpu" and shutil.which("nvidia-smi"):
+        ask = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,compute_cap", "--format=csv,noheader"]
+        about["gpus"] = subprocess.run(ask, capture_output=True, text=True).stdout.strip().splitlines()
+    return about
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--binary", required=True)
+    arguments.add_argument("--device", default="cuda:0")
+    arguments.add_argument("--out", type=Path, help="the JSON; else standard output")
+    arguments.add_argument("--write", action="store_true", help="make the numbers to compare with, on the CPU")
+    arguments.add_argument("--no-speed", action="store_true", help="compare alone")
+    asked = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if asked.write:
+            program = Program(asked.binary, "cpu", folder)
+            golden = {"made by": "scripts/gpu-check.sh --device cpu --write", **measured(program, "f32")}
+            GOLDEN.parent.mkdir(parents=True, exist_ok=True)
+            GOLDEN.write_text(json.dumps(golden, indent=1) + "\n")
+            return 0
+        program, golden = Program(asked.binary, asked.device, folder), json.loads(GOLDEN.read_text())
+        report, failures = {"machine": machine(asked.device)}, []
+        for precision in ["f32", "bf16"] if asked.device != "cpu" and program.has_precisions() else ["f32"]:
+            report[precision] = {}
+            try:
+                distances, wrong = compare(measured(program, precision), golden, precision)
+                report[precision]["distances"] = distances
+                if not asked.no_speed:
+                    report[precision]["speed"] = timed(program, precision)
+            except (Failed, subprocess.TimeoutExpired) as error:
+                wrong = [str(error)]
+            failures += [f"{precision}: {what}" for what in wrong]
+        report["nccl"] = "not built: processes sum their gradients through the host's memory"
+        report["host_peak_mb"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+        report["failures"] = failures
+    text = json.dumps(report, indent=1)
+    asked.out.write_text(text + "\n") if asked.out else print(text)
+    for failure in failures:
+        print(f"FAILED {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
