@@ -1,14 +1,15 @@
 """Several processes train as one does: a program built with `--features mpi`, started by `mpirun` on this machine.
 
     cargo build --release --features mpi
-    python tests/ranks.py --binary target/release/hybrid-dpo
+    python tests/ranks.py --binary target/release/hybrid-dpo        # of Open MPI; see LAUNCH for MPICH
 
 (1) 2 and 4 ranks have the losses of one process with as many micro-batches, to 1e-6, for texts, pictures and hybrids, for losses of
 whole batches and for adapters; (2) the same ranks have the same bits, and what they write is written once; (3) a rank that is killed
 ends the job, and `--resume` goes on to the bit, with another number of ranks to rounding; (4) ranks that share the optimiser's state
 (`--shard-optimizer`) have the bits of those that do not, and their checkpoints too; (5) rounds and `precompute` are those of one
-process; (6) a step sends the bytes that it should; (7) what is for one process, what is wrong, and processes that do not start alike
-are refused by one message. The last line is the count of checks.
+process; (6) so are scores, evaluations, samples, pairs, searches and judgements, to the bit; (7) a step sends the bytes that it should;
+(8) what is for one process, what is wrong, and processes that do not start alike are refused by one message. The last line is the
+count of checks.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -30,19 +32,20 @@ from checks import Checks
 
 # Numbers of the clock.
 CLOCK = ("_per_second",)
-LAUNCH = ["mpirun", "--oversubscribe", "--bind-to", "none"]
+# Of Open MPI. MPICH's takes more processes than cores as it is: --launch mpirun.mpich.
+LAUNCH = "mpirun --oversubscribe --bind-to none"
 
 
 class Program:
-    def __init__(self, binary, folder):
-        self.binary, self.folder = os.path.abspath(binary), folder
+    def __init__(self, binary, folder, launch):
+        self.binary, self.folder, self.launch = os.path.abspath(binary), folder, launch.split()
         (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in PAIRS))
         self.environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
                                          "HF_HUB_OFFLINE": "1", "OMPI_MCA_btl_base_warn_component_unused": "0"}
 
     def start(self, ranks, arguments):
         arguments = arguments.replace("BINARY", self.binary)
-        launch = LAUNCH + ["-n", str(ranks)] if ranks > 1 else []
+        launch = [*self.launch, "-n", str(ranks)] if ranks > 1 else []
         return subprocess.Popen([*launch, self.binary, *arguments.split()], cwd=self.folder, env=self.environment,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -205,8 +208,86 @@ def rounds(program, checks):
     checks("the reference's numbers, computed before", float(numbers[0] != numbers[1]), 0)
 
 
-def sent(program, checks):
+# What several processes divide: each command's output, or what it writes to OUT.
+VERBS = {
+    "score texts": "score --model builtin:tldr --reference builtin:tldr --data pairs.jsonl --micro-batch-size 6 --threads 1",
+    "score pictures": "score --mdp diffusion --model builtin:shapes --data builtin:shapes --limit 12 --threads 1",
+    "score hybrids": "score --mdp hybrid --refiner builtin:chimera-refiner --generator builtin:chimera-generator --data builtin:chimera --limit 9 --threads 1",
+    "eval texts": "eval --model builtin:tldr --reference builtin:tldr --data pairs.jsonl --micro-batch-size 6 --threads 1",
+    "eval pictures": "eval --mdp diffusion --model builtin:shapes --data builtin:shapes --limit 12 --threads 1",
+    "sample texts": "sample --model builtin:tldr --prompts builtin:tldr --limit-prompts 90 --n 3 --threads 1",
+    "sample pictures": "sample --mdp diffusion --prompts builtin:shapes --limit-prompts 40 --n 1 --sample-steps 2 --threads 1 --out OUT/p.jsonl",
+    "sample hybrids": "sample --mdp hybrid --prompts builtin:chimera --limit-prompts 40 --n 2 --sample-steps 2 --threads 1 --out OUT/p.jsonl",
+    "pairs of texts": "sample --model builtin:tldr --prompts builtin:tldr --limit-prompts 90 --threads 1 --pairs OUT/pairs",
+    "pairs of pictures": "sample --mdp diffusion --prompts builtin:shapes --limit-prompts 40 --sample-steps 2 --threads 1 --pairs OUT/pairs",
+    "pairs of hybrids": "sample --mdp hybrid --prompts builtin:chimera --limit-prompts 40 --sample-steps 2 --threads 1 --pairs OUT/pairs",
+    "search texts": "search --model builtin:tldr --prompts builtin:tldr --limit-prompts 20 --method beam --width 4 --threads 1",
+    "search pictures": "search --mdp diffusion --prompts builtin:shapes --limit-prompts 9 --method smc --width 16 --sample-steps 2 --threads 1 --out OUT/p.jsonl",
+    "search hybrids": "search --mdp hybrid --prompts builtin:chimera --limit-prompts 5 --method refinements --width 8 --pictures 4 --sample-steps 2 --threads 1 --out OUT/p.jsonl",
+    "searched pairs of texts": "sample --model builtin:tldr --prompts builtin:tldr --limit-prompts 20 --search beam --width 4 --threads 1 --pairs OUT/pairs",
+    "searched pairs of pictures": "sample --mdp diffusion --prompts builtin:shapes --limit-prompts 9 --search smc --width 16 --sample-steps 2 --threads 1 --pairs OUT/pairs",
+    "searched pairs of hybrids": "sample --mdp hybrid --prompts builtin:chimera --limit-prompts 5 --search refinements --width 8 --pictures 4 --sample-steps 2 --threads 1 --pairs OUT/pairs",
+}
+
+
+def contents(folder):
+    """The files of a folder by name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def verbs(program, checks):
     """(6)"""
+    for name, command in VERBS.items():
+        results = []
+        for ranks in (1, 2, 4):
+            out = program.folder / f"{name.replace(' ', '-')}-{ranks}"
+            out.mkdir()
+            said, _ = program.run(ranks, command.replace("OUT", out.name))
+            results.append((said.replace(out.name, "OUT"), contents(out)))
+        for ranks, result in zip((2, 4), results[1:]):
+            checks(f"{ranks} ranks {name} as one process does, to the bit", float(result != results[0]), 0)
+        checks(f"{name} has a result", float(not results[0][0] and not results[0][1]), 0)
+    judges(program, checks)
+
+
+def judges(program, checks):
+    """A run and a reward model judge pairs, by one process and by several."""
+    program.run(1, f"{TEXT} --out judging")
+    reward_model(program.folder / "judging/model", program.folder / "reward")
+    for judge in ("oracle", "judging", "reward"):
+        results = []
+        for ranks in (1, 2, 4):
+            pairs = program.folder / f"judged-{judge}-{ranks}"
+            shutil.copytree(program.folder / "pairs-of-texts-1/pairs", pairs)
+            threads = "" if judge == "oracle" else "--threads 1"
+            said, _ = program.run(ranks, f"judge --judge {judge} --pairs {pairs.name} {threads}")
+            labels = [json.loads(line) for line in (pairs / "labels.jsonl").read_text().splitlines()]
+            results.append((said.replace(pairs.name, "PAIRS"), [(label.get("index"), label.get("choice")) for label in labels]))
+        for ranks, result in zip((2, 4), results[1:]):
+            checks(f"{ranks} ranks judge by {judge} as one process does", float(result != results[0]), 0)
+        checks(f"{judge} has judged all pairs", float(len(results[0][1]) < 90), 0)
+
+
+def reward_model(model, folder):
+    """A reward model of a language model's weights: a head of one row, which is the first word's embedding."""
+    shutil.copytree(model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["architectures"] = [config["architectures"][0].replace("ForCausalLM", "ForSequenceClassification")]
+    (folder / "config.json").write_text(json.dumps(config | {"num_labels": 1, "pad_token_id": 0}))
+    data = (folder / "model.safetensors").read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    header, body = json.loads(data[8:8 + size]), data[8 + size:]
+    name = next(name for name in header if "embed" in name)
+    width = header[name]["shape"][1]
+    begin = header[name]["data_offsets"][0]
+    row = body[begin:begin + width * (header[name]["data_offsets"][1] - begin) // math.prod(header[name]["shape"])]
+    header["score.weight"] = header[name] | {"shape": [1, width], "data_offsets": [len(body), len(body) + len(row)]}
+    text = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + body + row)
+
+
+def sent(program, checks):
+    """(7)"""
     for kind, ranks, command in [("weights", 2, TEXT), ("weights", 4, TEXT), ("adapters", 2, f"{TEXT} --lora-rank 4"),
                                  ("shared state", 2, f"{TEXT} --shard-optimizer")]:
         name = f"sent-{ranks}-{kind}".replace(" ", "-")
@@ -224,10 +305,11 @@ def sent(program, checks):
 
 
 def refused(program, checks):
-    """(4)"""
+    """(8)"""
     for arguments, says, code in [
-        ("score --model builtin:tldr --data builtin:tldr", "only `train` and `precompute` work in several", 2),
-        ("search --model builtin:tldr --prompts builtin:tldr", "only `train` and `precompute` work in several", 2),
+        ("export --model builtin:tldr --out exported", "only these verbs work in several: train", 2),
+        ("credit --model builtin:tldr --data builtin:tldr", "only these verbs work in several: train", 2),
+        ("search --model builtin:tldr --prompts missing.jsonl", "missing.jsonl", 1),
         ("train --resume nowhere", "nowhere", 1),
         ("train --model missing --data missing.jsonl", "missing", 1),
         (f"{TEXT} --out apart : -n 1 BINARY {TEXT} --lr 1e-4 --out apart", "rank 2 differs from rank 0 in its settings", 1),
@@ -257,18 +339,19 @@ def speed(program, _):
           f"ratio {rates[1] / rates[0]:.2f}")
 
 
-PARTS = {"laws": laws, "bits": bits, "killed": killed, "sharded": sharded, "rounds": rounds, "sent": sent, "refused": refused,
-         "speed": speed}
+PARTS = {"laws": laws, "bits": bits, "killed": killed, "sharded": sharded, "rounds": rounds, "verbs": verbs, "sent": sent,
+         "refused": refused, "speed": speed}
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--launch", default=LAUNCH)
     arguments = parser.parse_args()
     checks = Checks()
     with tempfile.TemporaryDirectory() as folder:
-        program = Program(arguments.binary, Path(folder))
+        program = Program(arguments.binary, Path(folder), arguments.launch)
         for part in arguments.parts.split(","):
             begun = time.monotonic()
             PARTS[part](program, checks)

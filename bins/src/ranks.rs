@@ -18,6 +18,9 @@ const RANKS_OF_JOB: [&str; 2] = ["OMPI_COMM_WORLD_RANK", "PMI_RANK"];
 /// Those of them on this host.
 const LOCAL_SIZES: [&str; 2] = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"];
 
+/// What several processes do together.
+const VERBS: [&str; 7] = ["train", "precompute", "score", "eval", "sample", "search", "judge"];
+
 #[expect(clippy::disallowed_methods, reason = "only the command line reads the environment")]
 fn number(names: &[&str]) -> Option<usize> {
     names.iter().find_map(|name| std::env::var(name).ok()?.trim().parse().ok())
@@ -35,9 +38,9 @@ pub(crate) fn threads() -> Option<usize> {
 /// The verb is for one process, or this build trains in one.
 pub(crate) fn join(verb: Option<&str>) -> Result<Job, Failure> {
     let Some(size) = number(&SIZES).filter(|size| *size > 1) else { return Ok(Job::alone()) };
-    if !matches!(verb, Some("train" | "precompute")) {
+    if !verb.is_some_and(|verb| VERBS.contains(&verb)) {
         Job::refuse(number(&RANKS_OF_JOB));
-        let text = format!("{size} processes were started, and only `train` and `precompute` work in several");
+        let text = format!("{size} processes were started, and only these verbs work in several: {}", VERBS.join(", "));
         return Err(Failure::usage(text));
     }
     Job::start(size)

@@ -27,11 +27,6 @@ pub fn sample(call: Call<'_, impl SamplingSettings>) -> Result<Vec<Sampled>, Fai
     }
 }
 
-/// Whether several processes divide the drawing of pairs; otherwise one of them draws all.
-pub(crate) fn is_divided(values: &Values) -> bool {
-    values.run.mdp() == Modality::Token && values.sample.search().is_none() && values.label.pairs().is_some()
-}
-
 /// Checks `label.pairs` before anything is loaded.
 fn check_pairs(values: &Values) -> Result<(), Failure> {
     let Some(folder) = values.label.pairs() else { return Ok(()) };

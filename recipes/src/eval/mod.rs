@@ -27,7 +27,7 @@ use crate::{Call, Failure, Reporter, denoiser};
 /// Invalid settings; models or data that can't be read; a file that can't be written.
 pub fn eval(call: Call<'_, impl EvaluationSettings>) -> Result<Evaluation, Failure> {
     let mut call = call.found(crate::keys::EVAL)?;
-    let out = call.values.run.out().map(PathBuf::from);
+    let out = call.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;
     follow_run(&mut call.values, call.reporter)?;
     if call.values.run.mdp() != Modality::Token {

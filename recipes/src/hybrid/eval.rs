@@ -17,6 +17,7 @@ use train::diffusion::ImageMdp;
 use train::statistics::wilson;
 
 use super::{Files, PromptedMdp};
+use crate::divided::Travels;
 use crate::embedded::{EmbeddedProblem, JudgedPolicy, PictureOracle, WinRate};
 use crate::{Call, Estimate, Failure, Reporter, denoiser};
 
@@ -56,6 +57,24 @@ pub(crate) struct Generation {
     pub(crate) tokens: Vec<u32>,
     pub(crate) latent: Latent,
     pub(crate) picture: Pixels,
+}
+
+impl Travels for Generation {
+    fn write(&self, to: &mut Vec<f64>) {
+        let Self { refined, tokens, latent, picture } = self;
+        (refined.clone(), tokens.clone()).write(to);
+        latent.write(to);
+        [picture.height(), picture.width()].write(to);
+        picture.values().to_vec().write(to);
+    }
+
+    fn read(from: &mut dyn Iterator<Item = f64>) -> Option<Self> {
+        let (refined, tokens) = Travels::read(from)?;
+        let latent = Travels::read(from)?;
+        let [height, width] = Travels::read(from)?;
+        let values: Vec<f32> = Travels::read(from)?;
+        Some(Self { refined, tokens, latent, picture: Pixels::new(height, width, values).ok()? })
+    }
 }
 
 impl<'a> HybridSampler<'a> {

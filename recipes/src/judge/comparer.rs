@@ -71,12 +71,29 @@ impl Comparer {
         })
     }
 
-    pub(super) fn choices(&self, pairs: &PairFolder, indices: &[usize]) -> Result<Vec<LabelChoice>, Failure> {
-        let margins = match self {
-            Self::Oracle => return indices.iter().map(|index| compare(pairs, *index)).collect(),
-            Self::JudgeReward(reward) => reward.margins(pairs, indices)?,
-            Self::Run(margins) => indices.iter().map(|index| margins[*index]).collect(),
-        };
+    /// Whether several processes divide the pairs: of others the leader has all that a choice takes.
+    pub(super) fn is_divided(&self) -> bool {
+        match self {
+            Self::JudgeReward(_) => true,
+            Self::Oracle | Self::Run(_) => false,
+        }
+    }
+
+    /// How much better side a is than side b, of some pairs; of an oracle the sign alone.
+    pub(super) fn margins(&self, pairs: &PairFolder, indices: &[usize]) -> Result<Vec<f64>, Failure> {
+        match self {
+            Self::Oracle => indices.iter().map(|index| compare(pairs, *index)).collect(),
+            Self::JudgeReward(reward) => reward.margins(pairs, indices),
+            Self::Run(margins) => Ok(indices.iter().map(|index| margins[*index]).collect()),
+        }
+    }
+
+    /// The choices that margins mean.
+    pub(super) fn choices(
+        pairs: &PairFolder,
+        indices: &[usize],
+        margins: Vec<f64>,
+    ) -> Result<Vec<LabelChoice>, Failure> {
         let by_sign = |(margin, index): (f64, &usize)| match margin.partial_cmp(&0.0) {
             Some(Ordering::Greater) => Ok(LabelChoice::A),
             Some(Ordering::Less) => Ok(LabelChoice::B),
@@ -188,8 +205,8 @@ fn scoring(of: Settings, pairs: &PairFolder, run: &str, judging: &Values) -> Set
     }
 }
 
-/// Compares a pair with the oracle that recognises its request.
-fn compare(pairs: &PairFolder, index: usize) -> Result<LabelChoice, Failure> {
+/// Compares a pair with the oracle that recognises its request: 1 where side a is better, -1 where side b is.
+fn compare(pairs: &PairFolder, index: usize) -> Result<f64, Failure> {
     let name = pairs.path().display();
     let pair = pairs.get(index).ok_or_else(|| Failure::failed(format!("{name}: there is no pair {index}")))?;
     let unknown = || {
@@ -203,20 +220,20 @@ fn compare(pairs: &PairFolder, index: usize) -> Result<LabelChoice, Failure> {
     if let (Modality::Token, StoredResult::Response(a), StoredResult::Response(b)) =
         (pairs.modality(), &pair.a.made, &pair.b.made)
     {
-        return Oracle::compare_texts(&pair.request, a, b).map(choice).ok_or_else(unknown);
+        return Oracle::compare_texts(&pair.request, a, b).map(sign).ok_or_else(unknown);
     }
     let picture = |side| -> Result<_, Failure> {
         let missing = || Failure::failed(format!("{name}: pair {index} has no picture {side}"));
         pairs.pixels(index, side)?.ok_or_else(missing)
     };
     let (a, b) = (picture(Side::A)?, picture(Side::B)?);
-    Oracle::compare_pictures(&pair.request, &a, &b).map(choice).ok_or_else(unknown)
+    Oracle::compare_pictures(&pair.request, &a, &b).map(sign).ok_or_else(unknown)
 }
 
-fn choice(outcome: ComparisonOutcome) -> LabelChoice {
+fn sign(outcome: ComparisonOutcome) -> f64 {
     match outcome {
-        ComparisonOutcome::Win => LabelChoice::A,
-        ComparisonOutcome::Tie => LabelChoice::Tie,
-        ComparisonOutcome::Loss => LabelChoice::B,
+        ComparisonOutcome::Win => 1.0,
+        ComparisonOutcome::Tie => 0.0,
+        ComparisonOutcome::Loss => -1.0,
     }
 }

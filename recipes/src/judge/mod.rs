@@ -11,7 +11,7 @@ mod systems;
 
 use std::path::{Path, PathBuf};
 
-use ::train::{can_write, write_whole};
+use ::train::{Alone, Ranks, can_write, write_whole};
 use datasets::pairs::{Judge, Judgement, JudgementChange, JudgementLog, LabelChoice, Modality, PairFolder};
 use eval::statistics::agreements;
 
@@ -23,7 +23,7 @@ use self::reward::JudgeReward;
 use self::systems::Samples;
 use crate::settings::{JudgingSettings, Values, at};
 use crate::trained::open_run;
-use crate::{Call, Failure, Reporter};
+use crate::{Call, Failure, Reporter, divided};
 
 /// The labeller name of the oracle.
 const ORACLE: &str = "oracle";
@@ -47,7 +47,7 @@ pub(crate) const ANSWERS: &str = "judge-answers.jsonl";
 pub fn judge(call: Call<'_, impl JudgingSettings>) -> Result<JudgeReport, Failure> {
     let call = call.found(crate::keys::JUDGE)?;
     let (values, reporter) = (&call.values, call.reporter);
-    let out = values.run.out().map(PathBuf::from);
+    let out = call.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;
     check(values)?;
     let report = match (values.label.pairs(), values.judge.a(), values.judge.b()) {
@@ -186,7 +186,7 @@ impl JudgedFolder {
 }
 
 /// Adds a judgement of every pair that this judge has not judged; `answers` is the file of a server's answers unless the
-/// settings name one.
+/// settings name one. Of several processes the leader knows the choices.
 pub(crate) fn judge_folder(
     path: &Path,
     answers: &Path,
@@ -195,18 +195,25 @@ pub(crate) fn judge_folder(
 ) -> Result<JudgedFolder, Failure> {
     let judge = values.judge.judge();
     let pairs = PairFolder::open(path)?;
-    let mut log = JudgementLog::open(&pairs)?;
+    let mut log = reporter.ranks().is_leader().then(|| JudgementLog::open(&pairs)).transpose()?;
     if judge == "people" {
         return Err(Failure::usage(format!("people judge with: `label::Server` `label.pairs` {}", path.display())));
     }
     let (name, api) = if judge == API {
-        let (name, figures) = api::judge(&pairs, &mut log, answers, values, (goes_on, reporter))?;
-        (name, Some(figures))
+        let mut judged = (judge.to_owned(), None);
+        reporter.lead(|| {
+            let Some(log) = &mut log else { return Ok(true) };
+            let (name, figures) = api::judge(&pairs, log, answers, values, (goes_on, reporter))?;
+            judged = (name, Some(figures));
+            Ok(true)
+        })?;
+        judged
     } else {
-        (by_numbers(judge, &pairs, &mut log, values, reporter)?, None)
+        (by_numbers(judge, &pairs, log.as_mut(), values, reporter)?, None)
     };
-    let choices = (0..pairs.len()).map(|index| log.labels().choice(index, &name)).collect();
-    let agreement = agreements(log.labels(), &name);
+    let of = |index| log.as_ref().and_then(|log| log.labels().choice(index, &name));
+    let choices = (0..pairs.len()).map(of).collect();
+    let agreement = log.as_ref().map_or_else(Vec::new, |log| agreements(log.labels(), &name));
     Ok(JudgedFolder { folder: pairs, labeller: name, choices, api, agreement })
 }
 
@@ -214,23 +221,34 @@ pub(crate) fn judge_folder(
 fn by_numbers(
     judge: &str,
     pairs: &PairFolder,
-    log: &mut JudgementLog,
+    mut log: Option<&mut JudgementLog>,
     values: &Values,
     reporter: &dyn Reporter,
 ) -> Result<String, Failure> {
     let (name, by) = comparer::labeller_of(judge, values)?;
-    let open: Vec<usize> = (0..pairs.len()).filter(|index| log.labels().choice(*index, &name).is_none()).collect();
+    let open = |log: &&mut JudgementLog| -> Vec<usize> {
+        (0..pairs.len()).filter(|index| log.labels().choice(*index, &name).is_none()).collect()
+    };
+    let open = divided::told(reporter.ranks(), log.as_ref().map(open).unwrap_or_default())?;
     if open.is_empty() {
         return Ok(name);
     }
     let comparer = Comparer::of(judge, pairs, values, reporter)?;
+    let ranks: &dyn Ranks = if comparer.is_divided() { reporter.ranks() } else { &Alone };
+    if log.is_none() && !comparer.is_divided() {
+        return Ok(name);
+    }
     let bar = reporter.bar("judge", open.len());
-    for indices in open.chunks(AT_ONCE) {
-        for (&index, choice) in indices.iter().zip(comparer.choices(pairs, indices)?) {
+    let of = |chunk: usize| &open[divided::places(chunk, AT_ONCE, open.len())];
+    let work = |chunk: usize| comparer.margins(pairs, of(chunk));
+    divided::in_turns(ranks, divided::chunks(open.len(), AT_ONCE), work, |chunk, margins| {
+        let Some(log) = &mut log else { return Ok(()) };
+        for (&index, choice) in of(chunk).iter().zip(Comparer::choices(pairs, of(chunk), margins)?) {
             record(log, (index, &name, by), choice)?;
         }
-        bar.inc(indices.len() as u64);
-    }
+        bar.inc(of(chunk).len() as u64);
+        Ok(())
+    })?;
     bar.finish_and_clear();
     Ok(name)
 }

@@ -1,9 +1,10 @@
 //! Denoisers.
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use datasets::Text;
 use datasets::pairs::{GeneratedPair, GeneratedResult, Modality, NewResult, PairWriter};
 use engine::Noise;
+use mdp::diffusion::Latent;
 use models::denoiser::{Condition, Denoiser, Generated, LatentShape};
 use models::sampler::SamplingPlan;
 use policies::Persist;
@@ -12,6 +13,7 @@ use train::can_write;
 
 use super::prompts::{BUILTIN_PROMPTS, PromptSource, own_problem};
 use crate::denoiser::{self, Loaded};
+use crate::divided::{Travels, chunks, in_turns, places};
 use crate::embedded::{ModelKind, usual};
 use crate::gallery::Gallery;
 use crate::images::Captions;
@@ -68,37 +70,56 @@ fn pairs(call: &Call<'_>, path: &Path) -> Result<(), Failure> {
     let (own, other) = makers(values, &loaded, shape)?;
     let makers = [&own, other.as_ref().unwrap_or(&own)];
     let plan = denoiser::plan(values, &loaded)?;
-    let seed = values.run.seed();
     let fingerprints = [Some(own.fingerprint()?), other.as_ref().map(Persist::fingerprint).transpose()?];
     let settings = pair_settings(values, &loaded, fingerprints);
-    let mut writer = PairWriter::create(path, Modality::Diffusion, settings, Some(shape))?;
-    let bar = call.reporter.bar("pairs", prompts.len() * n);
-    for numbers in (0..prompts.len() * n).collect::<Vec<_>>().chunks(AT_ONCE) {
-        let conditions = numbers.iter().map(|i| captions.condition(&prompts[i / n])).collect::<Result<Vec<_>, _>>()?;
-        let mut sides = Vec::with_capacity(2);
-        for (side, maker) in makers.into_iter().enumerate() {
-            let mut rngs: Vec<_> = numbers.iter().map(|i| side_stream(seed, (i * 2 + side) as u64)).collect();
+    let ranks = call.reporter.ranks();
+    let create = || PairWriter::create(path, Modality::Diffusion, settings, Some(shape));
+    let mut writer = ranks.is_leader().then(create).transpose()?;
+    let all = prompts.len() * n;
+    let bar = call.reporter.bar("pairs", all);
+    let of = |chunk: usize| places(chunk, AT_ONCE, all);
+    let work = |chunk: usize| {
+        let conditions = of(chunk).map(|i| captions.condition(&prompts[i / n])).collect::<Result<Vec<_>, _>>()?;
+        let draw = |(side, maker): (usize, &Denoiser)| {
+            let mut rngs: Vec<_> = of(chunk).map(|i| side_stream(values.run.seed(), (i * 2 + side) as u64)).collect();
             let made = maker.generate(&plan, &conditions, &mut rngs, &mut call.reporter.unless_stopped(|_| ()))?;
-            let decoded = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), shape, made.image()));
-            let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
-            sides.push((made, decoded));
+            Ok::<_, Failure>(made.iter().map(|made| made.image().clone()).collect::<Vec<Latent>>())
+        };
+        Ok([draw((0, makers[0]))?, draw((1, makers[1]))?])
+    };
+    in_turns(ranks, chunks(all, AT_ONCE), work, |chunk, sides: [Vec<Latent>; 2]| {
+        let Some(writer) = &mut writer else { return Ok(()) };
+        for (row, number) in of(chunk).enumerate() {
+            let latents = sides.each_ref().map(|side| &side[row]);
+            push_pair(writer, (&prompts[number / n], number), latents, (&loaded, shape))?;
         }
-        for (row, &number) in numbers.iter().enumerate() {
-            let side = |side: usize| GeneratedResult {
-                refined: None,
-                made: NewResult::Image { picture: &sides[side].1[row], latent: sides[side].0[row].image() },
-                seed: (number * 2 + side) as u64,
-                log_probs: None,
-            };
-            writer.push(&GeneratedPair { request: prompts[number / n].clone(), a: side(0), b: side(1) })?;
-            bar.inc(1);
-        }
-    }
+        bar.inc(of(chunk).len() as u64);
+        Ok(())
+    })?;
     bar.finish_and_clear();
+    let Some(writer) = writer else { return Ok(()) };
     let n = writer.len();
     writer.finish()?;
     call.reporter.info(&super::describe_pairs(n, path));
     Ok(())
+}
+
+/// Adds a pair by its number.
+fn push_pair(
+    writer: &mut PairWriter,
+    (request, number): (&str, usize),
+    latents: [&Latent; 2],
+    (loaded, shape): (&Loaded, LatentShape),
+) -> Result<(), Failure> {
+    let decode = |latent: &Latent| denoiser::decode(loaded.vae.as_deref(), shape, latent);
+    let pictures = [decode(latents[0])?, decode(latents[1])?];
+    let side = |side: usize| GeneratedResult {
+        refined: None,
+        made: NewResult::Image { picture: &pictures[side], latent: latents[side] },
+        seed: (number * 2 + side) as u64,
+        log_probs: None,
+    };
+    Ok(writer.push(&GeneratedPair { request: request.to_owned(), a: side(0), b: side(1) })?)
 }
 
 /// The model of side a, and another of side b if there is one.
@@ -122,7 +143,7 @@ pub(crate) fn pair_settings(values: &Values, loaded: &Loaded, [own, other]: [Opt
 
 fn pictures(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
     let values = &call.values;
-    let (out, n) = check(values)?;
+    let n = check(values)?;
     let Inputs { loaded, shape, captions, prompts } = Inputs::open(call, n)?;
     let mut conditions = Vec::with_capacity(prompts.len() * n);
     for prompt in &prompts {
@@ -135,9 +156,10 @@ fn pictures(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
         None => denoiser::plan(values, &loaded)?,
     };
     let made = draw(call, &denoiser, &plan, &conditions)?;
+    let Some(out) = call.out() else { return Ok(Vec::new()) };
     let decoded = made.iter().map(|made| denoiser::decode(loaded.vae.as_deref(), shape, made.image()));
     let decoded = decoded.collect::<Result<Vec<_>, _>>()?;
-    let mut gallery = Gallery::create(&out)?;
+    let mut gallery = Gallery::create(out)?;
     if let Some(path) = values.sample.save_trajectories() {
         let policy = denoiser.fingerprint()?;
         let (plan, prompts, conditions, policy) = (&plan, &prompts[..], &conditions[..], &policy[..]);
@@ -155,7 +177,7 @@ fn pictures(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
     gallery.finish(call.reporter)
 }
 
-/// Generates images for conditions in batches, each from its own random stream.
+/// Generates images for conditions in batches, each from its own random stream. Of several processes the leader gets all.
 fn draw(
     call: &Call<'_>,
     denoiser: &Denoiser,
@@ -163,20 +185,25 @@ fn draw(
     conditions: &[Condition],
 ) -> Result<Vec<Generated>, Failure> {
     let noise = Noise::new(call.values.run.seed());
-    let mut rngs: Vec<_> = (0..conditions.len()).map(|i| noise.stream("sample", i as u64)).collect();
     let bar = call.reporter.bar("sample", plan.timesteps.len() * conditions.len());
     let mut made = Vec::with_capacity(conditions.len());
-    for (conditions, rngs) in conditions.chunks(AT_ONCE).zip(rngs.chunks_mut(AT_ONCE)) {
-        let (before, n) = (made.len() * plan.timesteps.len(), conditions.len());
+    let of = |chunk: usize| places(chunk, AT_ONCE, conditions.len());
+    let work = |chunk: usize| {
+        let (before, n) = (of(chunk).start * plan.timesteps.len(), of(chunk).len());
+        let mut rngs: Vec<_> = of(chunk).map(|i| noise.stream("sample", i as u64)).collect();
         let mut progress = call.reporter.unless_stopped(|step| bar.set_position((before + step * n) as u64));
-        made.extend(denoiser.generate(plan, conditions, rngs, &mut progress)?);
-    }
+        Ok(denoiser.generate(plan, &conditions[of(chunk)], &mut rngs, &mut progress)?)
+    };
+    in_turns(call.reporter.ranks(), chunks(conditions.len(), AT_ONCE), work, |_, more: Vec<Generated>| {
+        made.extend(more);
+        Ok(())
+    })?;
     bar.finish_and_clear();
     Ok(made)
 }
 
-/// Checks the settings before anything is loaded.
-fn check(values: &Values) -> Result<(PathBuf, usize), Failure> {
+/// Checks the settings before anything is loaded, and returns the number of pictures of a prompt.
+fn check(values: &Values) -> Result<usize, Failure> {
     let n = values.sample.n();
     if n == 0 || values.sample.limit() == Some(0) {
         return Err(Failure::usage("`sample.n` and `sample.limit` take at least 1"));
@@ -193,7 +220,7 @@ fn check(values: &Values) -> Result<(PathBuf, usize), Failure> {
     if let Some(path) = values.sample.save_trajectories() {
         can_write(Path::new(path))?;
     }
-    Ok((PathBuf::from(out), n))
+    Ok(n)
 }
 
 /// Checks that a model can make pictures, before it has worked.
@@ -222,6 +249,17 @@ fn prompts(values: &Values, loaded: &Loaded, reporter: &dyn Reporter) -> Result<
         Text::Chat(_) => Err(Failure::failed(format!("{}: pictures are asked for in plain texts", source.name()))),
     };
     source.read(values, reporter)?.into_iter().map(plain).collect()
+}
+
+impl Travels for Generated {
+    fn write(&self, to: &mut Vec<f64>) {
+        self.latents.write(to);
+        self.log_probs.write(to);
+    }
+
+    fn read(from: &mut dyn Iterator<Item = f64>) -> Option<Self> {
+        Some(Self { latents: Vec::read(from)?, log_probs: Vec::read(from)? })
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! A refiner and a generator: pictures of requests, or pairs of them to be judged.
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use datasets::Text;
@@ -12,6 +12,7 @@ use policies::Persist as _;
 use serde_json::{Map, Value, json};
 
 use super::prompts::{PromptSource, own_problem};
+use crate::divided::{chunks, in_turns, places};
 use crate::embedded::ModelKind;
 use crate::gallery::Gallery;
 use crate::hybrid::eval::{Generation, HybridSampler, Request};
@@ -46,8 +47,10 @@ pub(crate) fn sample(call: &mut Call<'_>) -> Result<Vec<Sampled>, Failure> {
         Some(folder) => work.pairs(Path::new(folder)).map(|()| Vec::new())?,
         None => work.pictures()?,
     };
-    if mdp.handoff.truncated() > 0 {
-        let n = mdp.handoff.truncated();
+    let mut truncated = [mdp.handoff.truncated() as f64];
+    call.reporter.ranks().sum(&mut truncated);
+    let [n] = truncated;
+    if n > 0.0 {
         call.reporter.info(&format!(
             "{n} different refined prompts were longer than the text encoder reads; it did not see their end"
         ));
@@ -122,13 +125,18 @@ impl Work<'_> {
 
     fn pictures(&self) -> Result<Vec<Sampled>, Failure> {
         let values = &self.call.values;
-        let (n, out) = (values.sample.n(), PathBuf::from(values.run.out().unwrap_or_default()));
+        let n = values.sample.n();
         let sampler = self.sampler()?;
-        let mut gallery = Gallery::create(&out)?;
+        let mut gallery = self.call.out().map(Gallery::create).transpose()?;
         let bar = self.call.reporter.bar("sample", self.requests.len() * n);
         let asked = (0..self.requests.len() * n).map(|i| Request::number(&self.requests[i / n], i as u64));
-        for asked in asked.collect::<Vec<_>>().chunks(AT_ONCE) {
-            for (made, asked) in sampler.generate(&self.models.0, &self.models.1, asked, "sample")?.iter().zip(asked) {
+        let asked: Vec<Request> = asked.collect();
+        let of = |chunk: usize| &asked[places(chunk, AT_ONCE, asked.len())];
+        let work = |chunk: usize| sampler.generate(&self.models.0, &self.models.1, of(chunk), "sample");
+        let ranks = self.call.reporter.ranks();
+        in_turns(ranks, chunks(asked.len(), AT_ONCE), work, |chunk, made| {
+            let Some(gallery) = &mut gallery else { return Ok(()) };
+            for (made, asked) in made.iter().zip(of(chunk)) {
                 let (i, j) = (asked.number as usize / n, asked.number as usize % n);
                 let (name, caption) = (format!("{i:05}-{j}.png"), format!("{}: {}", asked.text, made.refined));
                 gallery.push((&name, &caption), &made.picture, |image| {
@@ -137,42 +145,45 @@ impl Work<'_> {
                 })?;
                 bar.inc(1);
             }
-        }
+            Ok(())
+        })?;
         bar.finish_and_clear();
-        gallery.finish(self.call.reporter)
+        gallery.map_or(Ok(Vec::new()), |gallery| gallery.finish(self.call.reporter))
     }
 
     /// Two refined prompts and two pictures per request, `sample.n` times. A share of the pairs skips the refiner: both
     /// pictures are generated from the raw request, which trains the generator on unrefined text too.
     fn pairs(&self, path: &Path) -> Result<(), Failure> {
-        let values = &self.call.values;
-        let n = values.sample.n();
         let sampler = self.sampler()?;
         let shape = self.files.shape;
-        let mut writer = PairWriter::create(path, Modality::Hybrid, self.settings()?, Some(shape))?;
-        let bar = self.call.reporter.bar("pairs", self.requests.len() * n);
+        let ranks = self.call.reporter.ranks();
+        let create = || Ok::<_, Failure>(PairWriter::create(path, Modality::Hybrid, self.settings()?, Some(shape))?);
+        let mut writer = ranks.is_leader().then(create).transpose()?;
         let mut empty = 0;
-        let pairs: Vec<usize> = (0..self.requests.len() * n).collect();
-        for pairs in pairs.chunks(AT_ONCE / 2) {
-            let asked = [0, 1].map(|side| -> Vec<Request> {
-                let one = |&pair: &usize| {
-                    let one = Request::number(&self.requests[pair / n], (pair * 2 + side) as u64);
-                    Request { is_null: is_unrefined(values, pair as u64), ..one }
-                };
-                pairs.iter().map(one).collect()
-            });
-            let other =
-                self.other.as_ref().map_or((&self.models.0, &self.models.1), |(words, pictures)| (words, pictures));
-            let made_a = sampler.generate(&self.models.0, &self.models.1, &asked[0], "pair")?;
-            let made_b = sampler.generate(other.0, other.1, &asked[1], "pair")?;
+        let all = self.requests.len() * self.call.values.sample.n();
+        let bar = self.call.reporter.bar("pairs", all);
+        let asked_of = |chunk: usize| {
+            [0, 1].map(|side| places(chunk, AT_ONCE / 2, all).map(|pair| self.asked(pair, side)).collect::<Vec<_>>())
+        };
+        let other = self.other.as_ref().map_or((&self.models.0, &self.models.1), |(words, pictures)| (words, pictures));
+        let work = |chunk: usize| {
+            let [a, b] = asked_of(chunk);
+            let a = sampler.generate(&self.models.0, &self.models.1, &a, "pair")?;
+            Ok([a, sampler.generate(other.0, other.1, &b, "pair")?])
+        };
+        in_turns(ranks, chunks(all, AT_ONCE / 2), work, |chunk, [made_a, made_b]| {
+            let Some(writer) = &mut writer else { return Ok(()) };
+            let asked = asked_of(chunk);
             empty += made_a.iter().chain(&made_b).filter(|made| made.refined.is_empty()).count();
             for (a, b) in asked[0].iter().zip(&made_a).zip(asked[1].iter().zip(&made_b)) {
                 let request = a.0.text.clone();
                 writer.push(&GeneratedPair { request, a: candidate(a.0, a.1), b: candidate(b.0, b.1) })?;
                 bar.inc(1);
             }
-        }
+            Ok(())
+        })?;
         bar.finish_and_clear();
+        let Some(writer) = writer else { return Ok(()) };
         let n = writer.len();
         writer.finish()?;
         if empty > 0 {
@@ -182,6 +193,12 @@ impl Work<'_> {
         }
         self.call.reporter.info(&super::describe_pairs(n, path));
         Ok(())
+    }
+
+    /// What a side of a pair answers.
+    fn asked(&self, pair: usize, side: usize) -> Request {
+        let one = Request::number(&self.requests[pair / self.call.values.sample.n()], (pair * 2 + side) as u64);
+        Request { is_null: is_unrefined(&self.call.values, pair as u64), ..one }
     }
 
     /// The settings that reproduce a folder of pairs; each side's seed is its number under the run's.

@@ -1,7 +1,6 @@
 //! Draws of answers and pictures, by kind of problem.
 pub(crate) mod chat;
 pub(crate) mod diffusion;
-mod divided;
 pub(crate) mod hybrid;
 mod prompts;
 mod stop;

@@ -12,9 +12,9 @@ use train::token::Sample;
 use train::{can_write, write_lines};
 
 use super::chat;
-use super::divided::Answers;
 use super::prompts::{PromptSource, own_problem};
 use super::stop::Stops;
+use crate::divided::{chunks, in_turns, places};
 use crate::embedded::{ModelKind, usual};
 use crate::sampled::{Sampled, SampledAnswer, SampledResult};
 use crate::settings::{Values, at};
@@ -75,7 +75,7 @@ pub(crate) fn sample(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
     // Prompts take their turns.
     super::check_count(1, n)?;
     let lines = draw_all(call, &model, &tokenizer, (&prompts, &encoded), n, room)?;
-    values.run.out().map_or(Ok(()), |out| write_lines(Path::new(out), &lines))?;
+    call.out().map_or(Ok(()), |out| write_lines(out, &lines))?;
     Ok(lines)
 }
 
@@ -195,15 +195,18 @@ fn draw_all(
     let mut lines = Vec::new();
     let (sampling, stops) =
         (text::generation(values, tokenizer, room.most), Stops::new(values.sample.stop(), tokenizer));
-    let numbers: Vec<usize> = (0..encoded.len()).collect();
-    for numbers in numbers.chunks((ANSWERS_AT_ONCE / n).max(1)) {
-        let asked: Vec<usize> = numbers.iter().flat_map(|&i| i * n..(i + 1) * n).collect();
+    let at_once = (ANSWERS_AT_ONCE / n).max(1);
+    let of = |chunk: usize| places(chunk, at_once, encoded.len());
+    let answer = |chunk: usize| {
+        let asked: Vec<usize> = of(chunk).flat_map(|i| i * n..(i + 1) * n).collect();
         let copies: Vec<Vec<u32>> = asked.iter().map(|number| encoded[number / n].clone()).collect();
         let longest: Vec<usize> = copies.iter().map(|tokens| room.answer(tokens.len())).collect();
         let mut rngs: Vec<_> = asked.iter().map(|&number| noise.stream("sample", number as u64)).collect();
         let answers = model.generate_until(&copies, &longest, &sampling, &mut rngs, &mut |tokens| stops.end(tokens));
-        let answers = answers.map_err(|error| Failure::failed(error.to_string()))?;
-        for (number, tokens) in asked.into_iter().zip(answers) {
+        answers.map_err(|error| Failure::failed(error.to_string()))
+    };
+    in_turns(call.reporter.ranks(), chunks(encoded.len(), at_once), answer, |chunk, answers: Vec<Vec<u32>>| {
+        for (number, tokens) in (of(chunk).start * n..).zip(answers) {
             let prompt = &prompts[number / n];
             let (response, is_stopped) = stops.cut(response_text(tokenizer, &tokens)?);
             let finished = is_stopped || tokens.last().is_some_and(|last| tokenizer.eos.contains(last));
@@ -211,8 +214,9 @@ fn draw_all(
             let answer = SampledAnswer { prompt: prompt_text(prompt), response, tokens, finished, messages };
             lines.push(Sampled::drawn(SampledResult::Answer(answer)));
         }
-        bar.inc(numbers.len() as u64);
-    }
+        bar.inc(of(chunk).len() as u64);
+        Ok(())
+    })?;
     bar.finish_and_clear();
     Ok(lines)
 }
@@ -236,64 +240,69 @@ fn draw_pairs(
         Ok::<_, Failure>(PairWriter::create(path, Modality::Token, pair_settings(values, makers, room.most)?, None)?)
     };
     let writer = ranks.is_leader().then(create).transpose()?;
-    let own = draw_own(call, [makers.0, makers.1.unwrap_or(makers.0)], tokenizer, (prompts, encoded), n, room)?;
-    let all = own.of_all(ranks)?;
-    let Some(writer) = writer else { return Ok(()) };
-    if all.cut > 0 {
-        call.reporter.info(&format!("{} answers are cut off at `data.max_length`", all.cut));
-    }
-    write_pairs(writer, prompts, &all, n)?;
-    call.reporter.info(&super::describe_pairs(all.drawn.len(), path));
-    Ok(())
-}
-
-/// This process's share of the pairs.
-fn draw_own(
-    call: &Call<'_>,
-    makers: [&CausalLm; 2],
-    tokenizer: &ModelTokenizer,
-    (prompts, encoded): (&[Prompt], &[Vec<u32>]),
-    n: usize,
-    room: Room,
-) -> Result<Answers, Failure> {
-    let (values, ranks) = (&call.values, call.reporter.ranks());
-    let seed = values.run.seed();
-    let bar = call.reporter.bar("pairs", encoded.len() * n);
-    let stops = Stops::new(values.sample.stop(), tokenizer);
-    let finished = |answer: &[u32]| answer.last().is_some_and(|last| tokenizer.eos.contains(last));
     // Batches have prompts of one length, so that every answer has all the room that its own prompt leaves.
     let mut numbers: Vec<usize> = (0..encoded.len() * n).collect();
     numbers.sort_by_key(|i| encoded[i / n].len());
     let batches = numbers.chunk_by(|i, j| encoded[i / n].len() == encoded[j / n].len());
-    let batches = batches.flat_map(|numbers| numbers.chunks(PAIRS_AT_ONCE));
-    let mut answers = Answers::default();
-    for numbers in batches.skip(ranks.rank()).step_by(ranks.size()) {
-        let asked: Vec<Vec<u32>> = numbers.iter().map(|i| encoded[i / n].clone()).collect();
-        let longest = vec![room.answer(asked[0].len()); asked.len()];
-        let sampling = text::generation(values, tokenizer, room.most);
-        let begin = answers.drawn.len();
-        answers.drawn.extend(numbers.iter().map(|number| (*number, Default::default())));
-        for (side, maker) in makers.into_iter().enumerate() {
-            let stream = |&i: &usize| Noise::new(seed).stream("pair", (i * 2 + side) as u64);
-            let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
-            let mut ends = |tokens: &[u32]| stops.end(tokens);
-            let made = maker.generate_until(&asked, &longest, &sampling, &mut rngs, &mut ends)?;
-            for ((number, sides), answer) in answers.drawn[begin..].iter_mut().zip(made) {
-                let asked = (&prompts[*number / n], &encoded[*number / n][..]);
-                let (text, is_stopped) = stops.cut(continued_text(tokenizer, asked, &answer)?);
-                answers.cut += usize::from(!is_stopped && !finished(&answer));
-                sides[side] = text;
-            }
-        }
-        bar.inc((numbers.len() * ranks.size()) as u64);
-    }
+    let batches: Vec<&[usize]> = batches.flat_map(|numbers| numbers.chunks(PAIRS_AT_ONCE)).collect();
+    let makers = [makers.0, makers.1.unwrap_or(makers.0)];
+    let work = |batch: usize| draw_batch(values, makers, tokenizer, (prompts, encoded), (batches[batch], n), room);
+    let bar = call.reporter.bar("pairs", numbers.len());
+    let (mut all, mut cut) = (Vec::with_capacity(numbers.len()), 0);
+    in_turns(ranks, batches.len(), work, |_, (drawn, n_cut): (Vec<Drawn>, usize)| {
+        bar.inc(drawn.len() as u64);
+        all.extend(drawn);
+        cut += n_cut;
+        Ok(())
+    })?;
     bar.finish_and_clear();
-    Ok(answers)
+    let Some(writer) = writer else { return Ok(()) };
+    if cut > 0 {
+        call.reporter.info(&format!("{cut} answers are cut off at `data.max_length`"));
+    }
+    all.sort_by_key(|(number, _)| *number);
+    write_pairs(writer, prompts, &all, n)?;
+    call.reporter.info(&super::describe_pairs(all.len(), path));
+    Ok(())
+}
+
+/// The number of a pair, and its answers.
+type Drawn = (usize, [String; 2]);
+
+/// The pairs of a batch, and how many of their answers are cut off.
+fn draw_batch(
+    values: &Values,
+    makers: [&CausalLm; 2],
+    tokenizer: &ModelTokenizer,
+    (prompts, encoded): (&[Prompt], &[Vec<u32>]),
+    (numbers, n): (&[usize], usize),
+    room: Room,
+) -> Result<(Vec<Drawn>, usize), Failure> {
+    let stops = Stops::new(values.sample.stop(), tokenizer);
+    let finished = |answer: &[u32]| answer.last().is_some_and(|last| tokenizer.eos.contains(last));
+    let asked: Vec<Vec<u32>> = numbers.iter().map(|i| encoded[i / n].clone()).collect();
+    let longest = vec![room.answer(asked[0].len()); asked.len()];
+    let sampling = text::generation(values, tokenizer, room.most);
+    let mut drawn: Vec<Drawn> = numbers.iter().map(|number| (*number, Default::default())).collect();
+    let mut cut = 0;
+    for (side, maker) in makers.into_iter().enumerate() {
+        let stream = |&i: &usize| Noise::new(values.run.seed()).stream("pair", (i * 2 + side) as u64);
+        let mut rngs: Vec<_> = numbers.iter().map(stream).collect();
+        let mut ends = |tokens: &[u32]| stops.end(tokens);
+        let made = maker.generate_until(&asked, &longest, &sampling, &mut rngs, &mut ends)?;
+        for ((number, sides), answer) in drawn.iter_mut().zip(made) {
+            let asked = (&prompts[*number / n], &encoded[*number / n][..]);
+            let (text, is_stopped) = stops.cut(continued_text(tokenizer, asked, &answer)?);
+            cut += usize::from(!is_stopped && !finished(&answer));
+            sides[side] = text;
+        }
+    }
+    Ok((drawn, cut))
 }
 
 /// Writes the pairs, `n` for each prompt.
-fn write_pairs(mut writer: PairWriter, prompts: &[Prompt], answers: &Answers, n: usize) -> Result<(), Failure> {
-    for (number, sides) in &answers.drawn {
+fn write_pairs(mut writer: PairWriter, prompts: &[Prompt], drawn: &[Drawn], n: usize) -> Result<(), Failure> {
+    for (number, sides) in drawn {
         let side = |side: usize| candidate(&sides[side], (number * 2 + side) as u64);
         writer.push(&GeneratedPair { request: prompt_text(&prompts[number / n]), a: side(0), b: side(1) })?;
     }

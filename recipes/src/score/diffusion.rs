@@ -11,6 +11,7 @@ use train::diffusion::{DrawPlan, FromImages, ImageMdp, ImageSource, Scheme, Unit
 
 use super::{PictureScore, PictureScores, Scored, Scores};
 use crate::denoiser::{self, Loaded};
+use crate::divided::in_turns;
 use crate::images::{self, ImageData};
 use crate::{Call, Failure, draws};
 
@@ -72,15 +73,17 @@ pub(crate) fn score(call: &Call<'_>, split: Split, verb: &'static str) -> Result
     let source = opened.source::<Comparison>();
     let bar = call.reporter.bar(verb, source.len());
     let mut lines = Vec::with_capacity(source.len());
-    for index in 0..source.len() {
+    let work = |index: usize| {
         let failed = |error: policies::BoxError| Failure::failed(format!("example {index}: {error}"));
         let item = source.item(index).map_err(failed)?;
         check_pair(item.episodes.len()).map_err(failed)?;
-        let scores =
-            score_pair(&opened.mdp, &opened.policy, opened.reference.as_ref(), &item.episodes, beta).map_err(failed)?;
+        score_pair(&opened.mdp, &opened.policy, opened.reference.as_ref(), &item.episodes, beta).map_err(failed)
+    };
+    in_turns(call.reporter.ranks(), source.len(), work, |index, scores| {
         lines.push(Scored { index: index as u64, scores: Scores::Pictures(scores) });
         bar.inc(1);
-    }
+        Ok(())
+    })?;
     bar.finish_and_clear();
     Ok(lines)
 }

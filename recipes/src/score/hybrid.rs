@@ -10,6 +10,7 @@ use train::hybrid::HybridSource;
 use train::token::TokenSource;
 
 use super::{RefinedScore, RefinedScores, Scored, Scores};
+use crate::divided::in_turns;
 use crate::hybrid::{Files, Frozen, Models, NAMES, PromptedMdp, data, weights};
 use crate::settings::Values;
 use crate::{Call, Failure, denoiser, draws};
@@ -77,13 +78,16 @@ pub(crate) fn score(call: &mut Call<'_>, split: Split, verb: &'static str) -> Re
     let source = halves.source(&opened.train, &call.values)?;
     let bar = call.reporter.bar(verb, source.len());
     let mut lines = Vec::with_capacity(source.len());
-    for index in 0..source.len() {
+    let work = |index: usize| {
         let failed = |error: BoxError| Failure::failed(format!("pair {index}: {error}"));
         let episodes = source.item(index).map_err(failed)?.episodes;
-        let scores = score_pair(&halves.mdp, &halves.policy, halves.reference.as_ref(), &episodes).map_err(failed)?;
+        score_pair(&halves.mdp, &halves.policy, halves.reference.as_ref(), &episodes).map_err(failed)
+    };
+    in_turns(call.reporter.ranks(), source.len(), work, |index, scores| {
         lines.push(Scored { index: index as u64, scores: Scores::Refined(scores) });
         bar.inc(1);
-    }
+        Ok(())
+    })?;
     bar.finish_and_clear();
     Ok(lines)
 }

@@ -2,6 +2,7 @@
 pub(crate) mod diffusion;
 pub(crate) mod hybrid;
 mod scored;
+mod sent;
 pub(crate) mod token;
 
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use crate::{Call, Failure, denoiser};
 /// Invalid settings; files that can't be read or written.
 pub fn score(call: Call<'_, impl ScoringSettings>) -> Result<Vec<Scored>, Failure> {
     let mut call = call.found(crate::keys::SCORE)?;
-    let out = call.values.run.out().map(PathBuf::from);
+    let out = call.out().map(PathBuf::from);
     out.as_deref().map_or(Ok(()), can_write)?;
     if call.values.run.mdp() != Modality::Token {
         // The config file of a training run may set another share.

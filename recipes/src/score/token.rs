@@ -10,6 +10,7 @@ use models::formats::ModelFiles;
 use policies::Policy;
 
 use super::{AnswerScore, AnswerScores, Scored, Scores, TextScores};
+use crate::divided::{Travels, chunks, in_turns, places};
 use crate::settings::Values;
 use crate::{Call, Failure, model, text};
 
@@ -64,12 +65,14 @@ pub(crate) fn run(call: &Call<'_>, depth: Depth, verb: &'static str) -> Result<S
     let scorer = Scorer::load(mdp, files, values, beta, depth)?;
     let bar = call.reporter.bar(verb, data.len());
     let mut scored = ScoredTexts { lines: Vec::with_capacity(data.len()), divergences: Vec::new() };
-    for from in (0..data.len()).step_by(micro) {
-        let to = (from + micro).min(data.len());
-        let examples = (from..to).map(|i| data.get(i)).collect::<Result<Vec<_>, _>>()?;
-        scorer.score(&examples, &mut scored)?;
-        bar.set_position(to as u64);
-    }
+    let of = |chunk: usize| places(chunk, micro, data.len());
+    let examples = |chunk: usize| of(chunk).map(|i| data.get(i)).collect::<Result<Vec<Example>, _>>();
+    let work = |chunk: usize| scorer.score(&examples(chunk)?);
+    in_turns(call.reporter.ranks(), chunks(data.len(), micro), work, |chunk, numbers| {
+        scorer.add(&examples(chunk)?, &numbers, &mut scored);
+        bar.set_position(of(chunk).end as u64);
+        Ok(())
+    })?;
     bar.finish_and_clear();
     Ok(scored)
 }
@@ -96,8 +99,8 @@ impl Scorer {
         Ok(Self { mdp, policy, reference, beta })
     }
 
-    /// Adds a line for each example.
-    fn score(&self, examples: &[Example], scored: &mut ScoredTexts) -> Result<(), Failure> {
+    /// The numbers of the examples' responses.
+    fn score(&self, examples: &[Example]) -> Result<Numbers, Failure> {
         let episodes: Vec<_> = examples
             .iter()
             .flat_map(|example| example.responses.iter().map(|response| episode(&example.prompt, response)))
@@ -105,17 +108,41 @@ impl Scorer {
         let own = self.policy.score(&self.mdp, &episodes)?;
         let reference = self.reference.as_ref().map(|model| model.score(&self.mdp, &episodes)).transpose()?;
         let reference = reference.map(|channels| channels.log_probs);
+        Ok(Numbers { log_probs: own.log_probs, reference, divergence: own.divergence })
+    }
+
+    /// Adds a line for each example.
+    fn add(&self, examples: &[Example], numbers: &Numbers, scored: &mut ScoredTexts) {
+        let Numbers { log_probs, reference, divergence } = numbers;
         let mut at = 0;
         for example in examples {
             let to = at + example.responses.len();
-            scored.lines.push(line(example, at, &own.log_probs, reference.as_ref(), self.beta));
-            if let Some(divergence) = &own.divergence {
+            scored.lines.push(line(example, at, log_probs, reference.as_ref(), self.beta));
+            if let Some(divergence) = divergence {
                 let rows = || (at..to).map(|row| divergence.row(row));
                 scored.divergences.push((rows().flatten().sum(), rows().map(<[f64]>::len).sum()));
             }
             at = to;
         }
-        Ok(())
+    }
+}
+
+/// The numbers of some responses, a row each.
+struct Numbers {
+    log_probs: Steps,
+    reference: Option<Steps>,
+    divergence: Option<Steps>,
+}
+
+impl Travels for Numbers {
+    fn write(&self, to: &mut Vec<f64>) {
+        self.log_probs.write(to);
+        self.reference.write(to);
+        self.divergence.write(to);
+    }
+
+    fn read(from: &mut dyn Iterator<Item = f64>) -> Option<Self> {
+        Some(Self { log_probs: Steps::read(from)?, reference: Option::read(from)?, divergence: Option::read(from)? })
     }
 }
 

@@ -39,8 +39,9 @@ pub(super) fn search(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
     if let Some(folder) = values.label.pairs() {
         let settings = pair_settings(values, &loaded, [Some(cast.policy.fingerprint()?), None]);
         let settings = pairs::with_search(settings, values, &cast, |model| vec![model])?;
-        let mut writer = PairWriter::create(Path::new(folder), Modality::Diffusion, settings, Some(shape))?;
-        let done = |i: usize, outcome| push_pairs(values, &mut writer, (i, &prompts[i]), &outcome, (vae, shape));
+        let create = || PairWriter::create(Path::new(folder), Modality::Diffusion, settings, Some(shape));
+        let mut writer = call.reporter.ranks().is_leader().then(create).transpose()?;
+        let done = |i: usize, outcome| push_pairs(values, writer.as_mut(), (i, &prompts[i]), &outcome, (vae, shape));
         methods::each(call, &mdp, &cast, starts, |running| running.named(2), done)?;
         pairs::finish(call, writer, (prompts.len() * values.sample.n(), Path::new(folder)))?;
         return Ok(Vec::new());
@@ -49,7 +50,8 @@ pub(super) fn search(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
     for outcome in &outcomes {
         check_found(values, outcome.found.iter().any(|found| found.is_finished))?;
     }
-    let mut gallery = Gallery::create(Path::new(values.run.out().unwrap_or_default()))?;
+    let Some(out) = call.out() else { return Ok(Vec::new()) };
+    let mut gallery = Gallery::create(out)?;
     for (i, (prompt, outcome)) in prompts.iter().zip(&outcomes).enumerate() {
         for (j, (found, numbers)) in methods::described(values, outcome).enumerate() {
             let pixels = denoiser::decode(vae, shape, &image(&found.episode)?)?;
@@ -65,11 +67,12 @@ pub(super) fn search(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
 /// Adds the pairs of a prompt, of the pictures that were finished.
 fn push_pairs(
     values: &Values,
-    writer: &mut PairWriter,
+    writer: Option<&mut PairWriter>,
     (i, prompt): (usize, &str),
     outcome: &OutcomeOf<ImageMdp>,
     (vae, shape): (Option<&Vae>, LatentShape),
 ) -> Result<(), Failure> {
+    let Some(writer) = writer else { return Ok(()) };
     let finished: Vec<_> = outcome.found.iter().filter(|found| found.is_finished).cloned().collect();
     check_found(values, !finished.is_empty())?;
     for sides in pairs::sides(&finished, values.sample.n()) {

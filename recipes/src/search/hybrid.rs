@@ -100,7 +100,8 @@ impl<'a> Work<'a> {
             outcomes.push(outcome);
             Ok(())
         })?;
-        let mut gallery = Gallery::create(Path::new(values.run.out().unwrap_or_default()))?;
+        let Some(out) = self.call.out() else { return Ok(Vec::new()) };
+        let mut gallery = Gallery::create(out)?;
         for (i, (request, outcome)) in requests.iter().zip(&outcomes).enumerate() {
             for (j, (found, numbers)) in methods::described(values, outcome).enumerate() {
                 let made = self.sampler.generation(request, &self.mdp.cut(found.episode.clone())?)?;
@@ -123,23 +124,25 @@ impl<'a> Work<'a> {
         let settings = pair_settings(values, [policy.outer.fingerprint()?, policy.inner.fingerprint()?], [None, None]);
         let settings =
             pairs::with_search(settings, values, self.cast, |pair| vec![&*pair.outer as &dyn Persist, &*pair.inner])?;
-        let mut writer = PairWriter::create(folder, Modality::Hybrid, settings, Some(self.files.shape))?;
+        let create = || PairWriter::create(folder, Modality::Hybrid, settings, Some(self.files.shape));
+        let mut writer = self.call.reporter.ranks().is_leader().then(create).transpose()?;
         let is_null = |pair: usize| is_unrefined(values, pair as u64);
         let is_searched = |request: &usize| (request * n..(request + 1) * n).any(|pair| !is_null(pair));
         let searched: Vec<usize> = (0..self.requests.len()).filter(is_searched).collect();
         let asked: Vec<Request> = searched.iter().map(|&i| Request::number(&self.requests[i], i as u64)).collect();
         let mut next = 0;
         self.each(&asked, |place, outcome| {
+            let Some(writer) = &mut writer else { return Ok(()) };
             for unrefined in next..searched[place] {
-                self.push_pairs(&mut writer, unrefined, &[])?;
+                self.push_pairs(writer, unrefined, &[])?;
             }
             next = searched[place] + 1;
             let finished: Vec<_> = outcome.found.into_iter().filter(|found| found.is_finished).collect();
             check_found(values, !finished.is_empty())?;
-            self.push_pairs(&mut writer, searched[place], &finished)
+            self.push_pairs(writer, searched[place], &finished)
         })?;
         for unrefined in next..self.requests.len() {
-            self.push_pairs(&mut writer, unrefined, &[])?;
+            writer.as_mut().map_or(Ok(()), |writer| self.push_pairs(writer, unrefined, &[]))?;
         }
         pairs::finish(self.call, writer, (self.requests.len() * n, folder))
     }

@@ -8,6 +8,7 @@ use mdp::{Mdp, Rng};
 use policies::{Policy, PolicyError};
 
 use super::{Cast, pairs};
+use crate::divided::{Sent, Travels, chunks, in_turns, places};
 use crate::sampled::SearchNumbers;
 use crate::settings::{EarlyStoppingName, SearchMethod, SearchScore, Values};
 use crate::{Call, Failure};
@@ -16,7 +17,7 @@ use crate::{Call, Failure};
 const ROWS: usize = 64;
 
 /// Searches from every start, as [`each`] does, and keeps all outcomes.
-pub(super) fn all<M: Mdp, P: Policy<M>>(
+pub(super) fn all<M: Mdp<Action: Travels>, P: Policy<M>>(
     call: &Call<'_>,
     mdp: &M,
     cast: &Cast<P>,
@@ -32,8 +33,9 @@ pub(super) fn all<M: Mdp, P: Policy<M>>(
 }
 
 /// Searches from every start, for at most `longest` decisions each, some starts at a time; each has a stream of chance of its
-/// own. `run` makes the method, and `done` gets the index and the outcome of each start, in order.
-pub(super) fn each<M: Mdp, P: Policy<M>>(
+/// own. `run` makes the method, and `done` gets the index and the outcome of each start, in order. Several processes divide the
+/// starts, and that of the leader alone gets anything.
+pub(super) fn each<M: Mdp<Action: Travels>, P: Policy<M>>(
     call: &Call<'_>,
     mdp: &M,
     cast: &Cast<P>,
@@ -45,19 +47,22 @@ pub(super) fn each<M: Mdp, P: Policy<M>>(
     let (score, verifying) = sought::<M, P>(values, cast);
     let search = Search { budget: values.search.budget(), ..Search::new(mdp, &cast.policy, &score) };
     let noise = Noise::new(values.run.seed());
-    let mut rngs: Vec<Rng> = (0..starts.len()).map(|i| noise.stream("search", i as u64)).collect();
     let at_once = (ROWS / rows(values).max(1)).max(1);
     let bar = call.reporter.bar("search", starts.len());
-    let mut n_done = 0;
-    let parts = starts.chunks(at_once).zip(longest.chunks(at_once));
-    for ((starts, longest), rngs) in parts.zip(rngs.chunks_mut(at_once)) {
-        let mut running = Running { call, search, verifying: verifying.as_ref(), starts, longest, rngs };
-        for outcome in run(&mut running)? {
-            done(n_done, outcome)?;
-            n_done += 1;
+    let of = |chunk: usize| places(chunk, at_once, starts.len());
+    let work = |chunk: usize| {
+        let mut rngs: Vec<Rng> = of(chunk).map(|i| noise.stream("search", i as u64)).collect();
+        let (starts, longest) = (&starts[of(chunk)], &longest[of(chunk)]);
+        let mut running = Running { call, search, verifying: verifying.as_ref(), starts, longest, rngs: &mut rngs };
+        Ok(run(&mut running)?.into_iter().map(Sent::of).collect::<Vec<_>>())
+    };
+    in_turns(call.reporter.ranks(), chunks(starts.len(), at_once), work, |chunk, outcomes| {
+        for (i, outcome) in of(chunk).zip(outcomes) {
+            done(i, outcome.from(&starts[i]))?;
         }
-        bar.set_position(n_done as u64);
-    }
+        bar.set_position(of(chunk).end as u64);
+        Ok(())
+    })?;
     bar.finish_and_clear();
     Ok(())
 }

@@ -107,8 +107,13 @@ pub(super) fn with_search<P>(
     Ok(settings)
 }
 
-/// Moves the finished pairs into place; `wanted` is how many there could be.
-pub(super) fn finish(call: &Call<'_>, writer: PairWriter, (wanted, folder): (usize, &Path)) -> Result<(), Failure> {
+/// Moves the finished pairs into place; `wanted` is how many there could be. Of several processes the leader has a writer.
+pub(super) fn finish(
+    call: &Call<'_>,
+    writer: Option<PairWriter>,
+    (wanted, folder): (usize, &Path),
+) -> Result<(), Failure> {
+    let Some(writer) = writer else { return Ok(()) };
     let n = writer.len();
     writer.finish()?;
     if n < wanted {

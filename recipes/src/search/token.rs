@@ -38,7 +38,7 @@ pub(super) fn search(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
         }
         Ok(())
     })?;
-    values.run.out().map_or(Ok(()), |out| write_lines(Path::new(out), &lines))?;
+    call.out().map_or(Ok(()), |out| write_lines(out, &lines))?;
     Ok(lines)
 }
 
@@ -95,7 +95,8 @@ impl Searched {
         let policy = &self.cast.policy;
         let settings = sampling::pair_settings(values, (policy, None), self.mdp.max_length)?;
         let settings = pairs::with_search(settings, values, &self.cast, |model| vec![model])?;
-        let mut writer = PairWriter::create(folder, Modality::Token, settings, None)?;
+        let create = || PairWriter::create(folder, Modality::Token, settings, None);
+        let mut writer = call.reporter.ranks().is_leader().then(create).transpose()?;
         let mut cut = 0;
         self.each(call, |i, outcome| {
             let asked = (&self.asked.prompts[i], &self.asked.encoded[i][..]);
@@ -105,7 +106,7 @@ impl Searched {
                 let [a, b] = answers.map(|answer| continued_text(&self.tokenizer, asked, answer));
                 let (a, b, seed) = (a?, b?, i as u64);
                 let (request, a, b) = (prompt_text(asked.0), candidate(&a, seed), candidate(&b, seed));
-                writer.push(&GeneratedPair { request, a, b })?;
+                writer.as_mut().map_or(Ok(()), |writer| writer.push(&GeneratedPair { request, a, b }))?;
             }
             Ok(())
         })?;

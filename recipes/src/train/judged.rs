@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use super::Task;
 use crate::embedded::{WinRate, is_embedded, owner};
 use crate::judge::{self, GoesOn, JudgedFolder};
-use crate::reporter::WithoutInfo;
+use crate::reporter::Aside;
 use crate::sampling::{prompt_text, read_prompts};
 use crate::settings::Values;
 use crate::{Call, Failure, Reporter, holdout, text};
@@ -185,20 +185,20 @@ impl<'a> StartComparison<'a> {
         step: usize,
         answers: impl FnOnce() -> Result<Answers, Failure>,
     ) -> Result<Vec<(&'static str, f64)>, Failure> {
-        std::fs::create_dir_all(&self.folder)?;
+        std::fs::create_dir_all(&self.folder).map_err(Failure::of_file(&self.folder))?;
         let start = self.folder.join("start");
         let answers = answers()?;
         let Kept { answers: others, path } =
             if step == 0 { Kept { answers: None, path: start } } else { self.kept(step, &start)? };
         if path.exists() {
-            std::fs::remove_dir_all(&path)?;
+            std::fs::remove_dir_all(&path).map_err(Failure::of_file(&path))?;
         }
         write(&path, &answers, others.as_ref(), self.settings(step))?;
         if step == 0 {
             return Ok(Vec::new());
         }
         // What a judge says of its own data does not belong between the steps.
-        let (answers, reporter) = (self.folder.join(judge::ANSWERS), WithoutInfo(self.reporter));
+        let (answers, reporter) = (self.folder.join(judge::ANSWERS), Aside(self.reporter));
         let judged = judge::judge_folder(&path, &answers, &self.values, (GoesOn::Anyway, &reporter))?;
         Ok(metrics(&judged))
     }

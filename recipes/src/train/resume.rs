@@ -84,7 +84,7 @@ fn extend(values: &mut Values, given: &Values) -> Result<Option<Extension>, Fail
 pub(super) fn record(folder: &RunFolder, values: &Values) -> Result<(), Failure> {
     report::reopen(folder.path())?;
     let path = folder.join("config.toml");
-    let text = std::fs::read_to_string(&path)?;
+    let text = std::fs::read_to_string(&path).map_err(Failure::of_file(&path))?;
     let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| Failure::of(&error))?;
     if let Some(toml::Value::Table(train)) = table.get_mut("train") {
         for (name, value) in [("epochs", values.train.epochs()), ("max_steps", values.train.max_steps())] {

@@ -23,7 +23,7 @@ use crate::settings::{FormatName, Loss, Modality, OptimizerName, Preset, Setting
 use crate::sources::{names, sources};
 use crate::text::{self, MixedTexts, TrainingTexts};
 use crate::trained::{Suggestion, Trained};
-use crate::{Failure, Reporter, adapters, dropout, model, summary};
+use crate::{Failure, Reporter, adapters, dropout, model, summary, torchscript};
 
 /// Trains a language model.
 pub(super) fn train(mut task: Task<'_>, objective: AnyObjective) -> Result<Trained, Failure> {
@@ -336,7 +336,7 @@ fn describe(name: &str, files: &ModelFiles, data: &Dataset, held_out: Option<&Da
     let n = files.n_parameters();
     format!(
         "model {name}: {}, {:.1}M parameters; {} training examples, {} held out",
-        files.config.family.model_type(),
+        torchscript::architecture(&files.config),
         n as f64 / 1e6,
         data.len(),
         held_out.map_or(0, Dataset::len)

@@ -25,7 +25,7 @@ use crate::hybrid::{Files, Frozen, Models, NAMES, PromptedMdp, general_presets, 
 use crate::objective::{AnyObjective, choose, names};
 use crate::settings::{Loss, Modality, NoiseName, Update, Values, at};
 use crate::trained::{Suggestion, Trained};
-use crate::{Failure, Reporter, denoiser, draws, dropout, model, summary};
+use crate::{Failure, Reporter, denoiser, draws, dropout, model, summary, torchscript};
 
 /// The pairwise losses that accept a sum of token and image log-ratios.
 const OBJECTIVES: [Loss; 10] = [
@@ -136,7 +136,7 @@ type Sources<'a, F> = HybridSource<'a, TokenSource<'a, F>, ImageSource<'a, F>, m
 impl<'a> Setup<'a> {
     fn describe(&self, task: &Task<'_>) -> Result<(), Failure> {
         let n = self.files.refiner.n_parameters();
-        let kind = self.files.refiner.config.family.model_type();
+        let kind = torchscript::architecture(&self.files.refiner.config);
         let held_out = self.data.held_out.as_ref().map_or(0, PairData::len);
         let (beta, gamma) = weights(&task.call.values)?;
         let reporter = task.call.reporter;

@@ -114,7 +114,7 @@ impl Rounds<'_> {
             let reporter = self.call.reporter;
             reporter.info(&format!("round {round} of {n_rounds}"));
             let has_pairs = reporter.lead(|| {
-                std::fs::create_dir_all(&folder)?;
+                std::fs::create_dir_all(&folder).map_err(Failure::of_file(&folder))?;
                 remove_leftovers(&folder)?;
                 Ok(pairs.exists())
             })?;
@@ -122,8 +122,9 @@ impl Rounds<'_> {
                 self.make_pairs(round, &pairs)?;
             }
             // Of several processes the first alone knows the counts, and says what comes of them.
+            let judged = self.judged_counts(&pairs, judge)?;
             let mut counts = JudgeCounts::default();
-            if !reporter.lead(|| self.count(&pairs, judge, &mut counts))? {
+            if !reporter.lead(|| count(&pairs, judged, &mut counts))? {
                 return Ok(self.trained(TrainingStatus::AwaitingLabels { round, pairs }));
             }
             if self.is_stopped()? || !self.learn(round, &pairs)? {
@@ -164,21 +165,6 @@ impl Rounds<'_> {
 
     fn is_stopped(&self) -> Result<bool, Failure> {
         self.call.reporter.lead(|| Ok(self.call.reporter.is_stopped()))
-    }
-
-    /// Counts the judge's choices that a round learns from; false if people have not judged any yet.
-    fn count(&self, pairs: &Path, judge: &str, counts: &mut JudgeCounts) -> Result<bool, Failure> {
-        let Some(found) = self.judged_counts(pairs, judge)? else { return Ok(false) };
-        if found.a + found.b == 0 {
-            let text = format!(
-                "{}: no pair has a better side, so there is nothing to learn from; start again with more `rounds.pairs`, \
-                 other `sample.prompts` or another `judge.judge`",
-                pairs.display()
-            );
-            return Err(Failure::failed(text));
-        }
-        *counts = found;
-        Ok(true)
     }
 
     /// A step of a round: a seed derived from purpose, round and seed, and the policy of the rounds before. It has no
@@ -237,10 +223,10 @@ impl Rounds<'_> {
             Ok(true)
         })?;
         let values = step.values(&self.call.values);
-        let is_divided = sample::is_divided(&values);
-        let sample = || sample::sample(Call { values, reporter }).map(|_| true);
-        let sampled = if is_divided { sample() } else { reporter.lead(sample) };
-        sampled.map(drop)
+        sample::sample(Call { values, reporter })?;
+        // The others go on once the leader has written the pairs.
+        reporter.ranks().barrier();
+        Ok(())
     }
 
     /// Samples the pairs that a round learns from, both sides by its policy.
@@ -320,15 +306,13 @@ impl Rounds<'_> {
         if !reporter.lead(|| Ok(pairs.exists()))? {
             self.make_comparison(round, &pairs)?;
         }
-        if !reporter.ranks().is_leader() {
-            return Ok(None);
-        }
         let Some(counts) = self.judged_counts(&pairs, judge)? else {
             let name = pairs.display();
             reporter.info(&format!("whether it got better is for people: `label::Server` `label.pairs` {name}"));
             return Ok(None);
         };
-        Ok(Some((counts.won(), counts.a + counts.b + counts.ties)))
+        let n = counts.a + counts.b + counts.ties;
+        Ok((n > 0).then(|| (counts.won(), n)))
     }
 
     fn write(&self, finished: &[RoundResult]) -> Result<(), Failure> {
@@ -348,8 +332,23 @@ fn resumable_run(run: &Path) -> Result<Option<PathBuf>, Failure> {
     if is_begun {
         return Ok(Some(run.to_owned()));
     }
-    std::fs::remove_dir_all(run)?;
+    std::fs::remove_dir_all(run).map_err(Failure::of_file(run))?;
     Ok(None)
+}
+
+/// Checks the judge's choices that a round learns from; false if people have not judged any yet.
+fn count(pairs: &Path, judged: Option<JudgeCounts>, counts: &mut JudgeCounts) -> Result<bool, Failure> {
+    let Some(found) = judged else { return Ok(false) };
+    if found.a + found.b == 0 {
+        let text = format!(
+            "{}: no pair has a better side, so there is nothing to learn from; start again with more `rounds.pairs`, \
+             other `sample.prompts` or another `judge.judge`",
+            pairs.display()
+        );
+        return Err(Failure::failed(text));
+    }
+    *counts = found;
+    Ok(true)
 }
 
 /// Counts people's choices in a pair folder, if there are any; several judgements of a pair are averaged.
