@@ -15,6 +15,7 @@
 //! | [`hub`] | models and data sets by name: the Hugging Face cache, downloads into it |
 //! | [`datasets`] | records, chats, images, pair folders; embedded problems with oracles |
 //! | [`models`] | language models, UNets, text encoders, autoencoders, and the files of Hugging Face and GGUF |
+//! | [`torch`] | policies of TorchScript and of LibTorch's modules (feature `torch`) |
 //! | [`engine`] | tensors: kernels, layers with gradients, optimisers, adapters |
 //! | [`recipes`] | whole jobs from settings: training, scoring, sampling, judging, reports |
 //!
@@ -26,4 +27,4 @@
 //! - **A problem of your own**: three functions of [`mdp::Mdp`] (example `05_your_own_mdp`; `06_video` is a hybrid).
 //! - **A world of your own**: tools, users, opponents that reply are one function of [`mdp::World`] (example `07_agent`).
 //! - **A loss of your own**: [`objectives::Link`] of a margin, or [`objectives::Objective`] of all numbers.
-pub use {datasets, engine, eval, hub, mdp, models, objectives, policies, recipes, report, search, train};
+pub use {datasets, engine, eval, hub, mdp, models, objectives, policies, recipes, report, search, torch, train};

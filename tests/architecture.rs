@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::source_files::{is_of_name, modules_of, product_code, root, sources};
 
 /// Which of our crates each may know. A crate that is not listed fails the test, so a new room is drawn in here first.
-pub(crate) const MAY_KNOW: [(&str, &[&str]); 18] = [
+pub(crate) const MAY_KNOW: [(&str, &[&str]); 19] = [
     ("mdp", &[]),
     ("objectives", &["mdp"]),
     ("engine", &["mdp"]),
@@ -23,10 +23,8 @@ pub(crate) const MAY_KNOW: [(&str, &[&str]); 18] = [
     ("report", &[]),
     ("label", &["mdp", "objectives", "datasets"]),
     ("eval", &["mdp", "datasets", "train"]),
-    (
-        "recipes",
-        &["mdp", "objectives", "engine", "policies", "search", "models", "datasets", "train", "report", "eval", "hub"],
-    ),
+    ("torch", &["mdp", "models"]),
+    ("recipes", RECIPES_MAY_KNOW),
     (
         "reproduce",
         &["mdp", "objectives", "engine", "policies", "search", "models", "datasets", "train", "report", "recipes"],
@@ -48,15 +46,22 @@ pub(crate) const MAY_KNOW: [(&str, &[&str]); 18] = [
             "label",
             "eval",
             "hub",
+            "torch",
             "recipes",
             "bins",
         ],
     ),
 ];
 
+/// Whole jobs know everything that does a part of one.
+#[rustfmt::skip]
+const RECIPES_MAY_KNOW: &[&str] = &[
+    "mdp", "objectives", "engine", "policies", "search", "models", "datasets", "train", "report", "eval", "hub", "torch",
+];
+
 /// Which modules of `models` each of its modules may know, beside [`ModelError`](hybrid_dpo::models::ModelError). Each knows
 /// only those that stand before it, so there is no circle: files know models, and no model knows a file.
-const MODELS_MAY_KNOW: [(&str, &[&str]); 26] = [
+const MODELS_MAY_KNOW: [(&str, &[&str]); 28] = [
     ("error", &[]),
     ("weights_file", &[]),
     ("fields", &[]),
@@ -65,17 +70,19 @@ const MODELS_MAY_KNOW: [(&str, &[&str]); 26] = [
     ("export", &[]),
     ("image_batch", &[]),
     ("joint_rows", &[]),
-    ("network", &["weights_file"]),
+    ("modulation", &[]),
+    ("external", &[]),
+    ("network", &["weights_file", "external"]),
     ("transformer", &["tensors", "image_batch", "network"]),
     ("sampler", &[]),
     ("scheduler", &["fields", "sampler"]),
-    ("causal", &["fields", "tensors", "input_limits", "export", "network"]),
+    ("causal", &["fields", "tensors", "input_limits", "export", "external", "network"]),
     ("unet", &["fields", "tensors", "image_batch", "network"]),
-    ("sd3", &["fields", "image_batch", "joint_rows", "network", "transformer"]),
-    ("flux", &["fields", "image_batch", "joint_rows", "network", "transformer"]),
+    ("sd3", &["fields", "image_batch", "joint_rows", "modulation", "network", "transformer"]),
+    ("flux", &["fields", "image_batch", "joint_rows", "modulation", "network", "transformer"]),
     ("zimage", &["fields", "image_batch", "joint_rows", "network", "transformer"]),
-    ("dit", &["fields", "image_batch", "network", "transformer"]),
-    ("denoiser", &["fields", "export", "image_batch", "network", "sampler", "unet", "sd3", "flux", "zimage", "dit"]),
+    ("dit", &["fields", "image_batch", "modulation", "network", "transformer"]),
+    ("denoiser", DENOISER_MAY_KNOW),
     ("vae", &["fields", "tensors"]),
     ("t5", &["fields", "tensors", "input_limits"]),
     ("clip", &["fields", "tensors", "input_limits", "t5"]),
@@ -85,10 +92,16 @@ const MODELS_MAY_KNOW: [(&str, &[&str]); 26] = [
     ("codebook", &[]),
 ];
 
+/// A denoiser knows every network that it may have.
+#[rustfmt::skip]
+const DENOISER_MAY_KNOW: &[&str] = &[
+    "fields", "tensors", "export", "image_batch", "external", "network", "sampler", "unet", "sd3", "flux", "zimage", "dit",
+];
+
 /// Files know the models that they hold.
 #[rustfmt::skip]
 const FORMATS_MAY_KNOW: &[&str] = &[
-    "weights_file", "fields", "tensors", "export", "causal", "unet", "sd3", "flux", "zimage", "denoiser", "vae", "t5",
+    "weights_file", "fields", "tensors", "export", "external", "causal", "unet", "sd3", "flux", "zimage", "denoiser", "vae", "t5",
     "clip", "gaussian",
 ];
 

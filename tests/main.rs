@@ -10,6 +10,7 @@ mod formats;
 mod hybrid;
 mod micro_batches;
 mod objectives_golden;
+mod readers;
 mod rewards;
 mod search;
 mod source_files;

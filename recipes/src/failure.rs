@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::path::Path;
 
 use ::search::SearchError;
 use models::ModelError;
@@ -22,6 +23,11 @@ impl Failure {
     /// The work failed.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::Failed(message.into())
+    }
+
+    /// Names the file or folder that the system refused to read or write.
+    pub fn of_file(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |error| Self::Failed(format!("{}: {error}", path.display()))
     }
 
     /// Wrong usage: the settings are invalid.
@@ -183,6 +189,12 @@ mod tests {
         }
         let other = Failure::from(PolicyError::from("no weights"));
         assert_eq!(other.within("a place").to_string(), "a place: no weights");
+    }
+
+    #[test]
+    fn a_file_that_the_system_refuses_is_named() {
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert_eq!(Failure::of_file(Path::new("a/b"))(full).to_string(), "a/b: no storage space");
     }
 
     #[test]

@@ -154,6 +154,7 @@ mod card;
 mod columns;
 mod credit;
 mod denoiser;
+mod divided;
 mod draws;
 mod dropout;
 mod embedded;
@@ -187,6 +188,7 @@ pub mod settings;
 mod sources;
 mod summary;
 mod text;
+mod torchscript;
 mod train;
 mod trained;
 mod trajectories;
@@ -273,6 +275,13 @@ impl<S> Call<'static, S> {
     /// A call without reporting.
     pub fn quiet(settings: S) -> Self {
         Self { values: settings, reporter: &QUIET }
+    }
+}
+
+impl Call<'_> {
+    /// The file that `run.out` names, in the process that writes it: of several processes the leader.
+    fn out(&self) -> Option<&std::path::Path> {
+        self.values.run.out().filter(|_| self.reporter.ranks().is_leader()).map(std::path::Path::new)
     }
 }
 

@@ -11,7 +11,7 @@ use models::formats::{self, Extras, Holding, HuggingFaceExport, ModelFiles, Mode
 
 use crate::embedded::{ModelKind, find_model, is_embedded};
 use crate::settings::{BasePrecision, OptimizerName, SaveDtype, Values, at};
-use crate::{Failure, Reporter, adapters};
+use crate::{Failure, Reporter, adapters, torchscript};
 
 /// Loads the model that `model.model` or `model.reference` names, with the chat template of the settings.
 pub(crate) fn load(name: &str, values: &Values) -> Result<ModelFiles, Failure> {
@@ -105,6 +105,9 @@ fn device(values: &Values) -> Result<candle_core::Device, Failure> {
 }
 
 fn load_as_it_is(name: &str, values: &Values, holding: Holding) -> Result<ModelFiles, Failure> {
+    if let Some(path) = torchscript::of_name(name)? {
+        return torchscript::language_model(&path, values);
+    }
     let device = device(values)?;
     if let Some((base, adapter)) = embedded_base(name)? {
         let files = load_as_it_is(&base, values, holding)?;
@@ -212,6 +215,9 @@ fn embedded(name: &str, device: &candle_core::Device, values: &Values) -> Result
 
 /// The model to train. A base with an adapter continues training that adapter if adapters are configured.
 pub(crate) fn learner(files: ModelFiles, values: &Values) -> Result<CausalLm, Failure> {
+    if files.config.external.is_some() {
+        torchscript::check_training(&files.path, values)?;
+    }
     let requested = adapters::lora_config(values, &["all-linear"])?;
     let (files, lora, trained) = match (requested, parts(&files.path)) {
         (Some(requested), Some((base, adapter))) => {

@@ -102,10 +102,10 @@ impl dyn Reporter + '_ {
     }
 }
 
-/// A reporter of a step within other work: progress and warnings, and no information.
-pub(crate) struct WithoutInfo<'r>(pub(crate) &'r dyn Reporter);
+/// A reporter of a step that one process takes within other work: progress and warnings, and no information.
+pub(crate) struct Aside<'r>(pub(crate) &'r dyn Reporter);
 
-impl Reporter for WithoutInfo<'_> {
+impl Reporter for Aside<'_> {
     fn info(&self, _: &str) {}
 
     fn notice(&self, line: &str) {
@@ -122,10 +122,6 @@ impl Reporter for WithoutInfo<'_> {
 
     fn hub(&self) -> Option<&Hub> {
         self.0.hub()
-    }
-
-    fn ranks(&self) -> &dyn Ranks {
-        self.0.ranks()
     }
 
     fn bar(&self, what: &'static str, total: usize) -> Box<dyn Bar> {

@@ -9,6 +9,7 @@ use engine::quantised::QuantisedMatrix;
 
 use super::config::CausalConfig;
 use crate::ModelError;
+use crate::external::External;
 use crate::network::Weights;
 use crate::tensors::{check_shapes, shapes};
 
@@ -70,7 +71,8 @@ impl BaseWeights {
             });
         }
         check_shapes(config.family.model_type(), &config.expected_tensors(), &shapes(&self.tensors))?;
-        Weights::trainable(self.tensors, None, &[], &[])
+        let fixed = config.external.as_ref().map(External::fixed).unwrap_or_default();
+        Weights::trainable(self.tensors, None, &[], &fixed)
     }
 }
 

@@ -86,6 +86,7 @@ pub(super) fn plain_decoder(
         scales: Scales::PLAIN,
         bos: fields.token("bos_token_id", defaults.bos)?,
         eos: fields.tokens("eos_token_id", defaults.eos)?,
+        external: None,
         source: Value::Null,
     })
 }

@@ -5,7 +5,9 @@ use serde_json::Value;
 
 use super::family::{Family, TensorNames};
 use super::rotary::Rotary;
+use super::token_batch::TokenBatch;
 use crate::ModelError;
+use crate::external::External;
 
 /// The activation function of an MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +154,8 @@ pub struct CausalConfig {
     pub bos: Option<u32>,
     /// The tokens that end a text.
     pub eos: Vec<u32>,
+    /// The network, where another library computes it; nothing above but the sizes and tokens is its then.
+    pub external: Option<External<TokenBatch>>,
     /// The whole file, for saving.
     pub source: Value,
 }
@@ -159,7 +163,11 @@ pub struct CausalConfig {
 impl CausalConfig {
     /// All settings that affect the model's output, as text for a fingerprint.
     pub(crate) fn settings(&self) -> String {
-        format!("{:?}", Self { source: Value::Null, ..self.clone() })
+        if let Some(network) = &self.external {
+            return format!("{} {} {}", network.identity(), self.vocabulary, self.max_positions);
+        }
+        // A field that says nothing of this network is left out, so that fingerprints stay what they were without it.
+        format!("{:?}", Self { source: Value::Null, ..self.clone() }).replace("external: None, ", "")
     }
 
     /// The family's prefix of every tensor but the head: `gpt_neox.`, `transformer.` or `model.`.

@@ -109,6 +109,9 @@ impl<'a> TokenCursor<'a> {
 
     /// Reads what was not read yet, until the logits of every row are known.
     fn read(&mut self) -> Result<(), ModelError> {
+        if self.model.decoder.external().is_some() {
+            return self.read_whole();
+        }
         self.read_prompts()?;
         loop {
             let rows = self.rows.iter_mut().zip(&self.states);
@@ -133,6 +136,16 @@ impl<'a> TokenCursor<'a> {
                 row.logits = is_read.then_some(logits);
             }
         }
+    }
+
+    /// Reads whole sequences, where another library computes the network: it has no cache here.
+    fn read_whole(&mut self) -> Result<(), ModelError> {
+        let rows = self.rows.iter_mut().zip(&self.states);
+        let (behind, states): (Vec<&mut Row>, Vec<TokenState>) =
+            rows.filter(|(row, _)| row.logits.is_none()).map(|(row, state)| (row, state.clone())).unzip();
+        let logits = self.model.next_logits_of(&states)?;
+        behind.into_iter().zip(logits).for_each(|(row, logits)| row.logits = Some(logits));
+        Ok(())
     }
 
     fn read_prompts(&mut self) -> Result<(), ModelError> {

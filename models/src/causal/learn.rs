@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
-use engine::checkpoint::Tape;
-use engine::ops::{LogitForm, VOCABULARY_NUMBERS, VocabularyQuery};
+use engine::EngineError;
+use engine::checkpoint::{Recompute, Tape};
+use engine::ops::{LogitForm, LogitQuery, VOCABULARY_NUMBERS, VocabularyQuery, logit_log_prob};
 use mdp::token::TokenMdp;
 use mdp::{Channels, EpisodeOf};
 
 use super::decoder::Pass;
+use super::external::RecordedLogits;
 use super::model::CausalLm;
 use super::packing::Packing;
 use crate::ModelError;
@@ -26,6 +28,8 @@ pub struct TokenTape {
     /// `None` if there is nothing to score.
     tape: Option<Tape<'static>>,
     packing: Arc<Packing>,
+    /// The passes behind the logits at which `tape` begins, where another library computes the network.
+    external: Option<RecordedLogits>,
 }
 
 impl CausalLm {
@@ -44,6 +48,11 @@ impl CausalLm {
         let packing = Packing::of_episodes(episodes, self.limits())?;
         if packing.tokens.is_empty() {
             return Ok(self.channels(&packing, &[]));
+        }
+        if let Some(external) = self.decoder.external() {
+            let reference = self.reference_logits(&packing)?;
+            let numbers = self.numbers_of_logits(&external.logits(&packing)?, reference.as_ref(), &packing)?;
+            return Ok(self.channels(&packing, &host_rows(&numbers)?));
         }
         let pass = Pass::Scoring;
         let hidden = self.decoder.hidden(packing.reading(), &mut &packing.forest, pass)?;
@@ -69,7 +78,10 @@ impl CausalLm {
         let recompute = self.decoder.recompute()?;
         let packing = Arc::new(Packing::of_episodes(episodes, self.limits())?);
         if packing.tokens.is_empty() {
-            return Ok((self.channels(&packing, &[]), TokenTape { tape: None, packing }));
+            return Ok((self.channels(&packing, &[]), TokenTape { tape: None, packing, external: None }));
+        }
+        if self.decoder.external().is_some() {
+            return self.forward_external(packing);
         }
         let reference = self.reference_numbers(&packing)?;
         let pass = Pass::Training;
@@ -90,7 +102,53 @@ impl CausalLm {
         let numbers = tape.run_kept(|x| self.decoder.numbers(&self.decoder.last_norm(x, pass)?, query, pass))?;
         let channels = self.channels(&packing, &host_rows(numbers)?);
         check_finite(&channels, 0)?;
-        Ok((channels, TokenTape { tape: Some(tape), packing }))
+        Ok((channels, TokenTape { tape: Some(tape), packing, external: None }))
+    }
+
+    /// The same where another library computes the network.
+    fn forward_external(&self, packing: Arc<Packing>) -> Result<(Channels, TokenTape), ModelError> {
+        let recorded = self.decoder.external().map(|external| external.record(&packing)).transpose()?;
+        let Some((logits, external)) = recorded else {
+            return Ok((self.channels(&packing, &[]), TokenTape { tape: None, packing, external: None }));
+        };
+        let reference = self.reference_logits(&packing)?;
+        let mut tape = Tape::from_input(&logits, Recompute::Nothing)?;
+        let numbers = tape.run_kept(|logits| self.numbers_of_logits(logits, reference.as_ref(), &packing))?;
+        let channels = self.channels(&packing, &host_rows(numbers)?);
+        check_finite(&channels, 0)?;
+        Ok((channels, TokenTape { tape: Some(tape), packing, external: Some(external) }))
+    }
+
+    /// The numbers of every query, from the logits of the packing's rows.
+    fn numbers_of_logits(
+        &self,
+        logits: &Tensor,
+        reference: Option<&Tensor>,
+        packing: &Packing,
+    ) -> Result<Tensor, EngineError> {
+        let (rows, targets) = packing.rows_and_tokens();
+        let query = LogitQuery {
+            rows: &rows,
+            targets: &targets,
+            reference,
+            diagnostics: self.with_diagnostics,
+            collision: self.with_collision,
+        };
+        Ok(logit_log_prob(logits, query)?)
+    }
+
+    /// The logits of the reference of the divergence channel.
+    fn reference_logits(&self, packing: &Packing) -> Result<Option<Tensor>, ModelError> {
+        self.reference.as_ref().map(|reference| reference.packed_logits(packing)).transpose()
+    }
+
+    /// The logits of a packing's rows, `[rows, vocabulary]`.
+    pub(super) fn packed_logits(&self, packing: &Packing) -> Result<Tensor, ModelError> {
+        if let Some(external) = self.decoder.external() {
+            return external.logits(packing);
+        }
+        let hidden = self.decoder.hidden(packing.reading(), &mut &packing.forest, Pass::Scoring)?;
+        Ok(self.decoder.logits(&hidden, Pass::Scoring)?)
     }
 
     /// Adds the gradient of the sum of slope times number.
@@ -114,7 +172,13 @@ impl CausalLm {
         }
         let Some(passed) = tape.tape else { return Ok(()) };
         let gradient = query_slopes(&tape.packing, slopes, passed.output())?;
-        self.decoder.backward(passed, &gradient)
+        let of_logits = self.decoder.backward(passed, &gradient)?;
+        match (tape.external, of_logits) {
+            (Some(external), Some(of_logits)) => {
+                external.backward(&of_logits, &mut |slopes| self.decoder.add_gradients(slopes))
+            }
+            (None, _) | (_, None) => Ok(()),
+        }
     }
 
     /// The forms of the model's logits and of its reference's.

@@ -40,6 +40,7 @@ mod cursor;
 mod decoder;
 mod draw;
 mod encoder;
+mod external;
 mod families;
 mod family;
 mod from_json;
@@ -56,6 +57,7 @@ mod rotary_scaling;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod token_batch;
 mod windows;
 
 pub use base::BaseWeights;
@@ -68,6 +70,7 @@ pub use model::CausalLm;
 pub use reward::RewardModel;
 pub use rotary::Rotary;
 pub use rotary_scaling::RotaryScaling;
+pub use token_batch::{ExternalSizes, TokenBatch};
 
 pub(crate) use families::{FAMILIES, of_gguf};
 pub(crate) use family::{FamilyTokenizer, GgufFamily, GgufRows, GgufSizes, GgufValue, NormKind, Packing, TensorNames};

@@ -108,6 +108,13 @@ impl CausalLm {
                 got: theirs.to_string(),
             });
         }
+        if reference.config().external.is_some() && self.config().external.is_none() {
+            return Err(ModelError::Argument {
+                what: "the reference".into(),
+                expected: "a model of the policy's kind, whose hidden states are known".into(),
+                got: "one that another library computes".into(),
+            });
+        }
         self.reference = Some(reference);
         Ok(())
     }

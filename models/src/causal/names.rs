@@ -33,6 +33,9 @@ impl CausalConfig {
     ///
     /// Linear weights are `[out, in]`, except GPT-2's, which are `[in, out]`.
     pub fn expected_tensors(&self) -> BTreeMap<String, Vec<usize>> {
+        if let Some(network) = &self.external {
+            return network.shapes();
+        }
         let mut tensors = Expected { tensors: BTreeMap::new(), transposed: self.is_transposed() };
         tensors.add(self.embedding_name(), vec![self.vocabulary, self.width]);
         if let Some(positions) = self.positions_name() {

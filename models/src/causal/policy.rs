@@ -8,7 +8,6 @@ use mdp::token::{TokenMdp, TokenState};
 use mdp::{Channels, EpisodeOf, Rng};
 
 use super::cursor::TokenCursor;
-use super::decoder::Pass;
 use super::draw::host_logits;
 use super::draw::{GenerationConfig, top_proposals};
 use super::learn::TokenTape;
@@ -53,11 +52,15 @@ impl CausalLm {
     /// The next-token logits of each state.
     pub(super) fn next_logits(&self, mdp: &TokenMdp, states: &[TokenState]) -> Result<Vec<Arc<Vec<f32>>>, ModelError> {
         self.check_vocabulary(mdp)?;
+        self.next_logits_of(states)
+    }
+
+    /// The same, of states whose problem was checked.
+    pub(super) fn next_logits_of(&self, states: &[TokenState]) -> Result<Vec<Arc<Vec<f32>>>, ModelError> {
         let mut all = Vec::with_capacity(states.len());
         for states in states.chunks(STATES) {
             let packing = Packing::of_states(states, self.limits())?;
-            let hidden = self.decoder.hidden(packing.reading(), &mut &packing.forest, Pass::Scoring)?;
-            let rows = host_logits(&self.decoder.logits(&hidden, Pass::Scoring)?)?;
+            let rows = host_logits(&self.packed_logits(&packing)?)?;
             let row = |&query: &u32| Arc::clone(&rows[packing.queries[query as usize].0 as usize]);
             all.extend(packing.query_of.iter().map(row));
         }

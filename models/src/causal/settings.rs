@@ -167,6 +167,9 @@ fn check_plain(quantization: &Value) -> Result<(), ModelError> {
 impl CausalConfig {
     /// The settings in the file that transformers' class of this architecture ignores, and so are ignored here.
     pub fn ignored_settings(&self) -> Vec<String> {
+        if self.external.is_some() {
+            return Vec::new();
+        }
         let mut tables = self.family.settings.to_vec();
         tables.extend([LEFT_BEHIND, GENERATION]);
         let mut ignored: Vec<String> = unknown(&tables, &self.source).into_iter().map(ToOwned::to_owned).collect();

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use mdp::diffusion::LatentShape;
 use serde_json::Value;
 
+use super::external::ExternalDenoiserConfig;
 use crate::ModelError;
 use crate::dit::DitConfig;
 use crate::fields::{Fields, nearest_first};
@@ -27,6 +28,8 @@ pub enum DenoiserConfig {
     ZImage(ZImageConfig),
     /// Of a `PixArtTransformer2DModel` or `DiTTransformer2DModel`.
     Dit(DitConfig),
+    /// Of a network that another library computes.
+    External(ExternalDenoiserConfig),
 }
 
 impl DenoiserConfig {
@@ -78,7 +81,7 @@ impl DenoiserConfig {
     pub fn with_guidance(self, guidance: f64) -> Result<Self, ModelError> {
         match self {
             Self::Flux(config) => config.with_guidance(guidance).map(Self::Flux),
-            other @ (Self::UNet(_) | Self::Sd3(_) | Self::ZImage(_) | Self::Dit(_)) => Ok(other),
+            other @ (Self::UNet(_) | Self::Sd3(_) | Self::ZImage(_) | Self::Dit(_) | Self::External(_)) => Ok(other),
         }
     }
 
@@ -113,6 +116,7 @@ impl Deref for DenoiserConfig {
             Self::Flux(config) => config,
             Self::ZImage(config) => config,
             Self::Dit(config) => config,
+            Self::External(config) => config,
         }
     }
 }
@@ -132,6 +136,12 @@ impl From<Sd3Config> for DenoiserConfig {
 impl From<DitConfig> for DenoiserConfig {
     fn from(config: DitConfig) -> Self {
         Self::Dit(config)
+    }
+}
+
+impl From<ExternalDenoiserConfig> for DenoiserConfig {
+    fn from(config: ExternalDenoiserConfig) -> Self {
+        Self::External(config)
     }
 }
 

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
-use engine::checkpoint::Tape;
 use engine::ops;
 use mdp::{Channels, EpisodeOf};
 
 use super::ConditionedMdp;
 use super::batch::{Decisions, ErrorTerm, NetworkQuery, network_batch};
 use super::model::Denoiser;
+use super::network::Recorded;
 use crate::ModelError;
 
 /// The state of a forward pass that its backward pass needs.
 #[derive(Debug)]
 pub struct DenoiserTape {
     /// `None` if no decision needs a prediction.
-    tape: Option<Tape<'static>>,
+    tape: Option<Recorded>,
     decisions: Decisions,
     /// The network's output.
     prediction: Option<Tensor>,
@@ -53,9 +53,9 @@ impl Denoiser {
         }
         let (queries, n) = Self::queries(&decisions.terms);
         let batch = Arc::new(network_batch(&queries, self.shape, (self.dtype(), &self.device()))?);
-        let mut tape = self.network.run_tape(batch, recompute)?;
+        let mut tape = self.network.record(batch, recompute)?;
         let mut output = None;
-        let errors = tape.run_kept(|prediction| {
+        let errors = tape.tape.run_kept(|prediction| {
             output = Some(prediction.detach());
             self.errors(prediction, &decisions.terms, n)
         })?;
@@ -74,7 +74,7 @@ impl Denoiser {
                 got: format!("{} of {}, or a divergence", slopes.log_probs.values().len(), slopes.log_probs.len()),
             });
         }
-        let Some(tape) = tape else { return Ok(()) };
+        let Some(Recorded { tape, external }) = tape else { return Ok(()) };
         let mut of_errors = vec![0.0; decisions.terms.len()];
         for (place, slope) in decisions.of_decision.iter().zip(slopes.log_probs.values()) {
             if let Some(place) = *place {
@@ -83,7 +83,13 @@ impl Denoiser {
         }
         let output = tape.output();
         let gradient = Tensor::from_vec(of_errors, decisions.terms.len(), output.device())?.to_dtype(output.dtype())?;
-        self.network.backward(tape, &gradient)
+        let of_prediction = self.network.backward(tape, &gradient)?;
+        match (external, of_prediction) {
+            (Some(external), Some(of_prediction)) => {
+                external.backward(&of_prediction, &mut |slopes| self.network.add_gradients(slopes))
+            }
+            (None, _) | (_, None) => Ok(()),
+        }
     }
 
     /// The inner products of d(number)/d(prediction) of pairs of decisions, each given by episode and place. A number is a

@@ -8,6 +8,7 @@ use engine::checkpoint::{Recompute, Tape};
 use engine::lora::LoraConfig;
 
 use super::config::DenoiserConfig;
+use super::external::{ExternalDenoiser, RecordedPrediction};
 use crate::ModelError;
 use crate::dit::DitTransformer;
 use crate::flux::FluxTransformer;
@@ -30,6 +31,16 @@ pub enum DenoiserNetwork {
     ZImage(Arc<ZImageTransformer>),
     /// diffusers' `PixArtTransformer2DModel` or `DiTTransformer2DModel`.
     Dit(Arc<DitTransformer>),
+    /// A network that another library computes.
+    External(Arc<ExternalDenoiser>),
+}
+
+/// A prediction as the output of a tape.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    pub(super) tape: Tape<'static>,
+    /// The passes behind the prediction at which the tape begins, where another library computes it.
+    pub(super) external: Option<RecordedPrediction>,
 }
 
 impl DenoiserNetwork {
@@ -40,6 +51,7 @@ impl DenoiserNetwork {
             DenoiserConfig::Flux(config) => Self::Flux(Arc::new(FluxTransformer::frozen(config, tensors)?)),
             DenoiserConfig::ZImage(config) => Self::ZImage(Arc::new(ZImageTransformer::frozen(config, tensors)?)),
             DenoiserConfig::Dit(config) => Self::Dit(Arc::new(DitTransformer::frozen(config, tensors)?)),
+            DenoiserConfig::External(config) => Self::External(Arc::new(ExternalDenoiser::frozen(config, tensors)?)),
         })
     }
 
@@ -56,6 +68,12 @@ impl DenoiserNetwork {
                 Self::ZImage(Arc::new(ZImageTransformer::trainable(config, tensors, lora)?))
             }
             DenoiserConfig::Dit(config) => Self::Dit(Arc::new(DitTransformer::trainable(config, tensors, lora)?)),
+            DenoiserConfig::External(config) => {
+                if lora.is_some() {
+                    return Err(not_here("adapters"));
+                }
+                Self::External(Arc::new(ExternalDenoiser::trainable(config, tensors)?))
+            }
         })
     }
 
@@ -67,6 +85,7 @@ impl DenoiserNetwork {
             Self::Flux(network) => Self::Flux(Arc::new(network.with_weights(weights))),
             Self::ZImage(network) => Self::ZImage(Arc::new(network.with_weights(weights))),
             Self::Dit(network) => Self::Dit(Arc::new(network.with_weights(weights))),
+            Self::External(network) => Self::External(Arc::new(ExternalDenoiser::new(network.config.clone(), weights))),
         }
     }
 
@@ -84,6 +103,7 @@ impl DenoiserNetwork {
             Self::Flux(network) => network.score(batch),
             Self::ZImage(network) => network.score(batch),
             Self::Dit(network) => network.score(batch),
+            Self::External(network) => network.score(batch),
         }
     }
 
@@ -96,6 +116,7 @@ impl DenoiserNetwork {
             Self::Flux(network) => network.forward(batch),
             Self::ZImage(network) => network.forward(batch),
             Self::Dit(network) => network.forward(batch),
+            Self::External(_) => Err(not_here("a graph")),
         }
     }
 
@@ -105,7 +126,7 @@ impl DenoiserNetwork {
     /// As in [`DenoiserNetwork::score`].
     ///
     /// # Errors
-    /// As in [`DenoiserNetwork::score`].
+    /// As in [`DenoiserNetwork::score`]; a network that another library computes, which has no tape of this kind.
     pub fn run_tape(&self, batch: Arc<ImageBatch>, recompute: Recompute) -> Result<Tape<'static>, ModelError> {
         match self {
             Self::UNet(unet) => unet.run_tape(batch, recompute),
@@ -113,7 +134,17 @@ impl DenoiserNetwork {
             Self::Flux(network) => network.run_tape(batch, recompute),
             Self::ZImage(network) => network.run_tape(batch, recompute),
             Self::Dit(network) => network.run_tape(batch, recompute),
+            Self::External(_) => Err(not_here("a tape")),
         }
+    }
+
+    /// The prediction as the output of a tape, whoever computes it.
+    pub(super) fn record(&self, batch: Arc<ImageBatch>, recompute: Recompute) -> Result<Recorded, ModelError> {
+        let Self::External(network) = self else {
+            return Ok(Recorded { tape: self.run_tape(batch, recompute)?, external: None });
+        };
+        let (prediction, passes) = network.record(&batch)?;
+        Ok(Recorded { tape: Tape::from_input(&prediction, Recompute::Nothing)?, external: Some(passes) })
     }
 }
 
@@ -127,6 +158,22 @@ impl Network for DenoiserNetwork {
             Self::Flux(network) => &network.weights,
             Self::ZImage(network) => &network.weights,
             Self::Dit(network) => &network.weights,
+            Self::External(network) => &network.weights,
         }
+    }
+
+    fn weights_changed(&self) {
+        if let Self::External(network) = self {
+            network.weights_changed();
+        }
+    }
+}
+
+/// The error of what a network that another library computes has not.
+fn not_here(what: &str) -> ModelError {
+    ModelError::Argument {
+        what: what.into(),
+        expected: "a network that is built here".into(),
+        got: "one that another library computes".into(),
     }
 }

@@ -30,6 +30,11 @@ pub struct DenoiserFiles {
 }
 
 impl DenoiserFiles {
+    /// A network of plain tensors.
+    pub fn plain(path: &Path, config: DenoiserConfig, tensors: BTreeMap<String, Tensor>) -> Self {
+        Self { path: path.to_path_buf(), config, tensors, stored: DType::F32 }
+    }
+
     /// Makes a frozen denoiser: [`Denoiser::frozen`].
     ///
     /// # Errors

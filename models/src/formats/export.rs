@@ -3,15 +3,20 @@
 //! A model keeps the files it was loaded with as an [`Export`]; one made in memory has none and is written as a minimal
 //! folder.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use candle_core::Tensor;
 
 use policies::{Persist, PolicyError, Shares};
 
+use super::staging::Staging;
 use super::{DiffusersFolder, Extras, SaveOptions, save_denoiser, save_denoiser_lora, save_huggingface, save_peft};
 use crate::ModelError;
 use crate::causal::{CausalConfig, CausalLm};
 use crate::denoiser::{Denoiser, DenoiserConfig};
 use crate::export::{Export, Exported};
+use crate::external::External;
 
 /// Writes a language model as a Hugging Face folder, or its adapters as a PEFT folder.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +32,9 @@ pub struct HuggingFaceExport {
 impl Export<CausalConfig> for HuggingFaceExport {
     fn export(&self, folder: &Path, model: &Exported<'_, CausalConfig>) -> Result<(), ModelError> {
         let Exported { config, lora, tensors } = model;
+        if let Some(network) = &config.external {
+            return save_external(folder, network, &self.extras, tensors);
+        }
         let Some(lora) = lora else {
             return save_huggingface(folder, config, tensors, &self.extras, self.save);
         };
@@ -54,6 +62,9 @@ pub struct DiffusersExport {
 impl Export<DenoiserConfig> for DiffusersExport {
     fn export(&self, folder: &Path, model: &Exported<'_, DenoiserConfig>) -> Result<(), ModelError> {
         let Exported { config, lora, tensors } = model;
+        if let DenoiserConfig::External(config) = config {
+            return save_external(folder, &config.network, &Extras::default(), tensors);
+        }
         if let Some(lora) = lora {
             return save_denoiser_lora(folder, config, &self.base, lora, tensors, self.save);
         }
@@ -70,6 +81,21 @@ impl Export<DenoiserConfig> for DiffusersExport {
         }
         Ok(())
     }
+}
+
+/// Writes a network that another library computes as that library writes it, with extra files; an existing folder is replaced.
+fn save_external<B: 'static>(
+    folder: &Path,
+    network: &External<B>,
+    extras: &Extras,
+    tensors: &BTreeMap<String, Tensor>,
+) -> Result<(), ModelError> {
+    let staging = Staging::new(folder)?;
+    for (name, bytes) in extras.iter() {
+        staging.write(name, bytes)?;
+    }
+    network.write_tensors(&staging.path(""), tensors)?;
+    staging.publish()
 }
 
 impl Persist for CausalLm {

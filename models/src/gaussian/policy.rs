@@ -237,7 +237,8 @@ impl<M: Continuous> Learner<M> for GaussianMlp {
         let (shape, output) = (tape.output().shape().clone(), tape.output());
         let (device, dtype) = (output.device().clone(), output.dtype());
         let gradient = Tensor::from_vec(slopes.concat(), shape, &device).and_then(|slopes| slopes.to_dtype(dtype));
-        Ok(self.network.backward(tape, &gradient.map_err(ModelError::from)?)?)
+        self.network.backward(tape, &gradient.map_err(ModelError::from)?)?;
+        Ok(())
     }
 
     /// The reference is that of [`with_reference`](GaussianMlp::with_reference).

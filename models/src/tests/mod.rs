@@ -1,5 +1,6 @@
 //! Checks that every family of networks passes, on the tiny models of `tests/golden`.
 
+mod external;
 mod files;
 mod laws;
 mod policy;

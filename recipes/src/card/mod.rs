@@ -13,7 +13,7 @@ use crate::origin::run_of;
 use crate::settings::{Loss, Modality, Values};
 use crate::sources::names;
 use crate::trained::Trained;
-use crate::{Failure, Reporter};
+use crate::{Failure, Reporter, torchscript};
 
 /// The name of a card.
 const NAME: &str = "README.md";
@@ -40,6 +40,10 @@ enum Library {
     Peft,
     Diffusers,
     DiffusersAdapter,
+    /// PyTorch itself, of a language model and of a denoiser.
+    TorchScript {
+        denoises: bool,
+    },
     /// A refiner and a generator in folders of their own.
     Both,
 }
@@ -49,6 +53,8 @@ impl Library {
         let has = |name: &str| folder.join(name).exists();
         if has("refiner") && has("generator") {
             Self::Both
+        } else if has("policy.pt") {
+            Self::TorchScript { denoises: torchscript::denoises(&folder.display().to_string()) }
         } else if has("adapter_config.json") {
             Self::Peft
         } else if has(crate::denoiser::LORA_FILE) {
@@ -69,6 +75,8 @@ impl Library {
         match self {
             Self::Transformers => ("transformers", "text-generation"),
             Self::Peft => ("peft", "text-generation"),
+            Self::TorchScript { denoises: false } => ("pytorch", "text-generation"),
+            Self::TorchScript { denoises: true } => ("pytorch", "text-to-image"),
             Self::Diffusers | Self::DiffusersAdapter | Self::Both => ("diffusers", "text-to-image"),
         }
     }
@@ -90,6 +98,10 @@ impl Library {
                 "from diffusers import DiffusionPipeline\n\npipeline = DiffusionPipeline.from_pretrained({base:?})\n\
                  pipeline.load_lora_weights(\".\")"
             ),
+            Self::TorchScript { .. } => {
+                "import torch\n\npolicy = torch.jit.load(\"policy.pt\")  # policy.json says what goes in and comes out"
+                    .to_owned()
+            }
             Self::Both => "# refiner/ is for transformers (or peft), generator/ for diffusers".to_owned(),
         }
     }

@@ -27,7 +27,7 @@ use tempfile::TempDir;
 
 use crate::embedded::{ModelKind, find_model, is_embedded};
 use crate::settings::{Field, OptimizerName, Scheme, Settings, Values, at};
-use crate::{Failure, adapters, model};
+use crate::{Failure, adapters, model, torchscript};
 
 use names::base_and_adapter;
 pub(crate) use names::{LORA_FILE, base_of, embeds_guidance, is_one, named_base};
@@ -60,6 +60,12 @@ pub(crate) struct Loaded {
 
 /// Loads the model that `model.model` or `model.reference` names.
 pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
+    if let Some(path) = torchscript::of_name(name)? {
+        let (files, settings) = torchscript::denoiser(&path, values)?;
+        let (scheduler, folder) = (schedule::of_torchscript(&path, &settings)?, DiffusersFolder::bare(&path));
+        let (texts, vae) = (None, None);
+        return Ok(Loaded { name: name.to_owned(), files, scheduler, texts, vae, folder, _embedded: None });
+    }
     let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
     let (base, adapter) = base_and_adapter(name)?;
     let base = base.as_str();
@@ -250,6 +256,9 @@ pub(crate) fn learner(
     acting: SamplerConfig,
     values: &Values,
 ) -> Result<Denoiser, Failure> {
+    if let DenoiserConfig::External(_) = loaded.files.config {
+        torchscript::check_training(&loaded.files.path, values)?;
+    }
     let requested = adapters::lora_config(values, loaded.files.config.lora_targets())?;
     let (mut files, mut name, mut lora, mut tensors) = (loaded.files.clone(), loaded.name.clone(), requested, None);
     if let (Some(requested), (base, Some(adapter))) = (&lora, base_and_adapter(&loaded.name)?) {

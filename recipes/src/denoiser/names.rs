@@ -5,7 +5,7 @@ use models::formats::{DiffusersFolder, denoiser_lora_base, is_denoiser_lora};
 
 use crate::embedded::{ModelKind, is_model};
 use crate::settings::Values;
-use crate::{Failure, adapters};
+use crate::{Failure, adapters, torchscript};
 
 /// The two parts of `base+adapter`, or of a run that trained adapters.
 pub(super) fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), Failure> {
@@ -32,6 +32,9 @@ pub(super) fn base_and_adapter(name: &str) -> Result<(String, Option<PathBuf>), 
 
 /// Whether a name is that of a denoiser rather than a language model.
 pub(crate) fn is_one(name: &str) -> bool {
+    if torch::find(name).is_some() {
+        return torchscript::denoises(name);
+    }
     match base_and_adapter(name) {
         Ok((base, _)) => is_model(&base, ModelKind::Denoiser) || DiffusersFolder::is_one(Path::new(&base)),
         Err(_) => Path::new(name).join(LORA_FILE).is_file(),

@@ -5,6 +5,8 @@ use models::denoiser::DenoiserConfig;
 use models::formats::DiffusersFolder;
 use models::sampler::{Sampler, SamplingPlan};
 use models::scheduler::{Scheduler, SchedulerKind};
+use serde_json::Value;
+use torch::ImageSettings;
 
 use super::Loaded;
 use crate::Failure;
@@ -46,7 +48,7 @@ pub(super) fn scheduler(
         (path, text)
     } else {
         let text = match config {
-            DenoiserConfig::UNet(_) => DEFAULT_SCHEDULER,
+            DenoiserConfig::UNet(_) | DenoiserConfig::External(_) => DEFAULT_SCHEDULER,
             DenoiserConfig::Sd3(_) | DenoiserConfig::ZImage(_) => FLOW_SCHEDULER,
             DenoiserConfig::Flux(config) if config.guidance.is_some() => DEV_SCHEDULER,
             DenoiserConfig::Flux(_) => SCHNELL_SCHEDULER,
@@ -63,7 +65,9 @@ pub(super) fn scheduler(
     Ok(match config {
         // As the pipeline asks its scheduler for levels.
         DenoiserConfig::Flux(_) | DenoiserConfig::ZImage(_) => scheduler.with_even_levels(),
-        DenoiserConfig::UNet(_) | DenoiserConfig::Sd3(_) | DenoiserConfig::Dit(_) => scheduler,
+        DenoiserConfig::UNet(_) | DenoiserConfig::Sd3(_) | DenoiserConfig::Dit(_) | DenoiserConfig::External(_) => {
+            scheduler
+        }
     })
 }
 
@@ -78,6 +82,27 @@ fn flow(path: &Path, text: &str) -> Result<Scheduler, Failure> {
         r#"{{"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": {timesteps}, "shift": 1.0}}"#
     );
     Ok(Scheduler::parse(path, &text)?)
+}
+
+/// The scheduler that the settings of a TorchScript file name, else Stable Diffusion's noise schedule or flow matching without a shift.
+pub(super) fn of_torchscript(path: &Path, settings: &ImageSettings) -> Result<Scheduler, Failure> {
+    let file = path.with_extension("json");
+    let given = settings.scheduler.as_ref().map(|given| Value::Object(given.clone()).to_string());
+    let text = given.as_deref().unwrap_or(DEFAULT_SCHEDULER);
+    let name = match settings.prediction {
+        torch::PredictionName::Epsilon => "epsilon",
+        torch::PredictionName::V => "v_prediction",
+        torch::PredictionName::Flow if given.is_none() => return flow(&file, text),
+        torch::PredictionName::Flow => {
+            let scheduler = Scheduler::parse(&file, text)?;
+            if scheduler.kind == SchedulerKind::FlowMatch {
+                return Ok(scheduler);
+            }
+            let text = format!("{}: `prediction` flow, but its `scheduler` is of another kind", file.display());
+            return Err(Failure::failed(text));
+        }
+    };
+    Ok(Scheduler::parse(&file, text)?.with_prediction(name)?)
 }
 
 /// The sampler that `sample.sampler` and `sample.eta` name.

@@ -39,8 +39,8 @@ impl EmbeddedModel {
         let folder = tempfile::tempdir()?;
         for (name, bytes) in self.files {
             let path: &Path = &folder.path().join(name);
-            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-            std::fs::write(path, bytes)?;
+            path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(Failure::of_file(path))?;
+            std::fs::write(path, bytes).map_err(Failure::of_file(path))?;
         }
         Ok(folder)
     }

@@ -8,7 +8,7 @@ use models::{Export as _, Exported};
 use super::ExportedPart;
 use crate::denoiser::Loaded;
 use crate::settings::{SaveDtype, Values};
-use crate::{Failure, denoiser, model};
+use crate::{Failure, denoiser, model, torchscript};
 
 /// A loaded model with the subfolder that it is written to.
 pub(super) struct Part {
@@ -26,6 +26,7 @@ enum AnyModel {
 impl Part {
     /// Loads a model; an adapter is merged into its base.
     pub(super) fn load(folder: &'static str, name: &str, values: &Values) -> Result<Self, Failure> {
+        torchscript::refuse_export(name)?;
         if denoiser::is_one(name) {
             if values.data.chat_template().is_some() {
                 return Err(Failure::usage(format!("`data.chat_template` is for language models, and {name} is none")));

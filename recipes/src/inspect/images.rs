@@ -47,6 +47,7 @@ pub(super) fn inspect_denoiser(name: &str, values: &Values) -> Result<Descriptio
             format!("{}, {} blocks and {} single", network.width(), network.n_layers, network.n_single_layers)
         }
         DenoiserConfig::Dit(network) => format!("{}, {} blocks", network.width(), network.n_layers),
+        DenoiserConfig::External(_) => "those of the TorchScript".to_owned(),
     };
     let parts: Vec<String> = loaded.components().map(|(part, class)| format!("{part} ({class})")).collect();
     let prediction = format!("{:?}", loaded.scheduler.prediction).to_lowercase();

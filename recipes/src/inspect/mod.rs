@@ -12,7 +12,7 @@ use models::formats::{Holding, ModelFiles};
 use crate::embedded::{ModelKind, owner, usual};
 use crate::keys::{Subject, idle};
 use crate::settings::{InspectionSettings, Modality};
-use crate::{Call, Failure, denoiser, model, named, text};
+use crate::{Call, Failure, denoiser, model, named, text, torchscript};
 
 pub use shown::{ShownAnswer, ShownRecord, ShownRun};
 
@@ -122,6 +122,7 @@ fn subject(path: Option<&Path>, data: Option<&str>, model: Option<&str>) -> Resu
         None if path.join("pairs.json").is_file() => Subject::Pairs,
         None if denoiser::is_one(&name) => Subject::Denoiser,
         None if name.ends_with(".safetensors") => Subject::Tensors,
+        None if torch::find(&name).is_some() => Subject::Model,
         None if is_data(path) || is_text_data(&name) => {
             refuse_runs(path)?;
             read(&name)
@@ -199,7 +200,7 @@ fn inspect_model(files: &ModelFiles) -> Description {
     let config = &files.config;
     let n = files.n_parameters();
     let mut rows = vec![
-        ("architecture", config.family.model_type().to_owned()),
+        ("architecture", torchscript::architecture(config).to_owned()),
         ("parameters", format!("{n} ({:.1} MB in f32)", n as f64 * 4.0 / 1e6)),
         ("layers", config.n_layers.to_string()),
         ("width", config.width.to_string()),
@@ -207,6 +208,9 @@ fn inspect_model(files: &ModelFiles) -> Description {
         ("positions", config.max_positions.to_string()),
         ("tied", config.tied.to_string()),
     ];
+    if config.external.is_some() {
+        rows.retain(|(name, _)| !matches!(*name, "layers" | "width" | "tied"));
+    }
     let ignored = config.ignored_settings();
     if !ignored.is_empty() {
         rows.push(("ignored", format!("{} (no settings of this architecture in transformers)", ignored.join(", "))));

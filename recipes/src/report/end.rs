@@ -72,7 +72,8 @@ pub(crate) fn is_finished(folder: &Path) -> Result<bool, Failure> {
 
 /// Notes that a run goes on although it has finished once.
 pub(crate) fn reopen(folder: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(folder.join("report"))?;
+    let report = folder.join("report");
+    std::fs::create_dir_all(&report).map_err(Failure::of_file(&report))?;
     write_summary(folder, &json!({ "finished": false }))
 }
 
@@ -81,7 +82,7 @@ fn summary(folder: &Path) -> Result<Option<Value>, Failure> {
     if !path.is_file() {
         return Ok(None);
     }
-    let text = std::fs::read_to_string(&path)?;
+    let text = std::fs::read_to_string(&path).map_err(Failure::of_file(&path))?;
     let read = serde_json::from_str(&text).map_err(|e| Failure::from(e).within(&path.display().to_string()));
     read.map(Some)
 }

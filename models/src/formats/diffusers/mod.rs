@@ -86,6 +86,11 @@ impl DiffusersFolder {
         Ok(folder)
     }
 
+    /// A network alone, without a folder of diffusers.
+    pub fn bare(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), pipeline: None, parts: BTreeMap::new(), index: Value::Null, adapters: None }
+    }
+
     /// A component by name, if present: `unet`, `transformer`, `vae`, `text_encoder`, `scheduler`, ..
     pub fn component(&self, name: &str) -> Option<&Component> {
         self.parts.get(name)

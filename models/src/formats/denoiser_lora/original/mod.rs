@@ -75,7 +75,7 @@ impl Originals {
             DenoiserConfig::Flux(config) => flux::names(config),
             DenoiserConfig::ZImage(config) => zimage::names(config),
             // By the paths of diffusers alone.
-            DenoiserConfig::Dit(_) => Vec::new(),
+            DenoiserConfig::Dit(_) | DenoiserConfig::External(_) => Vec::new(),
         };
         let plain = own.keys().map(|layer| (layer.clone(), vec![layer.clone()], Order::Same));
         let mut names = BTreeMap::new();
