@@ -30,6 +30,7 @@ import loading
 import sampling
 import startup
 import trl_dpo
+from turns import is_ours
 
 PACKAGES = ["torch", "transformers", "diffusers", "trl", "peft", "datasets", "tokenizers"]
 # Of 28 pairs a step TRL takes minutes; the first three steps are left out.
@@ -44,18 +45,22 @@ class Row:
         self.ours = ours or key  # hybrid-dpo's number, if it has another name
 
     def lines(self):
-        """A line of the table for each peer."""
-        ours = self.results["hybrid-dpo"]
+        """A line of the table for each peer, and each precision of hybrid-dpo."""
+        return (line for system in filter(is_ours, self.results) for line in self.lines_of(system))
+
+    def lines_of(self, name):
+        ours = self.results[name]
         speed, memory = ours[self.ours], ours.get("peak_mb")
+        what = self.what + name.removeprefix("hybrid-dpo").replace("-", ", in ")
         for system, theirs in self.results.items():
-            if system == "hybrid-dpo":
+            if is_ours(system):
                 continue
             ratio = theirs[self.key] / speed if self.is_time else speed / theirs[self.key]
             medians = f"{speed:.4g} against {theirs[self.key]:.4g} {self.unit}"
             share, peaks = "", ""
             if memory:
                 share, peaks = f"{memory / theirs['peak_mb']:.2f}x", f"{memory:.0f} against {theirs['peak_mb']:.0f}"
-            yield f"| {self.what} | {system} | {ratio:.2f}x | {share} | {medians} | {peaks} |"
+            yield f"| {what} | {system} | {ratio:.2f}x | {share} | {medians} | {peaks} |"
 
 
 def denoiser(network):

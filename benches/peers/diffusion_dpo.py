@@ -32,7 +32,8 @@ PEERS = {
     "unet": ["diffusers", "diffusers-channels-last", "diffusers-checkpointing", "diffusers-bf16"],
     "mmdit": ["diffusers", "diffusers-checkpointing", "diffusers-bf16"],
 }
-SYSTEMS = sorted({name for names in PEERS.values() for name in names} | {"hybrid-dpo"})
+OURS = {"hybrid-dpo": "f32", "hybrid-dpo-bf16": "bf16"}  # and their --precision
+SYSTEMS = sorted({name for names in PEERS.values() for name in names} | set(OURS))
 
 
 def new_unet():
@@ -167,13 +168,13 @@ def run_diffusers(folder, network, how, threads, rank=None, draws=1):
     }
 
 
-def run_ours(binary, folder, out, threads, micro_batch):
+def run_ours(binary, folder, out, threads, micro_batch, precision):
     command = [
         binary, "train", "--mdp", "diffusion", "--model", os.path.join(folder, "model"), "--latents",
         os.path.join(folder, "latents.safetensors"), "--scheduler", os.path.join(folder, "scheduler_config.json"),
         "--out", out, "--eval-share", "0", "--n-samples", "0", "--objective", "dpo", "--beta", str(BETA), "--optimizer",
         "adamw", "--weight-decay", "0.01", "--lr", str(RATE), "--warmup-steps", "0", "--max-grad-norm", "1",
-        "--batch-size", str(BATCH), "--micro-batch-size", str(micro_batch), "--epochs", "2", "--quiet",
+        "--batch-size", str(BATCH), "--micro-batch-size", str(micro_batch), "--epochs", "2", "--precision", precision, "--quiet",
     ]
     threads = {"RAYON_NUM_THREADS": str(threads)}
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | threads)
@@ -188,17 +189,17 @@ def run_ours(binary, folder, out, threads, micro_batch):
 
 
 def print_table(results):
-    ours = results["hybrid-dpo"]
-    rows = [(name, result["pairs_per_second"], result["peak_mb"]) for name, result in results.items()]
-    rows.append(("hybrid-dpo, second epoch", ours["second_epoch_pairs_per_second"], ours["peak_mb"]))
-    print("| system | pairs per second | peak memory, MB | hybrid-dpo's speed against it | second epoch's | memory |")
-    print("|---|---|---|---|---|---|")
-    for name, speed, memory in rows:
-        against = "| | | |"
-        if name.startswith("diffusers"):
-            ratios = [ours[key] / speed for key in ("pairs_per_second", "second_epoch_pairs_per_second")]
-            against = f"| {ratios[0]:.2f}x | {ratios[1]:.2f}x | {ours['peak_mb'] / memory:.2f}x |"
-        print(f"| {name} | {speed:.3f} | {memory:.0f} {against}")
+    keys = ["pairs_per_second", "second_epoch_pairs_per_second", "peak_mb"]
+    print("| system | pairs per second | second epoch's | peak memory, MB | against | speed | second epoch's | memory |")
+    print("|---|---|---|---|---|---|---|---|")
+    for ours, result in ((name, result) for name, result in results.items() if name in OURS):
+        speed, second, memory = (result[key] for key in keys)
+        for peer, theirs in ((name, result) for name, result in results.items() if name not in OURS):
+            ratios = [speed / theirs[keys[0]], second / theirs[keys[0]], memory / theirs[keys[2]]]
+            compared = " | ".join(f"{ratio:.2f}x" for ratio in ratios)
+            print(f"| {ours} | {speed:.3f} | {second:.3f} | {memory:.0f} | {peer} | {compared} |")
+    for peer, theirs in ((name, result) for name, result in results.items() if name not in OURS):
+        print(f"| {peer} | {theirs[keys[0]]:.3f} | | {theirs[keys[2]]:.0f} | | | | |")
 
 
 def measure(binary, network, rounds, steps=STEPS, micro_batch=BATCH, threads=os.cpu_count(), systems=None):
@@ -208,7 +209,7 @@ def measure(binary, network, rounds, steps=STEPS, micro_batch=BATCH, threads=os.
         print(f"{make_files(folder, network, steps):,} parameters, {threads} threads", flush=True)
         arguments = ["--folder", folder, "--binary", binary, "--network", network, "--threads", threads]
         arguments += ["--micro-batch-size", micro_batch]
-        systems = systems or [peers[0], "hybrid-dpo", *peers[1:]]
+        systems = systems or [peers[0], *OURS, *peers[1:]]
         return medians({system: itself(__file__, system, arguments) for system in systems}, rounds)
 
 
@@ -224,10 +225,12 @@ def main():
     parser.add_argument("--only", choices=SYSTEMS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.only == "hybrid-dpo":
+    if options.only in OURS:
         with tempfile.TemporaryDirectory() as out:
             out = os.path.join(out, "run")
-            result = run_ours(options.binary, options.folder, out, options.threads, options.micro_batch_size)
+            result = run_ours(
+                options.binary, options.folder, out, options.threads, options.micro_batch_size, OURS[options.only]
+            )
     elif options.only:
         result = run_diffusers(options.folder, options.network, options.only, options.threads)
     else:

@@ -27,7 +27,8 @@ from turns import itself, medians, peak_mb, print_ratios
 
 BATCH, RANK, DRAWS, STEPS, SKIP = trl_dpo.BATCH, 8, 2, 12, 3
 PARTS = ["trl", "diffusers"]
-SYSTEMS = ["hybrid-dpo", *PARTS]
+OURS = diffusion_dpo.OURS
+SYSTEMS = [*OURS, *PARTS]
 
 
 def pair_side(text):
@@ -82,13 +83,14 @@ def run_peer(folder, part, out):
     return {"pairs_per_second": speed, "peak_mb": result["peak_mb"], "first_loss": result["first_loss"]}
 
 
-def run_ours(binary, folder, out):
+def run_ours(binary, folder, out, precision):
     command = [
         binary, "train", "--mdp", "hybrid", "--refiner", os.path.join(folder, "trl", "model"), "--generator",
         os.path.join(folder, "generator"), "--data", os.path.join(folder, "pairs"), "--image-size",
         str(ddim.FACTOR * diffusion_dpo.SIZE), "--request-template", "{request}", "--max-length", "512", "--lora-rank",
         str(RANK), "--draws-per-pair", str(DRAWS), "--out", out, "--eval-share", "0", "--n-samples", "0", "--lr",
-        "1e-6", "--warmup-steps", "0", "--epochs", "1", "--batch-size", str(BATCH), "--micro-batch-size", str(BATCH), "--quiet",
+        "1e-6", "--warmup-steps", "0", "--epochs", "1", "--batch-size", str(BATCH), "--micro-batch-size", str(BATCH),
+        "--precision", precision, "--quiet",
     ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with open(os.path.join(out, "metrics.jsonl")) as file:
@@ -127,8 +129,8 @@ def main():
     if not options.only:
         return print_ratios("hybrid", measure(options.binary, options.rounds, options.steps), "pairs_per_second")
     with tempfile.TemporaryDirectory() as out:
-        if options.only == "hybrid-dpo":
-            result = run_ours(options.binary, options.folder, os.path.join(out, "run"))
+        if options.only in OURS:
+            result = run_ours(options.binary, options.folder, os.path.join(out, "run"), OURS[options.only])
         else:
             result = run_peer(options.folder, options.only, out)
     print(json.dumps({"system": options.only} | result))

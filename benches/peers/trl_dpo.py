@@ -29,7 +29,8 @@ from turns import itself, medians, peak_mb, print_ratios
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 STEPS, BATCH, SKIP, ANSWERS = 20, 4, 3, 8
 WORDS = {"full": 50_304, "lora": 49_152, "ranked": 50_304}
-SYSTEMS = ["trl", "hybrid-dpo", "trl-checkpointing", "trl-bf16"]
+OURS = {"hybrid-dpo": "f32", "hybrid-dpo-bf16": "bf16"}  # and their --precision
+SYSTEMS = ["trl", *OURS, "trl-checkpointing", "trl-bf16"]
 
 
 def new_model(work):
@@ -122,12 +123,12 @@ def run_trl(folder, work, out, how):
     return {"prompts_per_second": BATCH / seconds, "peak_mb": peak_mb(resource.RUSAGE_SELF), "first_loss": losses[0]}
 
 
-def run_ours(binary, folder, work, out):
+def run_ours(binary, folder, work, out, precision):
     command = [
         binary, "train", "--mdp", "token", "--model", os.path.join(folder, "model"), "--data",
         os.path.join(folder, "data.jsonl"), "--out", out, "--eval-share", "0", "--batch-size", str(BATCH),
         "--micro-batch-size", str(BATCH), "--max-length", "1024", "--max-prompt-length", "512", "--lr", "1e-6",
-        "--warmup-steps", "0", "--n-samples", "0", "--quiet",
+        "--warmup-steps", "0", "--n-samples", "0", "--precision", precision, "--quiet",
     ]
     command += ["--lora-rank", "8", "--lora-alpha", "16"] if work == "lora" else []
     command += ["--objective", "plackett-luce"] if work == "ranked" else []
@@ -161,8 +162,8 @@ def main():
     options = parser.parse_args()
     if options.only:
         with tempfile.TemporaryDirectory() as out:
-            if options.only == "hybrid-dpo":
-                result = run_ours(options.binary, options.folder, options.work, os.path.join(out, "run"))
+            if options.only in OURS:
+                result = run_ours(options.binary, options.folder, options.work, os.path.join(out, "run"), OURS[options.only])
             else:
                 result = run_trl(options.folder, options.work, out, options.only)
         print(json.dumps({"system": options.only} | result))

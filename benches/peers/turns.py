@@ -41,14 +41,20 @@ def itself(script, system, arguments):
 
 
 def print_ratios(what, results, key, is_time=False):
-    """hybrid-dpo against each other system: the ratio of speeds (of times, turned over), and that of memory if measured.
+    """hybrid-dpo, in each of its precisions, against each other system: the ratio of speeds (of times, turned over), and that of
+    memory if measured.
 
     Where hybrid-dpo is not among the systems asked for, nothing is compared.
     """
-    ours = results.get("hybrid-dpo")
-    for system, theirs in results.items():
-        if system == "hybrid-dpo" or not ours:
-            continue
-        speed = theirs[key] / ours[key] if is_time else ours[key] / theirs[key]
-        memory = f" at {ours['peak_mb'] / theirs['peak_mb']:.2f}x the memory" if "peak_mb" in ours else ""
-        print(f"{what} against {system}: {speed:.2f}x the speed{memory}")
+    for name in filter(is_ours, results):
+        ours = results[name]
+        for system, theirs in results.items():
+            if is_ours(system):
+                continue
+            speed = theirs[key] / ours[key] if is_time else ours[key] / theirs[key]
+            memory = f" at {ours['peak_mb'] / theirs['peak_mb']:.2f}x the memory" if "peak_mb" in ours else ""
+            print(f"{what}, {name} against {system}: {speed:.2f}x the speed{memory}")
+
+
+def is_ours(system):
+    return system.startswith("hybrid-dpo")

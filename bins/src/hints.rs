@@ -95,9 +95,15 @@ const NAMES: &[(&str, &str)] = &[
     ("precompute-ref-log-probs", "--reference-cache: a file"),
     ("torch-dtype", "--save-dtype: the type that is written; training computes in f32"),
     ("dtype", "--save-dtype: the type that is written; training computes in f32"),
-    ("bf16", "--save-dtype bf16: the type that is written; training computes in f32"),
+    (
+        "bf16",
+        "--precision bf16: matrix products in bf16, all else in f32; --save-dtype bf16 is the type that is written",
+    ),
     ("fp16", "--save-dtype f16: the type that is written; training computes in f32"),
-    ("mixed-precision", "--save-dtype: the type that is written; training computes in f32"),
+    (
+        "mixed-precision",
+        "--precision bf16: matrix products in bf16, all else in f32; --save-dtype is the type that is written",
+    ),
     ("output-dir", "--out"),
     ("run-name", "--out"),
     ("logging-dir", "--out: the run's folder has tensorboard/ in it"),

@@ -39,6 +39,7 @@ pub mod lora;
 pub mod noise;
 pub mod optim;
 pub mod parameters;
+mod precision;
 pub mod softmax;
 
 /// Matrices that stay in the block formats of GGUF files.
@@ -51,3 +52,4 @@ pub use gradients::Gradients;
 pub use mdp::Rng;
 pub use noise::Noise;
 pub use parameters::Parameters;
+pub use precision::Precision;

@@ -154,6 +154,7 @@ mod card;
 mod columns;
 mod credit;
 mod denoiser;
+mod device;
 mod divided;
 mod draws;
 mod dropout;

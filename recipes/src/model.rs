@@ -101,7 +101,7 @@ fn check_read<'t>(argument: &str, templates: impl Iterator<Item = &'t String>, m
 }
 
 fn device(values: &Values) -> Result<candle_core::Device, Failure> {
-    engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))
+    crate::device::open(values)
 }
 
 fn load_as_it_is(name: &str, values: &Values, holding: Holding) -> Result<ModelFiles, Failure> {

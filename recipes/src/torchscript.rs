@@ -5,8 +5,8 @@ use models::causal::CausalConfig;
 use models::formats::{DenoiserFiles, ModelFiles};
 use torch::{ImageSettings, Settings, TorchFiles};
 
-use crate::Failure;
-use crate::settings::{Field, PredictionName as Given, SaveDtype, Values, at};
+use crate::settings::{ComputePrecision, Field, PredictionName as Given, SaveDtype, Values, at};
+use crate::{Failure, device};
 
 /// The TorchScript file of a name, if it is one's; an adapter on one is refused.
 pub(crate) fn of_name(name: &str) -> Result<Option<PathBuf>, Failure> {
@@ -61,7 +61,14 @@ fn other_kind(path: &Path, kind: &str, mdp: &str) -> Failure {
 }
 
 fn check_device(path: &Path, values: &Values) -> Result<(), Failure> {
-    let is_cpu = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?.is_cpu();
+    let is_cpu = device::open(values)?.is_cpu();
+    if values.run.precision() == ComputePrecision::Bf16 {
+        let why = "LibTorch computes in the types that the policy has";
+        return Err(Failure::usage(format!(
+            "`run.precision` bf16 is not for TorchScript such as {}: {why}",
+            path.display()
+        )));
+    }
     if is_cpu {
         return Ok(());
     }

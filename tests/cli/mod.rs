@@ -28,6 +28,7 @@ mod label;
 mod lasting;
 mod mixing;
 mod pictures;
+mod precision;
 mod precompute;
 mod quantised;
 mod report;

@@ -7,6 +7,7 @@
 
 pub(crate) mod adaptive;
 pub(crate) mod attention;
+pub(crate) mod bf16;
 pub(crate) mod cached;
 pub(crate) mod columns;
 pub(crate) mod convolution;

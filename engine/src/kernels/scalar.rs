@@ -21,6 +21,11 @@ pub(crate) trait Real: WithDType + Neg<Output = Self> {
     /// `e^(z^2) erfc(z)` for `z >= 0`, by a polynomial in `1 / (1 + 0.3 z)`.
     fn scaled_erfc(self) -> Self;
 
+    /// The numbers as they are, if this is `f32`.
+    fn singles(numbers: &[Self]) -> Option<&[f32]>;
+    /// `f32` as numbers of this type.
+    fn of_singles(numbers: Vec<f32>) -> Vec<Self>;
+
     /// The larger of two; `self` if it is NaN.
     #[inline(always)]
     fn larger(self, other: Self) -> Self {
@@ -65,7 +70,7 @@ fn polynomial<T: Real, const N: usize>(x: T, coefficients: [T; N]) -> T {
 /// adding `$shifter` (1.5 times two to the number of mantissa bits) rounds to an integer in the low bits.
 macro_rules! implement {
     ($real:ty, $bits:ty, $mantissa:expr, $bias:expr, $shifter:expr, $low:expr, $high:expr,
-     $ln2_high:expr, $ln2_low:expr, $taylor:expr, $erfc:expr) => {
+     $ln2_high:expr, $ln2_low:expr, $taylor:expr, $erfc:expr, $singles:expr, $of_singles:expr) => {
         impl Real for $real {
             #[inline(always)]
             fn of(x: f64) -> Self {
@@ -118,6 +123,14 @@ macro_rules! implement {
             fn scaled_erfc(self) -> Self {
                 let t = 1. / self.mul_add(0.3, 1.);
                 polynomial(t, $erfc) * t
+            }
+
+            fn singles(numbers: &[Self]) -> Option<&[f32]> {
+                $singles(numbers)
+            }
+
+            fn of_singles(numbers: Vec<f32>) -> Vec<Self> {
+                $of_singles(numbers)
             }
         }
     };
@@ -182,6 +195,14 @@ const fn taylor_f64() -> [f64; 14] {
 const TAYLOR_F64: [f64; 14] = taylor_f64();
 const TAYLOR_F32: [f32; 8] = [1., 1., 0.5, 1. / 6., 1. / 24., 1. / 120., 1. / 720., 1. / 5040.];
 
+fn no_singles(_: &[f64]) -> Option<&[f32]> {
+    None
+}
+
+fn widened(numbers: Vec<f32>) -> Vec<f64> {
+    numbers.into_iter().map(f64::from).collect()
+}
+
 implement!(
     f32,
     u32,
@@ -193,7 +214,9 @@ implement!(
     355.0_f32 / 512.,
     -2.121_944_4e-4_f32,
     TAYLOR_F32,
-    ERFC_F32
+    ERFC_F32,
+    Some,
+    std::convert::identity
 );
 implement!(
     f64,
@@ -206,7 +229,9 @@ implement!(
     6.931_471_803_691_238e-1_f64,
     1.908_214_929_270_587_7e-10_f64,
     TAYLOR_F64,
-    ERFC_F64
+    ERFC_F64,
+    no_singles,
+    widened
 );
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::fused::{Backward, Fused, Gradient, Input, affine};
 use super::slices::fused_or;
 use crate::kernels::Vectorised;
 use crate::kernels::few_rows::{MOST_ROWS, multiply_few};
-use crate::kernels::gemm::{Into, Threads, View, ViewMut, multiply};
+use crate::kernels::gemm::{View, product_of};
 use crate::kernels::rows;
 use candle_core::{Result, Shape, Tensor, bail};
 
@@ -48,33 +48,22 @@ impl Linear {
     /// `x W^T`.
     fn product<T: Vectorised>(&self, x: Input<'_, T>, weight: Input<'_, T>) -> Vec<T> {
         let (n_rows, n_in) = (x.dims[0], x.dims[1]);
-        let n_out = weight.data.len() / n_in;
         if (1..=MOST_ROWS).contains(&n_rows) && self.layout == WeightLayout::OutIn {
             return multiply_few(x.data, weight.data, n_in);
         }
-        let mut y = vec![T::zero(); n_rows * n_out];
-        let result = ViewMut::new(&mut y, n_rows, n_out);
-        let (x, weight) = (View::new(x.data, n_rows, n_in), self.matrix(weight));
-        multiply(result, Into::Replace, T::one(), x, weight, Threads::All);
-        y
+        product_of(T::one(), View::new(x.data, n_rows, n_in), self.matrix(weight))
     }
 
     /// `dx = dy W`.
-    fn to_input<T: Vectorised>(&self, x: Input<'_, T>, weight: Input<'_, T>, gradient: View<'_, T>) -> Vec<T> {
-        let mut result = vec![T::zero(); x.dims[0] * x.dims[1]];
-        let view = ViewMut::new(&mut result, x.dims[0], x.dims[1]);
-        multiply(view, Into::Replace, T::one(), gradient, self.matrix(weight).t(), Threads::All);
-        result
+    fn to_input<T: Vectorised>(&self, weight: Input<'_, T>, gradient: View<'_, T>) -> Vec<T> {
+        product_of(T::one(), gradient, self.matrix(weight).t())
     }
 
     /// `dW = dy^T x` (or its transpose).
-    fn to_weight<T: Vectorised>(&self, x: Input<'_, T>, weight: Input<'_, T>, gradient: View<'_, T>) -> Vec<T> {
-        let mut result = vec![T::zero(); weight.dims[0] * weight.dims[1]];
-        let view = ViewMut::new(&mut result, weight.dims[0], weight.dims[1]);
+    fn to_weight<T: Vectorised>(&self, x: Input<'_, T>, gradient: View<'_, T>) -> Vec<T> {
         let x = View::new(x.data, x.dims[0], x.dims[1]);
         let (left, right) = if self.layout == WeightLayout::OutIn { (gradient, x) } else { (x, gradient) };
-        multiply(view, Into::Replace, T::one(), left.t(), right, Threads::All);
-        result
+        product_of(T::one(), left.t(), right)
     }
 }
 
@@ -103,8 +92,8 @@ impl<T: Vectorised, const N: usize> Fused<T, N> for Linear {
         let n_out = if self.layout == WeightLayout::OutIn { weight.dims[0] } else { weight.dims[1] };
         let gradient = View::new(pass.gradient, x.dims[0], n_out);
         Ok(pass.each_required(|index| match index {
-            0 => self.to_input(x, weight, gradient),
-            1 => self.to_weight(x, weight, gradient),
+            0 => self.to_input(weight, gradient),
+            1 => self.to_weight(x, gradient),
             _ => rows::sum_rows(pass.gradient, n_out),
         }))
     }

@@ -66,7 +66,7 @@ pub(crate) fn load(name: &str, values: &Values) -> Result<Loaded, Failure> {
         let (texts, vae) = (None, None);
         return Ok(Loaded { name: name.to_owned(), files, scheduler, texts, vae, folder, _embedded: None });
     }
-    let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
+    let device = crate::device::open(values)?;
     let (base, adapter) = base_and_adapter(name)?;
     let base = base.as_str();
     let (path, embedded, is_trained) = if is_embedded(base) {
@@ -266,7 +266,7 @@ pub(crate) fn learner(
         if base_and_adapter(&base.name)?.1.is_some() {
             return Err(adapters::refuse_nested(&adapter.display().to_string(), &base.name));
         }
-        let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
+        let device = crate::device::open(values)?;
         let trained = load_denoiser_lora(&adapter, &base.files.config, &device)?.trained(&base.files.config)?;
         let layers = base.files.config.adaptable_layers();
         adapters::refuse_other(requested, &trained.config, &layers, &adapter.display().to_string(), values)?;

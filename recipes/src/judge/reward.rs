@@ -33,7 +33,7 @@ impl JudgeReward {
 
     /// Loads the model; it must score pairs of this kind.
     pub(super) fn load(name: &str, modality: Modality, values: &Values) -> Result<Self, Failure> {
-        let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
+        let device = crate::device::open(values)?;
         let path = Path::new(name);
         let is_of_texts = formats::is_reward(path);
         if is_of_texts != (modality == Modality::Token) {

@@ -1,5 +1,6 @@
 use datasets::pairs::Modality;
 
+use super::choices::ComputePrecision;
 use super::section;
 
 section! {
@@ -15,5 +16,7 @@ section! {
         out: Option<String> = None, "out";
         /// CPU threads; else one for each core; results do not depend on it
         threads: Option<usize> = None, "threads";
+        /// Precision of matrix products and convolutions on the CPU
+        precision: ComputePrecision = ComputePrecision::F32, "precision";
     }
 }

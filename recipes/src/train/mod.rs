@@ -22,6 +22,7 @@ use ::train::{RunFolder, Settings, TrainError, write_whole};
 use candle_core::DType;
 
 use self::resume::Extension;
+use crate::device;
 use crate::embedded::PROMPTS;
 use crate::keys::{self, PRECOMPUTE, TRAIN};
 use crate::objective::{self, choose};
@@ -138,6 +139,7 @@ pub(crate) fn preset(values: &mut Values) -> Result<(), Failure> {
         Modality::Token => token::presets(values)?,
     }
     decide_length(values);
+    device::decide(values);
     Ok(())
 }
 

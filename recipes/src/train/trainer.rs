@@ -13,6 +13,7 @@ use policies::{Learner, Persist, Policy};
 use super::judged::{Answers, StartComparison};
 use super::resume::Extension;
 use super::{Purpose, Task, finished_before, precompute, resume};
+use crate::device;
 use crate::embedded::JudgedPolicy;
 use crate::keys::{self, TRAIN};
 use crate::settings::SaveDtype;
@@ -86,8 +87,9 @@ pub(super) fn run<P: Problem, S: Source<Mdp = P::Mdp>>(
     task: &mut Task<'_>,
     problem: &P,
     learner: &mut P::Learner,
-    lessons: Lessons<'_, S>,
+    mut lessons: Lessons<'_, S>,
 ) -> Result<Trained, Failure> {
+    lessons.key.model = device::named(&lessons.key.model, &task.call.values);
     task.check_cache(&lessons.key)?;
     if task.purpose != Purpose::Precompute {
         task.fit_warmup(lessons.data.len());

@@ -20,9 +20,12 @@ mod taps;
 mod weight;
 mod winograd;
 
+pub(super) use taps::NOTHING;
 pub(crate) use taps::Sizes;
 
+use super::bf16;
 use super::vectors::Vectorised;
+use crate::Precision;
 use rows::{Panels, products};
 
 /// Numbers per row of the packed matrices: one vector for few channels, two for more.
@@ -33,26 +36,67 @@ fn panel_width<T: Vectorised>(channels: usize) -> usize {
 
 /// The convolution of `x` `[rows, in]` with `weight` `[out, taps, in]`.
 pub(crate) fn forward<T: Vectorised>(x: &[T], weight: &[T], bias: Option<&[T]>, sizes: &Sizes) -> Vec<T> {
-    if winograd::fits::<T>(sizes) {
-        return winograd::forward(x, weight, bias, sizes);
-    }
-    products(x, &Panels::by_output(weight, sizes), bias, &sizes.reach(), sizes.images)
+    in_precision(
+        [x, weight],
+        sizes,
+        |[x, weight]| bf16::convolution::forward(x, weight, bias.and_then(T::singles), sizes),
+        |[x, weight]| {
+            if winograd::fits::<T>(sizes) {
+                return winograd::forward(x, weight, bias, sizes);
+            }
+            products(x, &Panels::by_output(weight, sizes), bias, &sizes.reach(), sizes.images)
+        },
+    )
 }
 
 /// The gradient for `x`.
 pub(crate) fn to_input<T: Vectorised>(gradient: &[T], weight: &[T], sizes: &Sizes) -> Vec<T> {
-    if winograd::fits::<T>(sizes) {
-        return winograd::to_input(gradient, weight, sizes);
-    }
-    products(gradient, &Panels::by_input(weight, sizes), None, &sizes.reached_from(), sizes.images)
+    in_precision(
+        [gradient, weight],
+        sizes,
+        |[gradient, weight]| bf16::convolution::to_input(gradient, weight, sizes),
+        |[gradient, weight]| {
+            if winograd::fits::<T>(sizes) {
+                return winograd::to_input(gradient, weight, sizes);
+            }
+            products(gradient, &Panels::by_input(weight, sizes), None, &sizes.reached_from(), sizes.images)
+        },
+    )
 }
 
 /// The gradient for `weight`.
 pub(crate) fn to_weight<T: Vectorised>(x: &[T], gradient: &[T], sizes: &Sizes) -> Vec<T> {
-    if winograd::fits::<T>(sizes) {
-        return winograd::to_weight(x, gradient, sizes);
+    in_precision(
+        [x, gradient],
+        sizes,
+        |[x, gradient]| bf16::convolution::to_weight(x, gradient, sizes),
+        |[x, gradient]| {
+            if winograd::fits::<T>(sizes) {
+                return winograd::to_weight(x, gradient, sizes);
+            }
+            weight::gradient(x, gradient, sizes)
+        },
+    )
+}
+
+/// Computes with the unit of bf16 where the process asks for it, with numbers rounded to bf16 where there is none, or in full.
+fn in_precision<T: Vectorised>(
+    operands: [&[T]; 2],
+    sizes: &Sizes,
+    by_unit: impl FnOnce([&[f32]; 2]) -> Option<Vec<f32>>,
+    in_full: impl Fn([&[T]; 2]) -> Vec<T>,
+) -> Vec<T> {
+    if Precision::of_process() == Precision::F32 || !bf16::convolution::is_fit(sizes) {
+        return in_full(operands);
     }
-    weight::gradient(x, gradient, sizes)
+    let (Some(first), Some(second)) = (T::singles(operands[0]), T::singles(operands[1])) else {
+        return in_full(operands);
+    };
+    if let Some(result) = by_unit([first, second]) {
+        return T::of_singles(result);
+    }
+    let rounded = [first, second].map(|numbers| T::of_singles(bf16::rounded_numbers(numbers)));
+    in_full([&rounded[0], &rounded[1]])
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ fn reward_model(values: &crate::settings::Values) -> Result<Option<TextReward>, 
         let text = "takes the folder of a reward model of texts (..ForSequenceClassification)";
         return Err(Failure::usage(format!("`credit.reward_model` {text}, not `{name}`")));
     }
-    let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
+    let device = crate::device::open(values)?;
     Ok(Some(TextReward::load(name, &device, None)?))
 }
 

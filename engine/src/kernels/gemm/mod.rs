@@ -1,180 +1,11 @@
-//! Matrix products on strided views, by the `gemm` crate.
+//! Matrix products on strided views: by the `gemm` crate, or in bf16 where that is asked for.
 
-use super::Real;
-use std::marker::PhantomData;
+mod views;
 
-/// A read-only matrix view.
-///
-/// # Safety invariants
-///
-/// All of its elements lie in a slice borrowed for `'a`.
-#[derive(Debug)]
-pub(crate) struct View<'a, T> {
-    data: *const T,
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
-    lifetime: PhantomData<&'a [T]>,
-}
+pub(crate) use views::{Shared, View, ViewMut};
 
-/// A mutable matrix view.
-///
-/// # Safety invariants
-///
-/// All of its elements lie in a slice borrowed for `'a`, no two of them alias, and no other reference accesses them
-/// while the view lives.
-#[derive(Debug)]
-pub(crate) struct ViewMut<'a, T> {
-    data: *mut T,
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    lifetime: PhantomData<&'a mut [T]>,
-}
-
-impl<T> Clone for View<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<T> Copy for View<'_, T> {}
-
-/// Panics unless a matrix lies inside `len`; an empty one may start right after it.
-///
-/// Strides must fit the signed ones of the `gemm` crate, even without a second row.
-fn check_bounds(len: usize, offset: usize, rows: usize, columns: usize, row_stride: usize) {
-    let last_row = if columns == 0 { Some(0) } else { rows.saturating_sub(1).checked_mul(row_stride) };
-    let length = last_row.and_then(|row| row.checked_add(if rows == 0 { 0 } else { columns }));
-    let end = length.and_then(|length| length.checked_add(offset));
-    assert!(end.is_some_and(|end| end <= len), "matrix view outside its slice");
-    assert!(isize::try_from(row_stride).is_ok(), "rows of a matrix too far apart");
-}
-
-/// [`check_bounds`] for a mutable matrix, whose rows must not overlap either.
-fn check_result(len: usize, offset: usize, rows: usize, columns: usize, row_stride: usize) {
-    check_bounds(len, offset, rows, columns, row_stride);
-    assert!(columns <= row_stride || rows <= 1, "rows of a result overlap");
-}
-
-impl<'a, T: Real> View<'a, T> {
-    /// A matrix with contiguous rows that spans `data`.
-    pub(crate) fn new(data: &'a [T], rows: usize, columns: usize) -> Self {
-        Self::strided(data, 0, rows, columns, columns)
-    }
-
-    /// A matrix whose rows start `row_stride` apart from `offset` on.
-    ///
-    /// # Panics
-    ///
-    /// If it leaves the slice.
-    pub(crate) fn strided(data: &'a [T], offset: usize, rows: usize, columns: usize, row_stride: usize) -> Self {
-        check_bounds(data.len(), offset, rows, columns, row_stride);
-        let data = data.as_ptr().wrapping_add(offset);
-        Self { data, rows, columns, row_stride, column_stride: 1, lifetime: PhantomData }
-    }
-
-    /// The transpose.
-    pub(crate) fn t(self) -> Self {
-        Self {
-            rows: self.columns,
-            columns: self.rows,
-            row_stride: self.column_stride,
-            column_stride: self.row_stride,
-            ..self
-        }
-    }
-}
-
-impl<'a, T: Real> ViewMut<'a, T> {
-    /// A matrix with contiguous rows that spans `data`.
-    pub(crate) fn new(data: &'a mut [T], rows: usize, columns: usize) -> Self {
-        Self::strided(data, 0, rows, columns, columns)
-    }
-
-    /// A matrix whose rows start `row_stride` apart from `offset` on.
-    ///
-    /// # Panics
-    ///
-    /// If it leaves the slice or its rows overlap.
-    pub(crate) fn strided(data: &'a mut [T], offset: usize, rows: usize, columns: usize, row_stride: usize) -> Self {
-        check_result(data.len(), offset, rows, columns, row_stride);
-        let data = data.as_mut_ptr().wrapping_add(offset);
-        Self { data, rows, columns, row_stride, lifetime: PhantomData }
-    }
-}
-
-/// A buffer that several threads write concurrently, at disjoint places.
-///
-/// # Safety invariants
-///
-/// The `len` numbers from `data` on are borrowed for `'a` by this value and its copies only.
-#[derive(Debug)]
-pub(crate) struct Shared<'a, T> {
-    data: *mut T,
-    len: usize,
-    lifetime: PhantomData<&'a mut [T]>,
-}
-
-impl<T> Clone for Shared<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<T> Copy for Shared<'_, T> {}
-
-// SAFETY: it stands for a `&mut [T]`, which is `Send` if `T` is.
-#[expect(unsafe_code, reason = "views of it are made by an unsafe function whose callers keep threads apart")]
-unsafe impl<T: Send> Send for Shared<'_, T> {}
-// SAFETY: through a shared reference a thread reaches elements only by `view` and `slice`, whose callers guarantee
-// exclusive access. So an element is never shared, only sent: `T: Send` is enough.
-#[expect(unsafe_code, reason = "views of it are made by an unsafe function whose callers keep threads apart")]
-unsafe impl<T: Send> Sync for Shared<'_, T> {}
-
-impl<'a, T: Real> Shared<'a, T> {
-    /// Takes a mutable buffer.
-    pub(crate) fn new(data: &'a mut [T]) -> Self {
-        Self { data: data.as_mut_ptr(), len: data.len(), lifetime: PhantomData }
-    }
-
-    /// The address of its first number, if it has any; distinct for distinct buffers.
-    pub(crate) fn place(self) -> Option<*const T> {
-        (self.len > 0).then_some(self.data.cast_const())
-    }
-
-    /// A matrix inside the buffer; see [`ViewMut::strided`].
-    ///
-    /// # Panics
-    ///
-    /// If it leaves the buffer or its rows overlap.
-    ///
-    /// # Safety
-    ///
-    /// No other reference may access its elements while the view lives.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tasks that multiply into parts of one buffer"))]
-    #[expect(unsafe_code, reason = "hands out writable views of one buffer")]
-    pub(crate) unsafe fn view(self, offset: usize, rows: usize, columns: usize, row_stride: usize) -> ViewMut<'a, T> {
-        check_result(self.len, offset, rows, columns, row_stride);
-        let data = self.data.wrapping_add(offset);
-        ViewMut { data, rows, columns, row_stride, lifetime: PhantomData }
-    }
-
-    /// Part of the buffer.
-    ///
-    /// # Panics
-    ///
-    /// If it leaves the buffer.
-    ///
-    /// # Safety
-    ///
-    /// No other reference may access its elements while the slice lives.
-    #[expect(unsafe_code, reason = "hands out writable slices of one buffer")]
-    pub(crate) unsafe fn slice(self, offset: usize, len: usize) -> &'a mut [T] {
-        check_bounds(self.len, offset, 1, len, 0);
-        // SAFETY: it was checked to lie inside the buffer, also when empty, and the caller guarantees exclusive access.
-        unsafe { std::slice::from_raw_parts_mut(self.data.add(offset), len) }
-    }
-}
+use super::{Real, bf16};
+use crate::Precision;
 
 /// Whether a product overwrites the result or accumulates into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,13 +26,12 @@ pub(crate) enum Threads {
     All,
 }
 
-/// `result = scale * left * right`, or `result += ..`. Takes `result` by value, the only access to its elements.
+/// `result = scale * left * right`, or `result += ..`, in the process's [`Precision`] if it has enough rows, columns and terms.
+/// Takes `result` by value, the only access to its elements.
 ///
 /// # Panics
 ///
 /// If the shapes do not fit.
-#[expect(clippy::needless_pass_by_value, reason = "a view to write through is used once")]
-#[expect(unsafe_code, reason = "the product takes raw pointers; the views have checked their bounds")]
 pub(crate) fn multiply<T: Real>(
     result: ViewMut<'_, T>,
     into: Into,
@@ -210,10 +40,65 @@ pub(crate) fn multiply<T: Real>(
     right: View<'_, T>,
     threads: Threads,
 ) {
+    assert_fit(&result, left, right);
+    if threads == Threads::All
+        && Precision::of_process() == Precision::Bf16
+        && bf16::fits(left.rows, right.columns, left.columns)
+        && let (Some(left), Some(right)) = (left.singles(), right.singles())
+    {
+        match result.singles() {
+            Ok(result) => bf16::multiply(result, into, scale.wide() as f32, left, right),
+            Err(_) => unreachable!("operands of another type"),
+        }
+        return;
+    }
+    in_full(result, into, scale, left, right, threads);
+}
+
+/// `scale * left * right` in rows, by all threads: [`multiply`] into memory that nothing was written to before.
+///
+/// # Panics
+///
+/// If the shapes do not fit.
+#[expect(unsafe_code, reason = "the product writes all of the memory")]
+pub(crate) fn product_of<T: Real>(scale: T, left: View<'_, T>, right: View<'_, T>) -> Vec<T> {
+    let (rows, columns) = (left.rows, right.columns);
+    let n = rows.checked_mul(columns).expect("a product that fits in memory");
+    if left.columns == 0 {
+        return vec![T::zero(); n];
+    }
+    let mut numbers = Vec::with_capacity(n);
+    let result = ViewMut::unwritten(&mut numbers.spare_capacity_mut()[..n], rows, columns);
+    multiply(result, Into::Replace, scale, left, right, Threads::All);
+    // SAFETY: a product that replaces its result reads none of it and writes every number.
+    unsafe { numbers.set_len(n) };
+    numbers
+}
+
+/// Panics unless the shapes of a product fit.
+fn assert_fit<T>(result: &ViewMut<'_, T>, left: View<'_, T>, right: View<'_, T>) {
     assert!(
         result.rows == left.rows && result.columns == right.columns && left.columns == right.rows,
         "a product of shapes that do not fit"
     );
+}
+
+/// [`multiply`], in the precision of its numbers.
+///
+/// # Panics
+///
+/// If the shapes do not fit.
+#[expect(clippy::needless_pass_by_value, reason = "a view to write through is used once")]
+#[expect(unsafe_code, reason = "the product takes raw pointers; the views have checked their bounds")]
+pub(crate) fn in_full<T: Real>(
+    result: ViewMut<'_, T>,
+    into: Into,
+    scale: T,
+    left: View<'_, T>,
+    right: View<'_, T>,
+    threads: Threads,
+) {
+    assert_fit(&result, left, right);
     // SAFETY: by the invariants of the views, and with matching shapes, all reads and writes lie in slices borrowed for
     // the call, and `result` is the only access to its elements, none of which alias. Strides were checked to be
     // positive as `isize` too.
