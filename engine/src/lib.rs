@@ -40,6 +40,7 @@ pub mod noise;
 pub mod optim;
 pub mod parameters;
 pub mod softmax;
+pub mod transfer;
 
 /// Matrices that stay in the block formats of GGUF files.
 pub mod quantised {
