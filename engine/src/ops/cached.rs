@@ -224,6 +224,7 @@ fn check_queries(q: &Tensor, heads: Heads, n: usize) -> Result<()> {
 }
 
 /// One new token of each sequence whose cache is on a device: its keys and values are put there, and it attends to all.
+#[derive(Debug)]
 pub struct CacheStep {
     step: PagedStep,
     n: usize,

@@ -146,6 +146,7 @@ impl Pages<'_> {
 }
 
 /// The last token of each sequence: where it is written, and what it sees, for all layers.
+#[derive(Debug)]
 pub(super) struct PagedStep {
     pool: PagePool,
     /// The row of each sequence's last token.
@@ -159,6 +160,7 @@ pub(super) struct PagedStep {
 }
 
 /// What some sequences see, filled up to the longest of them.
+#[derive(Debug)]
 struct Lookup {
     /// Which sequences.
     sequences: Tensor,

@@ -14,9 +14,9 @@ fn lora(extra: LoraExtra) -> LoraConfig {
     LoraConfig { rank: 2, alpha: 4., rslora: false, targets: LoraTargets::AllLinear, extra }
 }
 
-fn adam() -> Box<AdamW> {
+fn adam() -> AdamW {
     // With so large an epsilon the rounding of small gradients makes small differences.
-    Box::new(AdamW::new((0.9, 0.999), 1e-2, 0.01).unwrap())
+    AdamW::new((0.9, 0.999), 1e-2, 0.01).unwrap()
 }
 
 /// All numbers of all decisions, the gradient of every parameter, and the numbers after two steps.
@@ -54,7 +54,8 @@ fn numbers_gradients_and_updates_are_the_same() {
             for recompute in [Recompute::Nothing, Recompute::Blocks] {
                 let what = format!("{name}, {lora:?}, {recompute:?}");
                 let run = || {
-                    let options = LearnerOptions { lora: lora.clone(), recompute, ..LearnerOptions::new(adam()) };
+                    let options =
+                        LearnerOptions { lora: lora.clone(), recompute, ..LearnerOptions::new(Box::new(adam())) };
                     let model = trainable(config.clone(), DType::F32, options).with_diagnostics();
                     let reference = Arc::new(frozen(config.clone(), 2, DType::F32));
                     let mut model = model.with_reference(reference).unwrap();
@@ -119,7 +120,7 @@ fn copied<R>(call: impl FnOnce() -> R) -> (R, Copies) {
 fn a_step_reads_the_numbers_of_decisions_and_the_norms_alone() {
     let _guard = WithoutKernels::begin();
     for (name, config) in configs() {
-        let options = LearnerOptions { recompute: Recompute::Blocks, ..LearnerOptions::new(adam()) };
+        let options = LearnerOptions { recompute: Recompute::Blocks, ..LearnerOptions::new(Box::new(adam())) };
         let mut model = trainable(config, DType::F32, options);
         let n_parameters = model.parameters().trainable().count();
         // The first step makes tables of angles.
