@@ -9,6 +9,8 @@ use std::ops::Sub;
 use candle_core::shape::ShapeWithOneHole;
 use candle_core::{Device, Result, Storage, Tensor, WithDType, bail};
 
+use crate::device::has_kernels;
+
 /// How many copies there were, and of how many numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Copies {
@@ -71,7 +73,10 @@ pub fn to_host<T: WithDType>(tensor: &Tensor) -> Result<Vec<T>> {
 /// # Errors
 /// The device fails.
 pub fn with_host<T: WithDType, R>(tensor: &Tensor, used: impl FnOnce(&[T]) -> R) -> Result<R> {
-    let tensor = tensor.detach().to_dtype(T::DTYPE)?.contiguous()?.to_device(&Device::Cpu)?;
+    let tensor = tensor.detach().to_dtype(T::DTYPE)?;
+    // Candle copies all of a tensor's memory to the CPU, and a part of a tensor has all of it.
+    let tensor = if has_kernels(tensor.device()) { tensor.contiguous()? } else { tensor.force_contiguous()? };
+    let tensor = tensor.to_device(&Device::Cpu)?;
     let made = COPIES.get();
     COPIES.set(Copies { reads: made.reads + 1, numbers_read: made.numbers_read + tensor.elem_count(), ..made });
     let (storage, layout) = tensor.storage_and_layout();
@@ -97,6 +102,7 @@ pub fn from_host<S: ShapeWithOneHole, T: WithDType>(numbers: Vec<T>, shape: S, d
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::WithoutKernels;
     use candle_core::DType;
 
     #[test]
@@ -104,7 +110,11 @@ mod tests {
         let tensor = Tensor::arange(0f32, 6., &Device::Cpu).unwrap().reshape((2, 3)).unwrap();
         assert_eq!(to_host::<f32>(&tensor.t().unwrap()).unwrap(), [0., 3., 1., 4., 2., 5.]);
         assert_eq!(to_host::<f64>(&tensor.to_dtype(DType::BF16).unwrap()).unwrap(), [0., 1., 2., 3., 4., 5.]);
-        assert_eq!(to_host::<f32>(&tensor.narrow(0, 1, 1).unwrap()).unwrap(), [3., 4., 5.]);
+        let part = tensor.narrow(0, 1, 1).unwrap();
+        assert_eq!(to_host::<f32>(&part).unwrap(), [3., 4., 5.]);
+        let guard = WithoutKernels::begin();
+        assert_eq!(to_host::<f32>(&part).unwrap(), [3., 4., 5.]);
+        drop(guard);
         let before = copies();
         assert!(to_host::<f32>(&Tensor::zeros((0, 3), DType::F32, &Device::Cpu).unwrap()).unwrap().is_empty());
         assert_eq!((copies() - before).reads, 1);
