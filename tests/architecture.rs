@@ -403,6 +403,26 @@ fn no_downcast_decides_what_an_error_means() {
     }
 }
 
+/// A copy between a device and this process's memory waits for the device, so all are counted in one place.
+#[test]
+fn numbers_enter_and_leave_tensors_where_copies_are_counted() {
+    let reads = ["to_vec0", "to_vec1", "to_vec2", "to_vec3", "to_scalar"];
+    let writes = ["Tensor::from_vec", "Tensor::from_slice", "Tensor::new("];
+    let is_of_tests = |path: &Path| path.to_string_lossy().ends_with("tests.rs") || path.ends_with("ops/checks.rs");
+    for name in ["engine", "models", "recipes", "train"] {
+        for path in sources(&root().join(name)) {
+            if is_of_tests(&path) || path.ends_with("engine/src/transfer.rs") {
+                continue;
+            }
+            // What a kernel has computed becomes a tensor without a copy.
+            let banned = if name == "engine" { reads.to_vec() } else { [&reads[..], &writes].concat() };
+            let code = product_code(&fs::read_to_string(&path).unwrap());
+            let found = banned.iter().find(|word| code.contains(**word));
+            assert!(found.is_none(), "{}: {found:?} is for engine::transfer", path.display());
+        }
+    }
+}
+
 /// Asserts that no banned word is in a crate's source, comments and tests apart.
 fn check_source(name: &str, banned: &[&str]) {
     let folder = if name == "hybrid-dpo" { root().to_owned() } else { root().join(name) };

@@ -6,11 +6,10 @@ use crate::source_files::{module_folders, module_graph, root, siblings_graph};
 
 /// Modules that know each other: values of chat templates contain objects, which contain values; and an op and its composed form
 /// take the same arguments.
-const MUTUAL: [(&str, &str, &str); 10] = [
+const MUTUAL: [(&str, &str, &str); 9] = [
     ("datasets/src/chat/jinja", "value", "objects"),
     ("datasets/src/chat/jinja", "value", "extent"),
     ("engine/src/ops", "composed", "axial_rope"),
-    ("engine/src/ops", "composed", "cached"),
     ("engine/src/ops", "composed", "convolution"),
     ("engine/src/ops", "composed", "full_attention"),
     ("engine/src/ops", "composed", "group_norm"),

@@ -1,8 +1,59 @@
-//! Parses device names.
+//! Parses device names, and says where kernels are.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
 
 use candle_core::Device;
 
 use crate::EngineError;
+
+thread_local! {
+    /// How many guards this thread holds.
+    static WITHOUT_KERNELS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Computes without kernels until it is dropped: on this thread, the layers, gradients and optimisers take the forms on the CPU
+/// that other devices get.
+///
+/// That is slow. It is for tests, which so compare whole models in both forms where there is no other device.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use engine::device::WithoutKernels;
+/// use engine::ops::gelu;
+///
+/// # fn main() -> candle_core::Result<()> {
+/// let x = Tensor::new(&[0.5f32, 2.], &Device::Cpu)?;
+/// let composed = { let _guard = WithoutKernels::begin(); gelu(&x)? };
+/// assert!((composed - gelu(&x)?)?.abs()?.max_all()?.to_scalar::<f32>()? < 1e-6);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "it ends where it is dropped"]
+pub struct WithoutKernels {
+    /// A guard is dropped on the thread that it is for.
+    stays: PhantomData<*const ()>,
+}
+
+impl WithoutKernels {
+    /// Begins to compute without kernels. Guards may be nested.
+    pub fn begin() -> Self {
+        WITHOUT_KERNELS.set(WITHOUT_KERNELS.get() + 1);
+        Self { stays: PhantomData }
+    }
+}
+
+impl Drop for WithoutKernels {
+    fn drop(&mut self) {
+        WITHOUT_KERNELS.set(WITHOUT_KERNELS.get() - 1);
+    }
+}
+
+/// Whether the kernels of this crate compute on a device.
+pub fn has_kernels(device: &Device) -> bool {
+    device.is_cpu() && WITHOUT_KERNELS.get() == 0
+}
 
 /// Opens the device that `text` names: `cpu`, `cuda` (the first one) or `cuda:N`.
 ///
@@ -37,7 +88,21 @@ pub fn start_threads(n: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use candle_core::Device;
+
+    use super::{WithoutKernels, has_kernels, parse};
+
+    #[test]
+    fn a_guard_is_for_its_own_thread_while_it_lives() {
+        assert!(has_kernels(&Device::Cpu));
+        {
+            let _outer = WithoutKernels::begin();
+            drop(WithoutKernels::begin());
+            assert!(!has_kernels(&Device::Cpu));
+            assert!(std::thread::spawn(|| has_kernels(&Device::Cpu)).join().unwrap());
+        }
+        assert!(has_kernels(&Device::Cpu));
+    }
 
     #[test]
     fn text_to_device() {

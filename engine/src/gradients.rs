@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 use crate::parameters::{Parameters, check_like};
+use crate::transfer::{from_host, to_host};
 use crate::{EngineError, host};
 
 /// The gradients of a model's trainable parameters, by name, summed over any number of backward passes.
@@ -98,15 +99,13 @@ impl Gradients {
     /// # Errors
     /// A gradient that is not finite, by its name.
     pub fn norm(&self) -> Result<f64, EngineError> {
-        let mut total = 0.;
-        for (name, gradient) in self.iter() {
-            let sum = host::sum_of_squares(gradient).map_err(EngineError::named("take the norm of", name))?;
-            if !sum.is_finite() {
-                return Err(EngineError::NonFiniteGradient { name: name.to_owned() });
-            }
-            total += sum;
+        let (names, gradients): (Vec<&str>, Vec<&Tensor>) = self.iter().unzip();
+        let failed = |place: usize, source| EngineError::named("take the norm of", names[place])(source);
+        let sums = host::sums_of_squares(&gradients).map_err(|(place, source)| failed(place, source))?;
+        match names.iter().zip(&sums).find(|(_, sum)| !sum.is_finite()) {
+            Some((name, _)) => Err(EngineError::NonFiniteGradient { name: (*name).to_owned() }),
+            None => Ok(sums.iter().sum::<f64>().sqrt()),
         }
-        Ok(total.sqrt())
     }
 
     /// Multiplies all gradients by `factor`.
@@ -200,12 +199,11 @@ impl Gradients {
 
 impl Sum {
     fn numbers(&self) -> candle_core::Result<Vec<f64>> {
-        self.tensor.flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1()
+        to_host(&self.tensor)
     }
 
     fn set(&mut self, numbers: Vec<f64>) -> candle_core::Result<()> {
-        let numbers = Tensor::from_vec(numbers, self.tensor.dims(), &Device::Cpu)?.to_dtype(self.tensor.dtype())?;
-        self.tensor = numbers.to_device(self.tensor.device())?;
+        self.tensor = from_host(numbers, self.tensor.dims(), self.tensor.device())?.to_dtype(self.tensor.dtype())?;
         Ok(())
     }
 

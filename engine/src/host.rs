@@ -6,13 +6,16 @@ use candle_core::{CpuStorage, DType, Error, InplaceOp1, InplaceOp2, Layout, Resu
 use pulp::Arch;
 use rayon::prelude::*;
 
+use crate::device::has_kernels;
+use crate::transfer::to_host;
+
 /// Numbers per task. Fixed, so that sums over tasks do not depend on the number of threads; 128 KiB of `f32`, so that
 /// the streams of an update fit in the L2 cache.
 pub(crate) const CHUNK: usize = 32 * 1024;
 
-/// Whether the tensor is a contiguous `f32` CPU tensor.
+/// Whether the tensor is a contiguous `f32` CPU tensor, which is updated in place.
 pub(crate) fn is_host_f32(tensor: &Tensor) -> bool {
-    tensor.device().is_cpu() && tensor.dtype() == DType::F32 && tensor.is_contiguous()
+    has_kernels(tensor.device()) && tensor.dtype() == DType::F32 && tensor.is_contiguous()
 }
 
 /// Calls `kernel(target, source)` on matching chunks of both tensors.
@@ -128,15 +131,46 @@ pub(crate) fn edit(target: &Tensor, action: impl FnMut(&mut [f32])) -> Result<()
     target.inplace_op1(&Edit(RefCell::new(action)))
 }
 
-/// The sum of squares, in `f64`, in an order that does not depend on the number of threads.
-pub(crate) fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
+/// The sum of squares of each tensor, in `f64`, in an order that does not depend on the number of threads; or the place of one that
+/// fails. What other devices sum is read together.
+pub(crate) fn sums_of_squares(tensors: &[&Tensor]) -> std::result::Result<Vec<f64>, (usize, Error)> {
+    let mut sums = vec![0.; tensors.len()];
+    let mut of_devices = Vec::new();
+    for (place, tensor) in tensors.iter().enumerate() {
+        let failed = |error| (place, error);
+        match sum_of_squares_here(tensor).map_err(failed)? {
+            Some(sum) => sums[place] = sum,
+            None => of_devices.push((place, sum_of_squares_there(tensor).map_err(failed)?)),
+        }
+    }
+    let (places, of_devices): (Vec<usize>, Vec<Tensor>) = of_devices.into_iter().unzip();
+    if let Some(&first) = places.first() {
+        let read = Tensor::stack(&of_devices, 0).and_then(|sums| to_host::<f64>(&sums));
+        for (place, sum) in places.into_iter().zip(read.map_err(|error| (first, error))?) {
+            sums[place] = sum;
+        }
+    }
+    Ok(sums)
+}
+
+/// The sum of squares of a tensor in this process's memory.
+fn sum_of_squares_here(tensor: &Tensor) -> Result<Option<f64>> {
+    if !has_kernels(tensor.device()) {
+        return Ok(None);
+    }
     let tensor = tensor.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
-        Storage::Cpu(CpuStorage::F32(values)) => Ok(squares(run_of(values, layout)?)),
-        Storage::Cpu(CpuStorage::F64(values)) => Ok(squares(run_of(values, layout)?)),
-        _ => tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_scalar::<f32>().map(f64::from),
+        Storage::Cpu(CpuStorage::F32(values)) => Ok(Some(squares(run_of(values, layout)?))),
+        Storage::Cpu(CpuStorage::F64(values)) => Ok(Some(squares(run_of(values, layout)?))),
+        _ => Ok(None),
     }
+}
+
+/// The sum of squares of any tensor, on its device.
+fn sum_of_squares_there(tensor: &Tensor) -> Result<Tensor> {
+    let tensor = if tensor.dtype() == DType::F64 { tensor.clone() } else { tensor.to_dtype(DType::F32)? };
+    tensor.sqr()?.sum_all()?.to_dtype(DType::F64)
 }
 
 fn squares<T: WithDType>(values: &[T]) -> f64 {

@@ -41,6 +41,7 @@ pub mod optim;
 pub mod parameters;
 mod precision;
 pub mod softmax;
+pub mod transfer;
 
 /// Matrices that stay in the block formats of GGUF files.
 pub mod quantised {

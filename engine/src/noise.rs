@@ -1,5 +1,6 @@
 //! Tensors of seeded noise, drawn from the streams of [`mdp::chance`] ([`Noise`]).
 
+use crate::transfer::from_host;
 use candle_core::{Device, Shape, Tensor};
 use mdp::Rng;
 pub use mdp::chance::Noise;
@@ -24,7 +25,7 @@ pub fn normal(rng: &mut Rng, shape: impl Into<Shape>, std: f64, device: &Device)
         values.push((second * std) as f32);
     }
     values.truncate(n);
-    Ok(Tensor::from_vec(values, shape, device)?)
+    Ok(from_host(values, shape, device)?)
 }
 
 /// Independent uniform draws between `low` and `high`; rounding to `f32` can make a draw equal to `high`.
@@ -43,7 +44,7 @@ pub fn uniform(
 ) -> Result<Tensor, EngineError> {
     let shape = shape.into();
     let values: Vec<f32> = (0..shape.elem_count()).map(|_| (low + (high - low) * unit(rng)) as f32).collect();
-    Ok(Tensor::from_vec(values, shape, device)?)
+    Ok(from_host(values, shape, device)?)
 }
 
 /// Kaiming initialisation of a linear layer's weight: uniform within the square root of 6 / ((1 + `slope`^2) n_in).

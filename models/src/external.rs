@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
+use engine::transfer::{from_host, to_host};
 use engine::{Gradients, Parameters};
 
 use crate::ModelError;
@@ -93,7 +94,7 @@ pub fn tensors(
 ) -> Result<BTreeMap<String, Tensor>, ModelError> {
     let tensor = |(name, numbers): (String, Vec<f32>)| {
         let shape = shapes.get(&name).cloned().unwrap_or_default();
-        Ok((name, Tensor::from_vec(numbers, shape, &Device::Cpu)?))
+        Ok((name, from_host(numbers, shape, &Device::Cpu)?))
     };
     numbers.into_iter().map(tensor).collect()
 }
@@ -219,12 +220,12 @@ pub(crate) fn add_gradients(
 ) -> Result<(), ModelError> {
     for (name, slopes) in slopes {
         let dims = parameters.get(&name)?.dims().to_vec();
-        gradients.add(&name, &Tensor::from_vec(slopes, dims, &Device::Cpu)?)?;
+        gradients.add(&name, &from_host(slopes, dims, &Device::Cpu)?)?;
     }
     Ok(())
 }
 
 /// The numbers of a tensor in the order of its memory.
 pub(crate) fn host(tensor: &Tensor) -> Result<Vec<f32>, ModelError> {
-    Ok(tensor.detach().to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+    Ok(to_host(tensor)?)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
+use engine::transfer::from_host;
 use tensorfile::{Entry, SafetensorsFile, TensorFileError};
 
 use crate::ModelError;
@@ -40,7 +41,7 @@ impl WeightsFile {
     pub(crate) fn read(&self, name: &str, device: &Device) -> Result<Tensor, ModelError> {
         let values = self.0.floats(name)?;
         check_finite(self.path(), name, &values)?;
-        Ok(Tensor::from_vec(values, self.0.entry(name)?.shape.as_slice(), device)?)
+        Ok(from_host(values, self.0.entry(name)?.shape.as_slice(), device)?)
     }
 
     /// Reads the numbers of a floating-point tensor, whatever they are.

@@ -3,6 +3,7 @@
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Shape, Tensor, WithDType};
 
+use crate::device::has_kernels;
 use crate::{EngineError, ops};
 
 /// The vector-Jacobian product: gradients of everything the outputs depend on, given those of the outputs; a tensor
@@ -30,7 +31,7 @@ fn seed(output: &Tensor, gradient: &Tensor) -> Result<Tensor, EngineError> {
         return Err(EngineError::Shape { name: "gradient of the output".to_owned(), expected, got });
     }
     let gradient = gradient.to_dtype(output.dtype())?;
-    if output.device().is_cpu() {
+    if has_kernels(output.device()) {
         return Ok(output.apply_op1(Seed { gradient })?);
     }
     Ok((output * gradient)?.sum_all()?.to_dtype(DType::F32)?)

@@ -70,11 +70,6 @@ impl BlockLayout {
             (block[place.0], block[place.1]) = (key, value);
         }
     }
-
-    /// The keys and values of a token, each with the next.
-    pub(crate) fn read(self, block: &[f32], token: usize) -> impl Iterator<Item = (f32, f32)> {
-        self.places(token).map(|place| (block[place.0], block[place.1]))
-    }
 }
 
 /// The keys of a sequence's query: blocks in order, and the number of tokens in them.

@@ -44,7 +44,7 @@ impl<'a> Adapter<'a> {
         };
         let squares = match self.squares {
             Some(squares) => squares.detach(),
-            None => weight.row_squares(layout)?,
+            None => weight.row_squares(layout)?.to_device(a.device())?,
         };
         // B A is rows of B times A; with W^T A it meets W, with A A^T itself.
         let crossed = (weight.linear(&a, None, layout)?.t()?.contiguous()? * &b)?.sum(1)?;

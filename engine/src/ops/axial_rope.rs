@@ -4,6 +4,7 @@ use super::composed;
 use super::fused::unary;
 use super::rope::Turning;
 use super::slices::fused_or;
+use super::turns::DeviceTurns;
 use super::{Pairing, Rope, RopeScaling};
 use crate::kernels::Real;
 use crate::kernels::rope::Angles;
@@ -27,6 +28,7 @@ pub struct AxialRope {
     sin: Vec<f64>,
     /// The place of each row.
     rows: Vec<u32>,
+    device_turns: DeviceTurns,
 }
 
 impl AxialRope {
@@ -63,7 +65,8 @@ impl AxialRope {
                 sin.extend(of_sin);
             }
         }
-        Ok(Self { pairing, half: widths.iter().sum::<usize>() / 2, cos, sin, rows })
+        let (half, device_turns) = (widths.iter().sum::<usize>() / 2, DeviceTurns::default());
+        Ok(Self { pairing, half, cos, sin, rows, device_turns })
     }
 
     fn angles<T: Real>(&self) -> Angles<T> {
@@ -71,13 +74,14 @@ impl AxialRope {
         Angles { cos: rounded(&self.cos), sin: rounded(&self.sin), rows: self.rows.clone(), half: self.half }
     }
 
-    /// Cosines and sines of each row, `[rows, half]`.
-    pub(super) fn by_row(&self) -> (Vec<f64>, Vec<f64>) {
-        let of = |values: &[f64]| {
-            let row = |place: &u32| values[*place as usize * self.half..][..self.half].to_vec();
-            self.rows.iter().flat_map(row).collect()
+    /// Cosines and sines of each row, `[rows, half]`, as tensors like `x`, kept on its device for all layers.
+    pub(super) fn turns_on(&self, x: &Tensor) -> Result<[Tensor; 2]> {
+        let padded = |values: &[f64], n: usize| {
+            let mut values = values.to_vec();
+            values.resize(n * self.half, 0.);
+            values
         };
-        (of(&self.cos), of(&self.sin))
+        self.device_turns.of_rows(&self.rows, self.half, x, |n| (padded(&self.cos, n), padded(&self.sin, n)))
     }
 }
 

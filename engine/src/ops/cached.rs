@@ -1,50 +1,167 @@
 //! Attention over what sequences have read, kept in blocks that they may share.
 
+use super::composed::rows_at;
+use super::paged::{PAGE, Page, PagePool, PagedStep, Pages};
 use super::slices::read;
-use super::{AttentionForm, Heads, composed};
+use super::{AttentionForm, Heads};
+use crate::device::has_kernels;
 use crate::kernels::cached::{self, BLOCK, BlockLayout, Cache};
-use candle_core::{DType, Result, Tensor, bail};
+use crate::transfer::from_host;
+use candle_core::{DType, Device, Result, Tensor, bail};
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// Keys and values of up to [`CacheBlock::TOKENS`] tokens that follow each other, in every layer of a model.
 ///
 /// Sequences that have tokens and all that came before them in common may hold one block for them. It is then kept once, and
 /// attention reads it once for all of them.
+#[derive(Debug)]
+pub struct CacheBlock(Place);
+
+#[derive(Debug)]
+enum Place {
+    /// In this process's memory, layer after layer, as the kernels read it.
+    Host(BlockLayout, Vec<f32>),
+    /// On a device.
+    Page(Page),
+}
+
+/// Where a model's blocks are made: in this process's memory where kernels compute, else on the device. Clones share it.
 #[derive(Clone, Debug)]
-pub struct CacheBlock {
-    layout: BlockLayout,
-    /// Layer after layer.
-    numbers: Vec<f32>,
+pub struct CachePool {
+    heads: Heads,
+    n_layers: usize,
+    pages: Option<PagePool>,
+}
+
+impl CachePool {
+    /// A pool for a model on a device.
+    ///
+    /// # Errors
+    ///
+    /// The device is out of memory.
+    pub fn new(heads: Heads, n_layers: usize, device: &Device) -> Result<Self> {
+        let pages = if has_kernels(device) { None } else { Some(PagePool::new(heads, n_layers, device)?) };
+        Ok(Self { heads, n_layers, pages })
+    }
+
+    /// A block without tokens.
+    ///
+    /// # Errors
+    ///
+    /// The device is out of memory.
+    pub fn block(&self) -> Result<CacheBlock> {
+        Ok(CacheBlock(match &self.pages {
+            None => {
+                let layout = BlockLayout::new(self.heads);
+                Place::Host(layout, vec![0.; self.n_layers * layout.len()])
+            }
+            Some(pages) => Place::Page(pages.pages(1)?.swap_remove(0)),
+        }))
+    }
+
+    /// Blocks of tokens whose keys and values are rows of tensors, `[T, key_value * size]` each, a pair for every layer; a run of
+    /// rows is a block.
+    ///
+    /// # Errors
+    ///
+    /// Other layers than the pool has, runs that are empty or too long or leave the tensors, the device is out of memory.
+    pub fn blocks(&self, layers: &[[Tensor; 2]], runs: &[&[usize]]) -> Result<Vec<CacheBlock>> {
+        let width = self.heads.key_value * self.heads.size;
+        let n_rows = layers.first().map_or(Ok(0), |[keys, _]| keys.dim(0))?;
+        let is_one = |run: &&[usize]| (1..=BLOCK).contains(&run.len()) && run.iter().all(|&row| row < n_rows);
+        let fits = |x: &Tensor| x.dims() == [n_rows, width];
+        if layers.len() != self.n_layers || !layers.iter().flatten().all(fits) || !runs.iter().all(is_one) {
+            bail!("{} blocks of {n_rows} rows in {} layers do not fit {self:?}", runs.len(), layers.len());
+        }
+        match &self.pages {
+            None => self.host_blocks(layers, runs),
+            Some(pages) => paged_blocks(pages, layers, runs),
+        }
+    }
+
+    fn host_blocks(&self, layers: &[[Tensor; 2]], runs: &[&[usize]]) -> Result<Vec<CacheBlock>> {
+        let layout = BlockLayout::new(self.heads);
+        let single = |[keys, values]: &[Tensor; 2]| {
+            let single = |x: &Tensor| x.to_dtype(DType::F32)?.contiguous();
+            Ok([single(keys)?, single(values)?])
+        };
+        let layers = layers.iter().map(single).collect::<Result<Vec<[Tensor; 2]>>>()?;
+        let numbers = layers.iter().map(|[keys, values]| Ok([read::<f32>(keys)?, read::<f32>(values)?]));
+        let numbers = numbers.collect::<Result<Vec<_>>>()?;
+        let numbers: Vec<[&[f32]; 2]> = numbers.iter().map(|[keys, values]| [&**keys, &**values]).collect();
+        let block = |run: &&[usize]| {
+            let mut block = vec![0.; self.n_layers * layout.len()];
+            for (layer, [keys, values]) in block.chunks_exact_mut(layout.len()).zip(&numbers) {
+                for (token, row) in run.iter().enumerate() {
+                    let own = row * layout.width()..(row + 1) * layout.width();
+                    layout.write(layer, token, &keys[own.clone()], &values[own]);
+                }
+            }
+            CacheBlock(Place::Host(layout, block))
+        };
+        Ok(runs.par_iter().map(block).collect())
+    }
+}
+
+fn paged_blocks(pool: &PagePool, layers: &[[Tensor; 2]], runs: &[&[usize]]) -> Result<Vec<CacheBlock>> {
+    let pages = pool.pages(runs.len())?;
+    // Pages are written whole: what follows the last token is never read.
+    let token = |run: &[usize], token: usize| run[token.min(run.len() - 1)] as u32;
+    let rows: Vec<u32> = runs.iter().flat_map(|run| (0..PAGE).map(move |place| token(run, place))).collect();
+    let Some([keys, _]) = layers.first().filter(|_| !rows.is_empty()) else { return Ok(Vec::new()) };
+    let (n, lent) = (rows.len(), pages.iter().collect::<Vec<&Page>>());
+    let rows = from_host(rows, n, keys.device())?;
+    for (layer, [keys, values]) in layers.iter().enumerate() {
+        pool.fill(layer, &lent, &rows_at(keys, &rows)?, &rows_at(values, &rows)?)?;
+    }
+    Ok(pages.into_iter().map(|page| CacheBlock(Place::Page(page))).collect())
 }
 
 impl CacheBlock {
     /// The capacity of a block, in tokens.
     pub const TOKENS: usize = BLOCK;
 
-    /// A block without tokens.
-    pub fn new(heads: Heads, n_layers: usize) -> Self {
-        let layout = BlockLayout::new(heads);
-        Self { layout, numbers: vec![0.; n_layers * layout.len()] }
+    /// A block of its own with the same tokens.
+    ///
+    /// # Errors
+    ///
+    /// The device is out of memory.
+    pub fn copied(&self) -> Result<Self> {
+        Ok(Self(match &self.0 {
+            Place::Host(layout, numbers) => Place::Host(*layout, numbers.clone()),
+            Place::Page(page) => Place::Page(page.copied()?),
+        }))
     }
 
-    /// Puts the keys and values of a token, `[key_value * size]` each, into a layer.
+    /// Puts the keys and values of a token, `[key_value * size]` each, into a layer of a block in this process's memory.
     ///
     /// # Panics
     ///
-    /// If there is no such layer or no room for such a token, or the numbers are not as many.
+    /// If there is no such layer or no room for such a token, the numbers are not as many, or the block is on a device.
     pub fn write(&mut self, layer: usize, token: usize, keys: &[f32], values: &[f32]) {
-        let width = self.layout.width();
+        let Place::Host(layout, numbers) = &mut self.0 else { panic!("a block on a device is written by a step") };
+        let width = layout.width();
         assert!(token < BLOCK && keys.len() == width && values.len() == width, "no token of this block");
-        let layer = layer * self.layout.len()..(layer + 1) * self.layout.len();
-        self.layout.write(&mut self.numbers[layer], token, keys, values);
+        let layer = layer * layout.len()..(layer + 1) * layout.len();
+        layout.write(&mut numbers[layer], token, keys, values);
     }
 
-    fn layer(&self, layer: usize) -> &[f32] {
-        &self.numbers[layer * self.layout.len()..][..self.layout.len()]
+    /// The numbers of a layer, where they are in this process's memory.
+    fn layer(&self, layer: usize, heads: Heads) -> Option<&[f32]> {
+        match &self.0 {
+            Place::Host(layout, numbers) if *layout == BlockLayout::new(heads) => {
+                numbers.get(layer * layout.len()..(layer + 1) * layout.len())
+            }
+            Place::Host(..) | Place::Page(_) => None,
+        }
     }
 
-    fn fits(&self, heads: Heads, layer: usize) -> bool {
-        self.layout == BlockLayout::new(heads) && self.numbers.len() >= (layer + 1) * self.layout.len()
+    fn page(&self) -> Option<&Page> {
+        match &self.0 {
+            Place::Page(page) => Some(page),
+            Place::Host(..) => None,
+        }
     }
 }
 
@@ -59,21 +176,23 @@ pub struct CachedSequence<'a> {
 }
 
 impl CachedSequence<'_> {
-    /// Its keys and its values in a layer, `[n_tokens, key_value * size]` each.
-    pub(super) fn rows(&self, layer: usize) -> (Vec<f32>, Vec<f32>) {
-        let token = |token: usize| {
-            let block = &self.blocks[token / BLOCK];
-            block.layout.read(block.layer(layer), token % BLOCK)
-        };
-        (0..self.n_tokens).flat_map(token).unzip()
+    fn check(&self) -> Result<()> {
+        if self.n_tokens == 0 || self.blocks.len() != self.n_tokens.div_ceil(BLOCK) {
+            bail!("a cache of {} tokens in {} blocks", self.n_tokens, self.blocks.len());
+        }
+        Ok(())
     }
 }
 
-/// Attention of one new token per sequence over that sequence's cache; records no gradient.
+/// Attention of one new token per sequence over that sequence's cache in this process's memory; records no gradient.
 ///
 /// # Shapes
 ///
 /// `q` and the result `[B, query * size]` in `f32`, one cache per row.
+///
+/// # Errors
+///
+/// Queries and caches that do not fit each other, or are on a device: there a [`CacheStep`] attends.
 pub fn cached_attention(
     q: &Tensor,
     heads: Heads,
@@ -81,143 +200,68 @@ pub fn cached_attention(
     layer: usize,
     caches: &[CachedSequence<'_>],
 ) -> Result<Tensor> {
-    heads.check_groups()?;
-    if q.dims() != [caches.len(), heads.query * heads.size] {
-        bail!("attention over {} caches and {heads:?} got queries {:?}", caches.len(), q.dims());
-    }
-    for CachedSequence { blocks, n_tokens } in caches {
-        let is_too_long = *n_tokens == 0 || blocks.len() != n_tokens.div_ceil(BLOCK);
-        if is_too_long || blocks.iter().any(|block| !block.fits(heads, layer)) {
-            bail!("a cache of {n_tokens} tokens in {} blocks, for layer {layer} and {heads:?}", blocks.len());
-        }
-    }
-    if !q.device().is_cpu() || q.dtype() != DType::F32 {
-        return composed::cached_attention(q, heads, form, layer, caches);
+    check_queries(q, heads, caches.len())?;
+    let mut read_caches = Vec::with_capacity(caches.len());
+    for cache in caches {
+        cache.check()?;
+        let blocks = cache.blocks.iter().map(|block| block.layer(layer, heads));
+        let Some(blocks) = blocks.collect::<Option<Vec<&[f32]>>>() else {
+            bail!("a cache of {} tokens has no layer {layer} for {heads:?} in this process's memory", cache.n_tokens)
+        };
+        let first = cache.n_tokens.saturating_sub(form.window.unwrap_or(usize::MAX));
+        read_caches.push(Cache { blocks, n_tokens: cache.n_tokens, first });
     }
     let q = q.contiguous()?;
-    let caches: Vec<Cache<'_>> = caches
-        .iter()
-        .map(|cache| Cache {
-            blocks: cache.blocks.iter().map(|block| block.layer(layer)).collect(),
-            n_tokens: cache.n_tokens,
-            first: cache.n_tokens.saturating_sub(form.window.unwrap_or(usize::MAX)),
-        })
-        .collect();
-    Tensor::from_vec(cached::attention(&read(&q)?, heads, form, &caches), q.dims(), q.device())
+    Tensor::from_vec(cached::attention(&read(&q)?, heads, form, &read_caches), q.dims(), q.device())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ops::checks::tensor;
-    use crate::ops::{Forest, forest_attention};
-    use candle_core::Device;
-
-    const LAYER: usize = 1;
-    /// All switches on; the window ends within a block.
-    const FORM: AttentionForm = AttentionForm { scale: Some(0.4), cap: Some(1.5), window: Some(21) };
-
-    fn numbers(x: &Tensor) -> Vec<f32> {
-        x.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+fn check_queries(q: &Tensor, heads: Heads, n: usize) -> Result<()> {
+    heads.check_groups()?;
+    if q.dims() != [n, heads.query * heads.size] {
+        bail!("attention over {n} caches and {heads:?} got queries {:?}", q.dims());
     }
+    Ok(())
+}
 
-    /// Blocks of rows of `k` and `v`, behind some that are there already.
-    fn grow(blocks: &mut Vec<Arc<CacheBlock>>, heads: Heads, [k, v]: [&Tensor; 2], rows: std::ops::Range<usize>) {
-        let width = heads.key_value * heads.size;
-        let (keys, values) = (numbers(k), numbers(v));
-        for (token, row) in rows.enumerate() {
-            if token % CacheBlock::TOKENS == 0 {
-                blocks.push(Arc::new(CacheBlock::new(heads, LAYER + 1)));
-            }
-            let block = Arc::get_mut(blocks.last_mut().unwrap()).unwrap();
-            let of = |all: &[f32]| all[row * width..][..width].to_vec();
-            block.write(LAYER, token % CacheBlock::TOKENS, &of(&keys), &of(&values));
+/// One new token of each sequence whose cache is on a device: its keys and values are put there, and it attends to all.
+#[derive(Debug)]
+pub struct CacheStep {
+    step: PagedStep,
+    n: usize,
+}
+
+impl CacheStep {
+    /// A step of these sequences, which have room for their last token; nothing if their blocks are in this process's memory.
+    ///
+    /// # Errors
+    ///
+    /// Blocks that are not as many as the tokens need, blocks of several pools, the device is out of memory.
+    pub fn of(caches: &[CachedSequence<'_>]) -> Result<Option<Self>> {
+        let mut sequences = Vec::with_capacity(caches.len());
+        for cache in caches {
+            cache.check()?;
+            let pages = cache.blocks.iter().map(|block| block.page()).collect::<Option<Vec<&Page>>>();
+            let Some(pages) = pages else { return Ok(None) };
+            sequences.push(Pages { pages, n_tokens: cache.n_tokens });
         }
+        Ok(Some(Self { step: PagedStep::of(&sequences)?, n: caches.len() }))
     }
 
-    fn close(ours: &Tensor, expected: &Tensor) {
-        let difference = (ours - expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
-        assert!(difference < 1e-6, "off by {difference}");
-    }
-
-    /// Sequences of these lengths, each a chain of its own.
-    fn check(heads: Heads, form: AttentionForm, lengths: &[usize]) {
-        let n: usize = lengths.iter().sum();
-        let single = |seed, heads: usize, size| tensor(seed, &[n, heads * size]).to_dtype(DType::F32).unwrap();
-        let (q, k) = (single(1, heads.query, heads.size), single(2, heads.key_value, heads.size));
-        let v = single(3, heads.key_value, heads.size);
-        let whole = forest_attention(&q, &k, &v, heads, form, &Arc::new(Forest::chains(lengths))).unwrap();
-        let (mut caches, mut last, mut start) = (Vec::new(), Vec::new(), 0);
-        for length in lengths {
-            let mut blocks = Vec::new();
-            grow(&mut blocks, heads, [&k, &v], start..start + length);
-            caches.push(blocks);
-            start += length;
-            last.push(start as u32 - 1);
-        }
-        let caches: Vec<CachedSequence<'_>> =
-            caches.iter().zip(lengths).map(|(blocks, &n_tokens)| CachedSequence { blocks, n_tokens }).collect();
-        let last = Tensor::new(last, &Device::Cpu).unwrap();
-        let q = q.index_select(&last, 0).unwrap();
-        let expected = whole.index_select(&last, 0).unwrap();
-        close(&cached_attention(&q, heads, form, LAYER, &caches).unwrap(), &expected);
-        close(&composed::cached_attention(&q, heads, form, LAYER, &caches).unwrap(), &expected);
-    }
-
-    #[test]
-    fn a_cache_gives_the_last_row_of_the_whole_sequence() {
-        for form in [AttentionForm::default(), FORM] {
-            check(Heads { query: 4, key_value: 2, size: 40 }, form, &[6, 7]);
-            check(Heads { query: 1, key_value: 1, size: 1 }, form, &[1]);
-            check(Heads { query: 3, key_value: 3, size: 16 }, form, &[16, 17, 33, 1, 5, 48, 70, 37]);
-            check(Heads { query: 6, key_value: 1, size: 5 }, form, &[40; 19]);
-        }
-    }
-
-    #[test]
-    fn what_sequences_share_changes_no_bit_of_them() {
-        let heads = Heads { query: 4, key_value: 2, size: 9 };
-        let [k, v] = [2, 3].map(|seed| tensor(seed, &[110, 18]));
-        let mut shared = Vec::new();
-        grow(&mut shared, heads, [&k, &v], 0..32);
-        let mut sequences = Vec::new();
-        for index in 0..21 {
-            // Some end in the block that all have in common, and between the others is one that shares nothing.
-            let mut blocks = if index == 7 { Vec::new() } else { shared.clone() };
-            let own = if index == 7 { 50 } else { index % 4 };
-            grow(&mut blocks, heads, [&k, &v], 35 + index..35 + index + own);
-            sequences.push((blocks, if index == 7 { 50 } else { 32 + own }));
-        }
-        let q = tensor(1, &[sequences.len(), 36]).to_dtype(DType::F32).unwrap();
-        let views: Vec<CachedSequence<'_>> =
-            sequences.iter().map(|(blocks, n)| CachedSequence { blocks, n_tokens: *n }).collect();
-        let together = cached_attention(&q, heads, FORM, LAYER, &views).unwrap();
-        for (row, (blocks, n_tokens)) in sequences.iter().enumerate() {
-            let copied: Vec<Arc<CacheBlock>> = blocks.iter().map(|block| Arc::new((**block).clone())).collect();
-            let own = [CachedSequence { blocks: &copied, n_tokens: *n_tokens }];
-            let alone = cached_attention(&q.narrow(0, row, 1).unwrap(), heads, FORM, LAYER, &own).unwrap();
-            assert_eq!(numbers(&alone), numbers(&together.narrow(0, row, 1).unwrap()), "sequence {row}");
-        }
-    }
-
-    #[test]
-    fn caches_that_do_not_fit_are_refused() {
-        let heads = Heads { query: 2, key_value: 2, size: 4 };
-        let (blocks, q) =
-            ([Arc::new(CacheBlock::new(heads, 1))], Tensor::zeros((1, 8), DType::F32, &Device::Cpu).unwrap());
-        let refused = |heads, layer, n_tokens| {
-            cached_attention(
-                &q,
-                heads,
-                AttentionForm::default(),
-                layer,
-                &[CachedSequence { blocks: &blocks, n_tokens }],
-            )
-            .is_err()
-        };
-        assert!(!refused(heads, 0, 16));
-        assert!(refused(heads, 0, 0) && refused(heads, 0, 17) && refused(heads, 1, 3));
-        assert!(refused(Heads { key_value: 1, ..heads }, 0, 3));
-        assert!(cached_attention(&q, heads, AttentionForm::default(), 0, &[]).is_err());
+    /// Puts the new tokens' keys and values, `[B, key_value * size]` each, into a layer, and attends as [`cached_attention`] does.
+    ///
+    /// # Errors
+    ///
+    /// Numbers that do not fit the caches, the device is out of memory.
+    pub fn attend(
+        &self,
+        layer: usize,
+        heads: Heads,
+        form: AttentionForm,
+        [q, keys, values]: [&Tensor; 3],
+    ) -> Result<Tensor> {
+        check_queries(q, heads, self.n)?;
+        self.step.check(heads, layer)?;
+        self.step.write(layer, keys, values)?;
+        self.step.attention(q, heads, form, layer)
     }
 }

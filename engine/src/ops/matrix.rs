@@ -7,7 +7,8 @@ use super::{WeightLayout, embedding, linear};
 pub use crate::kernels::quantised::Matrix;
 use crate::kernels::quantised::{QuantisedMatrix, product, to_input};
 use crate::kernels::{Vectorised, rows};
-use candle_core::{Result, Shape, Tensor, bail};
+use crate::transfer::from_host;
+use candle_core::{Device, Result, Shape, Tensor, bail};
 use std::sync::Arc;
 
 impl Matrix {
@@ -27,12 +28,12 @@ impl Matrix {
         }
     }
 
-    /// Rows of this matrix: see [`embedding`].
+    /// Rows of this matrix: see [`embedding`]. Those of blocks are dequantised and put on `device`.
     ///
     /// # Errors
     ///
     /// An index outside the matrix.
-    pub fn rows(&self, ids: &[u32]) -> Result<Tensor> {
+    pub fn rows(&self, ids: &[u32], device: &Device) -> Result<Tensor> {
         let matrix = match self {
             Self::Dense(table) => return embedding(ids, table),
             Self::Quantised(matrix) => matrix,
@@ -41,17 +42,18 @@ impl Matrix {
         if let Some(id) = ids.iter().find(|&&id| id as usize >= n_rows) {
             bail!("token {id} of a table of {n_rows}");
         }
-        Tensor::from_vec(matrix.gather::<f32>(ids), (ids.len(), width), &candle_core::Device::Cpu)
+        from_host(matrix.gather::<f32>(ids), (ids.len(), width), device)
     }
 
-    /// The squared norm of each row of the `[out, in]` matrix, `[out]`; a convolution's rows are its kernels.
+    /// The squared norm of each row of the `[out, in]` matrix, `[out]`; a convolution's rows are its kernels. Those of blocks are
+    /// computed in this process's memory and stay there.
     ///
     /// # Errors
     ///
     /// The device is out of memory.
     pub fn row_squares(&self, layout: WeightLayout) -> Result<Tensor> {
         match (self, layout) {
-            (Self::Quantised(matrix), _) => matrix.row_squares(&candle_core::Device::Cpu),
+            (Self::Quantised(matrix), _) => matrix.row_squares(&Device::Cpu),
             (Self::Dense(weight), WeightLayout::OutIn) => weight.detach().flatten_from(1)?.sqr()?.sum(1),
             (Self::Dense(weight), WeightLayout::InOut) => weight.detach().sqr()?.sum(0),
         }
@@ -118,7 +120,7 @@ mod tests {
     use super::super::{LogitForm, VocabularyQuery, vocabulary_log_prob};
     use super::*;
     use crate::quantised::BlockFormat;
-    use candle_core::{DType, Device};
+    use candle_core::DType;
 
     /// Bytes with a scale of about 1 / 50.
     fn matrix(n_rows: usize, width: usize) -> Arc<QuantisedMatrix> {
@@ -155,9 +157,10 @@ mod tests {
         let matrix = matrix(9, 64);
         let (quantised, dense) =
             (Matrix::Quantised(Arc::clone(&matrix)), Matrix::Dense(matrix.to_tensor(&Device::Cpu).unwrap()));
-        let both = [&quantised, &dense].map(|matrix| matrix.rows(&[3, 0, 3]).unwrap().to_vec2::<f32>().unwrap());
+        let both =
+            [&quantised, &dense].map(|matrix| matrix.rows(&[3, 0, 3], &Device::Cpu).unwrap().to_vec2::<f32>().unwrap());
         assert_eq!(both[0], both[1]);
-        assert!(quantised.rows(&[9]).is_err());
+        assert!(quantised.rows(&[9], &Device::Cpu).is_err());
         let both = [&quantised, &dense]
             .map(|matrix| matrix.row_squares(WeightLayout::OutIn).unwrap().to_vec1::<f32>().unwrap());
         assert!(both[0].iter().zip(&both[1]).all(|(a, b)| (a - b).abs() < 1e-5 * b));

@@ -20,10 +20,12 @@ mod images;
 mod linear;
 mod matrix;
 mod norm;
+mod paged;
 mod remade;
 mod rope;
 mod slices;
 mod timestep;
+mod turns;
 mod upsample;
 mod variable_gradients;
 mod vocabulary;
@@ -32,7 +34,7 @@ pub use crate::layout::{AttentionForm, Block, Forest, Heads, LogitForm, Pairing,
 pub use adaptive::{adaptive_layer_norm, gated_add};
 pub use attention::{forest_attention, forest_attention_packed};
 pub use axial_rope::{AxialRope, axial_rope};
-pub use cached::{CacheBlock, CachedSequence, cached_attention};
+pub use cached::{CacheBlock, CachePool, CacheStep, CachedSequence, cached_attention};
 pub use columns::scale_columns;
 pub use convolution::{Convolution, Padding, conv2d};
 pub use elementwise::{add, add_both, add_into, geglu, gelu, gelu_tanh, quick_gelu, silu, swiglu, tanh};
@@ -51,6 +53,8 @@ pub use upsample::upsample_nearest;
 pub use variable_gradients::backward;
 pub use vocabulary::{LogitQuery, VOCABULARY_NUMBERS, VocabularyQuery, logit_log_prob, vocabulary_log_prob};
 
+#[cfg(test)]
+mod cached_tests;
 #[cfg(test)]
 pub(crate) mod checks;
 #[cfg(test)]

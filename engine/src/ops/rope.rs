@@ -2,9 +2,11 @@
 
 use super::fused::{Backward, Fused, Gradient, Input, unary};
 use super::slices::fused_or;
+use super::turns::DeviceTurns;
 use super::{Heads, Pairing, QkvLayout, composed};
 use crate::kernels::Real;
 use crate::kernels::rope::{Angles, Turn, turn};
+use crate::transfer::from_host;
 use candle_core::{Result, Tensor, bail};
 use std::f64::consts::TAU;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,6 +78,7 @@ pub struct Rope {
     /// The factor of cosines and sines.
     magnitude: f64,
     turns: Arc<Mutex<Turns>>,
+    device_turns: DeviceTurns,
 }
 
 /// Cosines and sines of the first positions, `[n, rotated / 2]` each, shared by all layers and steps.
@@ -90,13 +93,14 @@ impl Rope {
     pub fn new(base: f64, width: usize, pairing: Pairing, scaling: &RopeScaling) -> Self {
         let frequency = |i: usize| base.powf(-2. * i as f64 / width as f64);
         let frequencies = (0..width.div_ceil(2)).map(|i| scaling.apply(frequency(i), i, base, width)).collect();
-        Self { rotated: width.next_multiple_of(2), pairing, frequencies, magnitude: 1., turns: Arc::default() }
+        let (turns, device_turns) = (Arc::default(), DeviceTurns::default());
+        Self { rotated: width.next_multiple_of(2), pairing, frequencies, magnitude: 1., turns, device_turns }
     }
 
     /// Multiplies rotated coordinates by a factor, which YaRN and LongRoPE do to sharpen attention over long contexts.
     #[must_use]
     pub fn with_magnitude(self, magnitude: f64) -> Self {
-        Self { magnitude, turns: Arc::default(), ..self }
+        Self { magnitude, turns: Arc::default(), device_turns: DeviceTurns::default(), ..self }
     }
 
     /// Radians per position of each coordinate pair.
@@ -108,6 +112,17 @@ impl Rope {
     pub(crate) fn table(&self, positions: &[u32]) -> (Vec<f64>, Vec<f64>) {
         let angles = positions.iter().flat_map(|&p| self.frequencies.iter().map(move |f| f64::from(p) * f));
         angles.map(|angle| (angle.cos() * self.magnitude, angle.sin() * self.magnitude)).unzip()
+    }
+
+    /// [`Rope::table`] as tensors like `x`, kept on its device for all layers and steps.
+    pub(super) fn turns_on(&self, positions: &[u32], x: &Tensor) -> Result<[Tensor; 2]> {
+        let half = self.frequencies.len();
+        if positions.iter().any(|&position| position as usize >= LONGEST_TABLE) {
+            let (cos, sin) = self.table(positions);
+            let on_device = |values| from_host(values, (positions.len(), half), x.device())?.to_dtype(x.dtype());
+            return Ok([on_device(cos)?, on_device(sin)?]);
+        }
+        self.device_turns.of_rows(positions, half, x, |n| self.table(&(0..n as u32).collect::<Vec<u32>>()))
     }
 
     /// [`Rope::table`] of positions `0..n`, computed once.

@@ -1,5 +1,6 @@
 //! Conversion between tensors and slices.
 
+use crate::device::has_kernels;
 use crate::kernels::Real;
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor, bail};
 use std::marker::PhantomData;
@@ -8,7 +9,7 @@ use std::ops::Deref;
 /// The number type that the fused kernels use for these tensors; `None` selects the composed form.
 pub(super) fn fused_dtype(tensors: &[&Tensor]) -> Option<DType> {
     let dtype = tensors.first()?.dtype();
-    let fits = |t: &&Tensor| t.device().is_cpu() && t.dtype() == dtype;
+    let fits = |t: &&Tensor| has_kernels(t.device()) && t.dtype() == dtype;
     (matches!(dtype, DType::F32 | DType::F64) && tensors.iter().all(fits)).then_some(dtype)
 }
 

@@ -1,5 +1,6 @@
 //! Sinusoidal timestep embedding.
 
+use crate::transfer::from_host;
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 /// The longest period, divided by 2 pi.
@@ -47,6 +48,6 @@ impl TimestepEmbedding {
             values.extend(first.into_iter().chain(second));
             values.extend((2 * half..self.channels).map(|_| 0.));
         }
-        Tensor::from_vec(values, (times.len(), self.channels), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
+        from_host(values, (times.len(), self.channels), device)?.to_dtype(dtype)
     }
 }

@@ -10,6 +10,7 @@ use super::OwnShare;
 
 use crate::error::check_setting;
 use crate::parameters::check_like;
+use crate::transfer::{from_host, to_host};
 use crate::{EngineError, Gradients, Parameters, host};
 
 /// An update rule with `N` moments per number.
@@ -139,7 +140,7 @@ impl<const N: usize> Slots<N> {
             if let Some(master) = &slot.master {
                 state.insert(format!("{MASTER}.{name}"), copy(master)?);
             }
-            state.insert(format!("{STEP}.{name}"), Tensor::new(slot.n_steps as i64, &Device::Cpu)?);
+            state.insert(format!("{STEP}.{name}"), from_host(vec![slot.n_steps as i64], (), &Device::Cpu)?);
         }
         Ok(state)
     }
@@ -177,7 +178,7 @@ impl<const N: usize> Slot<N> {
             }
         };
         let moments = try_array(|i| take(R::MOMENTS[i]))?;
-        let n_steps = take(STEP)?.to_dtype(DType::I64)?.to_scalar::<i64>()?;
+        let n_steps = to_host::<i64>(&take(STEP)?)?.first().copied().unwrap_or(-1);
         let n_steps = u64::try_from(n_steps).map_err(|_| EngineError::Setting {
             owner: R::NAME,
             setting: "the saved step count",

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 use engine::EngineError;
-use engine::ops::{AttentionForm, CacheBlock, CachedSequence, Forest, Heads, QkvLayout, cached_attention};
+use engine::ops::{
+    AttentionForm, CacheBlock, CachePool, CacheStep, CachedSequence, Forest, Heads, QkvLayout, cached_attention,
+};
+use engine::transfer::to_host;
 use rayon::prelude::*;
 
 use super::decoder::{Attend, Decoder, DecoderInput, Pass, Projection};
@@ -40,28 +43,41 @@ impl Cached {
     }
 
     /// Makes room for one token more, in a block that is not shared.
-    fn grow(&mut self, heads: Heads, n_layers: usize) {
+    fn grow(&mut self, pool: &CachePool) -> Result<(), EngineError> {
         match self.blocks.last_mut() {
             Some(last) if !self.n_tokens.is_multiple_of(CacheBlock::TOKENS) => {
-                Arc::make_mut(last);
+                if Arc::get_mut(last).is_none() {
+                    *last = Arc::new(last.copied()?);
+                }
             }
-            _ => self.blocks.push(Arc::new(CacheBlock::new(heads, n_layers))),
+            _ => self.blocks.push(Arc::new(pool.block()?)),
         }
         self.n_tokens += 1;
+        Ok(())
     }
 
-    /// Puts the last token's keys and values into a layer.
+    /// Puts the last token's keys and values into a layer in this process's memory.
     fn write(&mut self, layer: usize, keys: &[f32], values: &[f32]) {
-        if let Some(last) = self.blocks.last_mut() {
-            Arc::make_mut(last).write(layer, (self.n_tokens - 1) % CacheBlock::TOKENS, keys, values);
+        // Growing has left the last block to this sequence alone.
+        if let Some(last) = self.blocks.last_mut().and_then(Arc::get_mut) {
+            last.write(layer, (self.n_tokens - 1) % CacheBlock::TOKENS, keys, values);
         }
     }
 }
 
 impl Decoder {
+    /// A pool for what sequences read, in the memory of the device that computes.
+    pub(super) fn cache_pool(&self) -> Result<CachePool, EngineError> {
+        Ok(CachePool::new(self.heads(), self.config.n_layers, &self.weights.device())?)
+    }
+
     /// Reads sequences, each shared prefix once: what is cached of each, which of the rows of hidden states is its last, and
     /// those, `[distinct sequences, width]`.
-    pub(super) fn prefill(&self, sequences: &[Vec<u32>]) -> Result<(Vec<(Cached, usize)>, Tensor), EngineError> {
+    pub(super) fn prefill(
+        &self,
+        sequences: &[Vec<u32>],
+        pool: &CachePool,
+    ) -> Result<(Vec<(Cached, usize)>, Tensor), EngineError> {
         let packing = Packing::of_prefixes(sequences);
         let mut recorder = Recorder { forest: Arc::clone(&packing.forest), layers: Vec::new() };
         let hidden = self.hidden(packing.reading(), &mut recorder, Pass::Scoring)?;
@@ -69,9 +85,10 @@ impl Decoder {
         // The last row of a block tells it from others: in a forest it has one way to the root.
         let runs = paths.iter().flat_map(|path| path.chunks(CacheBlock::TOKENS));
         let runs: BTreeMap<usize, &[usize]> = runs.filter_map(|run| Some((*run.last()?, run))).collect();
-        let runs: Vec<(usize, &[usize])> = runs.into_iter().collect();
+        let (lasts, runs): (Vec<usize>, Vec<&[usize]>) = runs.into_iter().unzip();
+        let blocks = pool.blocks(&recorder.layers, &runs)?;
         let blocks: BTreeMap<usize, Arc<CacheBlock>> =
-            runs.par_iter().map(|&(last, run)| (last, Arc::new(recorder.block(self.heads(), run)))).collect();
+            lasts.into_iter().zip(blocks.into_iter().map(Arc::new)).collect();
         let cached: Vec<Cached> = paths
             .iter()
             .map(|path| Cached {
@@ -84,18 +101,32 @@ impl Decoder {
     }
 
     /// Reads one more token of each sequence; also the hidden state of each, `[sequences, width]`.
-    pub(super) fn read_on(&self, tokens: &[(u32, u32)], mut cached: Vec<&mut Cached>) -> Result<Tensor, EngineError> {
+    pub(super) fn read_on(
+        &self,
+        tokens: &[(u32, u32)],
+        mut cached: Vec<&mut Cached>,
+        pool: &CachePool,
+    ) -> Result<Tensor, EngineError> {
         let (tokens, positions): (Vec<u32>, Vec<u32>) = tokens.iter().copied().unzip();
         let reading = DecoderInput { tokens: &tokens, positions: &positions, rows: None };
         for cached in &mut cached {
-            cached.grow(self.heads(), self.config.n_layers);
+            cached.grow(pool)?;
         }
-        self.hidden(reading, &mut Rows(cached), Pass::Scoring)
+        let step = CacheStep::of(&sequences(&cached))?;
+        self.hidden(reading, &mut Rows { cached, step }, Pass::Scoring)
     }
 }
 
 /// The sequences that read on.
-struct Rows<'a>(Vec<&'a mut Cached>);
+struct Rows<'a> {
+    cached: Vec<&'a mut Cached>,
+    /// Their new tokens, where the caches are on a device.
+    step: Option<CacheStep>,
+}
+
+fn sequences<'a>(cached: &'a [&mut Cached]) -> Vec<CachedSequence<'a>> {
+    cached.iter().map(|row| CachedSequence { blocks: &row.blocks, n_tokens: row.n_tokens }).collect()
+}
 
 /// One new token of every sequence.
 impl Attend for Rows<'_> {
@@ -107,13 +138,16 @@ impl Attend for Rows<'_> {
         projection: Projection,
     ) -> Result<Tensor, EngineError> {
         let [queries, keys, values] = split(projection, heads)?;
-        let (keys, values) = (flat(&keys)?, flat(&values)?);
+        if let Some(step) = &self.step {
+            let attended = step.attend(layer, heads, form, [&queries, &keys, &values])?;
+            return Ok(attended.to_dtype(queries.dtype())?);
+        }
+        let (keys, values) = (to_host::<f32>(&keys)?, to_host::<f32>(&values)?);
         let width = heads.key_value * heads.size;
-        let rows = self.0.par_iter_mut().zip(keys.par_chunks(width).zip(values.par_chunks(width)));
+        let rows = self.cached.par_iter_mut().zip(keys.par_chunks(width).zip(values.par_chunks(width)));
         rows.for_each(|(row, (keys, values))| row.write(layer, keys, values));
-        let caches: Vec<CachedSequence<'_>> =
-            self.0.iter().map(|row| CachedSequence { blocks: &row.blocks, n_tokens: row.n_tokens }).collect();
-        let attended = cached_attention(&queries.to_dtype(DType::F32)?.contiguous()?, heads, form, layer, &caches)?;
+        let queries_in_single = queries.to_dtype(DType::F32)?.contiguous()?;
+        let attended = cached_attention(&queries_in_single, heads, form, layer, &sequences(&self.cached))?;
         Ok(attended.to_dtype(queries.dtype())?)
     }
 }
@@ -121,21 +155,7 @@ impl Attend for Rows<'_> {
 /// Attention over a forest that notes keys and values on the way.
 struct Recorder {
     forest: Arc<Forest>,
-    layers: Vec<(Vec<f32>, Vec<f32>)>,
-}
-
-impl Recorder {
-    /// A block of rows of the forest.
-    fn block(&self, heads: Heads, rows: &[usize]) -> CacheBlock {
-        let width = heads.key_value * heads.size;
-        let mut block = CacheBlock::new(heads, self.layers.len());
-        for (layer, (keys, values)) in self.layers.iter().enumerate() {
-            for (token, row) in rows.iter().enumerate() {
-                block.write(layer, token, &keys[row * width..][..width], &values[row * width..][..width]);
-            }
-        }
-        block
-    }
+    layers: Vec<[Tensor; 2]>,
 }
 
 impl Attend for Recorder {
@@ -147,13 +167,9 @@ impl Attend for Recorder {
         projection: Projection,
     ) -> Result<Tensor, EngineError> {
         let [queries, keys, values] = split(projection, heads)?;
-        self.layers.push((flat(&keys)?, flat(&values)?));
+        self.layers.push([keys.clone(), values.clone()]);
         (&self.forest).attend(layer, heads, form, Projection::Split([queries, keys, values]))
     }
-}
-
-fn flat(tensor: &Tensor) -> Result<Vec<f32>, EngineError> {
-    Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?)
 }
 
 /// Queries, keys and values apart.

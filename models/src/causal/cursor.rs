@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use engine::Rng;
-use engine::ops::CacheBlock;
+use engine::ops::{CacheBlock, CachePool};
 use mdp::token::{TokenMdp, TokenState};
 use policies::{Cursor, PolicyError, Proposal, one_each};
 use rayon::prelude::*;
@@ -43,6 +43,8 @@ pub(super) struct TokenCursor<'a> {
     states: Vec<TokenState>,
     opened: usize,
     left: Option<Left>,
+    /// Where their caches are.
+    pool: CachePool,
 }
 
 /// Tokens that dropped rows may have read together: the bound of their memory.
@@ -89,7 +91,8 @@ impl<'a> TokenCursor<'a> {
     ) -> Result<Self, ModelError> {
         model.check_vocabulary(mdp)?;
         let sampling = sampling.within(mdp)?;
-        let mut cursor = Self { model, sampling, rows: Vec::new(), states: Vec::new(), opened: 0, left: None };
+        let pool = model.decoder.cache_pool()?;
+        let mut cursor = Self { model, sampling, rows: Vec::new(), states: Vec::new(), opened: 0, left: None, pool };
         cursor.open_more(states)?;
         Ok(cursor)
     }
@@ -129,7 +132,7 @@ impl<'a> TokenCursor<'a> {
                 tokens.push((token, n_read as u32));
             }
             let cached = behind.iter_mut().filter_map(|(row, _)| row.cached.as_mut()).collect();
-            let hidden = self.model.decoder.read_on(&tokens, cached)?;
+            let hidden = self.model.decoder.read_on(&tokens, cached, &self.pool)?;
             let logits = host_logits(&self.model.decoder.logits(&hidden, Pass::Scoring)?)?;
             for ((row, state), logits) in behind.into_iter().zip(logits) {
                 let is_read = row.cached.as_ref().is_some_and(|cached| cached.len() == state.len());
@@ -153,7 +156,7 @@ impl<'a> TokenCursor<'a> {
         let mut fresh: Vec<(&mut Row, &TokenState)> = rows.filter(|(row, _)| row.cached.is_none()).collect();
         for fresh in fresh.chunks_mut(GROUP) {
             let sequences: Vec<Vec<u32>> = fresh.iter().map(|(_, state)| state.tokens().collect()).collect();
-            let (cached, hidden) = self.model.decoder.prefill(&sequences)?;
+            let (cached, hidden) = self.model.decoder.prefill(&sequences, &self.pool)?;
             let logits = host_logits(&self.model.decoder.logits(&hidden, Pass::Scoring)?)?;
             for ((row, _), (cached, last)) in fresh.iter_mut().zip(cached) {
                 row.cached = Some(cached);

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Storage, Tensor};
+use candle_core::Tensor;
 use engine::Rng;
 use engine::softmax::SoftmaxWeights;
+use engine::transfer::with_host;
 use mdp::chance::unit;
 
 use mdp::token::TokenMdp;
@@ -16,13 +17,8 @@ use policies::Proposal;
 /// Rows of logits, in this process's memory.
 pub(super) fn host_logits(logits: &Tensor) -> Result<Vec<Arc<Vec<f32>>>, ModelError> {
     let width = logits.dim(1)?;
-    let logits = logits.to_dtype(DType::F32)?.to_device(&Device::Cpu)?.contiguous()?;
-    let (storage, layout) = logits.storage_and_layout();
-    let numbers = match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(numbers), Some((start, end))) => &numbers.as_slice::<f32>()?[start..end],
-        _ => &[],
-    };
-    Ok(numbers.par_chunks(width).map(|row| Arc::new(row.to_vec())).collect())
+    let rows = |numbers: &[f32]| numbers.par_chunks(width).map(|row| Arc::new(row.to_vec())).collect();
+    Ok(with_host(logits, rows)?)
 }
 
 /// Sampling settings of tokens, and the end of a response.

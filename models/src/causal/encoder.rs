@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use engine::ops::Forest;
+use engine::transfer::to_host;
 
 use super::config::CausalConfig;
 use super::decoder::{Decoder, DecoderInput, Pass};
@@ -84,7 +85,7 @@ impl CausalEncoder {
         }
         let mut start = 0;
         for length in lengths {
-            states.push(x.narrow(0, start, length)?.flatten_all()?.to_vec1()?);
+            states.push(to_host(&x.narrow(0, start, length)?)?);
             start += length;
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use engine::Parameters;
+use engine::transfer::from_host;
 use serde_json::Value;
 
 use super::config::{Activation, CausalConfig, Layer, Layers, Scales};
@@ -117,7 +118,7 @@ impl Batches {
                 logits[row * vocabulary..(row + 1) * vocabulary].copy_from_slice(numbers);
             }
         }
-        Ok(Tensor::from_vec(logits, (n, vocabulary), &Device::Cpu)?)
+        Ok(from_host(logits, (n, vocabulary), &Device::Cpu)?)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use engine::EngineError;
 use engine::checkpoint::{Recompute, Tape};
 use engine::ops::{LogitForm, LogitQuery, VOCABULARY_NUMBERS, VocabularyQuery, logit_log_prob};
+use engine::transfer::{from_host, to_host};
 use mdp::token::TokenMdp;
 use mdp::{Channels, EpisodeOf};
 
@@ -214,11 +215,11 @@ fn query_slopes(packing: &Packing, slopes: &Channels, like: &Tensor) -> Result<T
             sums[query as usize * VOCABULARY_NUMBERS + column] += slope;
         }
     }
-    Ok(Tensor::from_vec(sums, (packing.queries.len(), VOCABULARY_NUMBERS), like.device())?.to_dtype(like.dtype())?)
+    Ok(from_host(sums, (packing.queries.len(), VOCABULARY_NUMBERS), like.device())?.to_dtype(like.dtype())?)
 }
 
 fn host_rows(numbers: &Tensor) -> Result<Vec<Numbers>, ModelError> {
-    let flat = numbers.detach().to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    let flat = to_host::<f64>(numbers)?;
     Ok(flat.as_chunks::<VOCABULARY_NUMBERS>().0.to_vec())
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use engine::ops::{self, Forest, WeightLayout};
+use engine::transfer::to_host;
 
 use super::config::CausalConfig;
 use super::decoder::{Decoder, DecoderInput, Pass};
@@ -77,6 +78,6 @@ impl RewardModel {
         let reading = DecoderInput { tokens: &tokens, positions: &positions, rows: Some(&rows) };
         let hidden = self.decoder.hidden(reading, &mut &forest, Pass::Scoring)?;
         let rewards = ops::linear(&hidden, &self.score, None, WeightLayout::OutIn)?;
-        Ok(rewards.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect())
+        Ok(to_host(&rewards)?)
     }
 }

@@ -13,6 +13,7 @@ use crate::ModelError;
 use crate::formats::{
     load_clip_score, load_clip_text, load_clip_tokenizer, load_clip_tokenizer_as, load_t5, load_t5_tokenizer,
 };
+use crate::tests::in_both_forms;
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/companions").join(name)
@@ -48,6 +49,10 @@ fn check_texts(what: &str, found: impl Iterator<Item = Vec<f32>>, expected: &Ten
 
 #[test]
 fn encoders_agree_with_transformers() {
+    in_both_forms(check_encoders);
+}
+
+fn check_encoders() {
     let (expected, tensors) = (expected(), tensors());
     for name in ["sd/text_encoder", "sdxl/text_encoder", "sdxl/text_encoder_2"] {
         let encoder = load_clip_text(&golden(name), &Device::Cpu).unwrap();
@@ -114,6 +119,10 @@ fn hidden(condition: &Condition) -> Vec<f32> {
 
 #[test]
 fn prompts_become_what_pipelines_make_of_them() {
+    in_both_forms(check_prompts);
+}
+
+fn check_prompts() {
     let (expected, tensors) = (expected(), tensors());
     let prompts: Vec<&str> =
         expected["prompts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
@@ -268,6 +277,10 @@ fn every_file_of_a_text_encoders_tokenizer_counts() {
 
 #[test]
 fn a_reward_of_pictures_has_one_space_for_both_halves() {
+    in_both_forms(check_reward_of_pictures);
+}
+
+fn check_reward_of_pictures() {
     let (rewards, cpu) = (golden("../rewards/clip"), Device::Cpu);
     let whole = load_clip_score(&rewards, &cpu).unwrap();
     let (text, words) =

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use engine::ops::{self, AttentionForm, Forest};
+use engine::transfer::to_host;
 
 use super::ClipTextConfig;
 use super::encoder::Encoder;
@@ -86,7 +87,7 @@ impl ClipText {
             Some(_) => Some(self.encoder.linear(&pooled, "text_projection")?),
             None => None,
         };
-        let rows = |x: &Tensor, start, n| x.narrow(0, start, n)?.flatten_all()?.to_vec1::<f32>();
+        let rows = |x: &Tensor, start, n| to_host::<f32>(&x.narrow(0, start, n)?);
         for (index, segment) in forest.segments.iter().enumerate() {
             outputs.push(ClipOutput {
                 last: rows(&last, segment.start, segment.len)?,

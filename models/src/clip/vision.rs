@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use engine::ops::{self, Block, Convolution, Grid, Padding};
+use engine::transfer::{from_host, to_host};
 use serde_json::Value;
 
 use super::encoder::{Blocks, Encoder, with_bias};
@@ -124,7 +125,8 @@ impl ClipVision {
         }
         let mut all = Vec::with_capacity(images.len());
         for images in images.chunks(IMAGES_AT_ONCE) {
-            all.extend(self.encode_batch(images)?.to_vec2::<f32>()?);
+            let encoded = self.encode_batch(images)?;
+            all.extend(to_host(&encoded)?.chunks_exact(encoded.dim(1)?).map(<[f32]>::to_vec));
         }
         Ok(all)
     }
@@ -134,7 +136,7 @@ impl ClipVision {
         let (n, tokens) = (images.len(), self.config.n_patches() + 1);
         let class = self.encoder.tensor("embeddings.class_embedding")?;
         let grid = Grid { images: n, height: image_size, width: image_size };
-        let pixels = Tensor::from_vec(images.concat(), (grid.rows(), CHANNELS), class.device())?;
+        let pixels = from_host(images.concat(), (grid.rows(), CHANNELS), class.device())?;
         let moves = Convolution { stride: patch_size, padding: Padding::default() };
         let kernel = self.encoder.weight("embeddings.patch_embedding")?;
         let patches = ops::conv2d(&pixels, kernel, None, grid, moves)?;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use engine::ops::Grid;
+use engine::transfer::from_host;
 use mdp::diffusion::{DenoisingAction, Latent, LatentShape};
 use mdp::{EpisodeOf, Mdp as _, Steps};
 
@@ -180,7 +181,7 @@ pub(super) fn network_batch(
     let grid = Grid { images: n, height: shape.height, width: shape.width };
     let conditions: Vec<&Condition> = queries.iter().map(|query| &query.condition).collect();
     Ok(ImageBatch {
-        x: Tensor::from_vec(pixels, (n * shape.height * shape.width, shape.channels), device)?.to_dtype(dtype)?,
+        x: from_host(pixels, (n * shape.height * shape.width, shape.channels), device)?.to_dtype(dtype)?,
         grid,
         times: queries.iter().map(|query| query.time).collect(),
         contexts: contexts(&conditions, dtype, device)?,
@@ -207,7 +208,7 @@ fn contexts(conditions: &[&Condition], dtype: DType, device: &Device) -> Result<
         });
         of_image.push(range.clone());
     }
-    Ok(Some(Contexts { rows: Tensor::from_vec(values, (rows, width), device)?.to_dtype(dtype)?, of_image }))
+    Ok(Some(Contexts { rows: from_host(values, (rows, width), device)?.to_dtype(dtype)?, of_image }))
 }
 
 fn pooled(conditions: &[&Condition], device: &Device) -> Result<Option<Tensor>, ModelError> {
@@ -216,7 +217,7 @@ fn pooled(conditions: &[&Condition], device: &Device) -> Result<Option<Tensor>, 
     for condition in conditions {
         values.extend_from_slice(condition.pooled.as_ref().filter(|p| p.len() == width).ok_or_else(|| mixed(width))?);
     }
-    Ok(Some(Tensor::from_vec(values, (conditions.len(), width), device)?))
+    Ok(Some(from_host(values, (conditions.len(), width), device)?))
 }
 
 fn mixed(width: usize) -> ModelError {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 use engine::Noise;
 use engine::lora::AdaptableLayer;
+use engine::transfer::from_host;
 use serde_json::Value;
 
 use crate::ModelError;
@@ -259,6 +260,6 @@ impl Layout {
                 }
             }
         }
-        Ok(Tensor::from_vec(rows, (self.n * pixels, self.channels), &Device::Cpu)?)
+        Ok(from_host(rows, (self.n * pixels, self.channels), &Device::Cpu)?)
     }
 }

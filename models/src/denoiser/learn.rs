@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use engine::ops;
+use engine::transfer::{from_host, to_host};
 use mdp::{Channels, EpisodeOf};
 
 use super::ConditionedMdp;
@@ -82,7 +83,7 @@ impl Denoiser {
             }
         }
         let output = tape.output();
-        let gradient = Tensor::from_vec(of_errors, decisions.terms.len(), output.device())?.to_dtype(output.dtype())?;
+        let gradient = from_host(of_errors, decisions.terms.len(), output.device())?.to_dtype(output.dtype())?;
         let of_prediction = self.network.backward(tape, &gradient)?;
         match (external, of_prediction) {
             (Some(external), Some(of_prediction)) => {
@@ -98,8 +99,7 @@ impl Denoiser {
         let (decisions, size) = (&tape.decisions, self.shape.size());
         let Some(prediction) = &tape.prediction else { return Ok(vec![0.0; pairs.len()]) };
         let (terms, rows) = (&decisions.terms, self.shape.height * self.shape.width);
-        let flat =
-            self.guided(prediction, terms, terms.len(), rows)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let flat = to_host::<f32>(&self.guided(prediction, terms, terms.len(), rows)?)?;
         let begins: Vec<usize> =
             decisions.counts.iter().scan(0, |at, n| Some(std::mem::replace(at, *at + n))).collect();
         let moved = |(episode, place): (usize, usize)| -> Option<Vec<f64>> {
@@ -133,7 +133,7 @@ impl Denoiser {
         for term in terms {
             target.extend_from_slice(&term.target);
         }
-        let target = Tensor::from_vec(target, (n * rows, self.shape.channels), prediction.device())?;
+        let target = from_host(target, (n * rows, self.shape.channels), prediction.device())?;
         Ok(ops::squared_errors(&prediction, &target.to_dtype(prediction.dtype())?, n)?)
     }
 
@@ -156,14 +156,13 @@ impl Denoiser {
         for (k, &i) in places.iter().enumerate() {
             (0..rows).for_each(|row| from[i * rows + row] = ((n + k) * rows + row) as u32);
         }
-        let from = Tensor::from_vec(from, n * rows, prediction.device())?;
-        let other = prediction.index_select(&from, 0)?;
+        let other = ops::embedding(&from, prediction)?;
         Ok((conditional.affine(scale, 0.0)? + other.affine(1.0 - scale, 0.0)?)?)
     }
 }
 
 fn host(errors: &Tensor) -> Result<Vec<f64>, ModelError> {
-    Ok(errors.detach().to_dtype(DType::F64)?.to_vec1::<f64>()?)
+    Ok(to_host(errors)?)
 }
 
 fn channels(decisions: &Decisions, errors: &[f64]) -> Result<Channels, ModelError> {

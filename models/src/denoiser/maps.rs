@@ -1,6 +1,7 @@
 //! Where in a latent a decision's squared error lies.
 
-use candle_core::{DType, Tensor};
+use candle_core::DType;
+use engine::transfer::{from_host, to_host};
 use mdp::EpisodeOf;
 
 use super::ConditionedMdp;
@@ -62,8 +63,8 @@ impl Denoiser {
         let rows = self.shape.height * self.shape.width;
         let prediction = self.guided(&self.network.score(&batch)?, terms, n, rows)?.to_dtype(DType::F64)?;
         let target: Vec<f32> = terms.iter().flat_map(|term| term.target.iter().copied()).collect();
-        let target = Tensor::from_vec(target, (n * rows, self.shape.channels), prediction.device())?;
+        let target = from_host(target, (n * rows, self.shape.channels), prediction.device())?;
         let errors = (prediction - target.to_dtype(DType::F64)?)?.sqr()?.sum(1)?;
-        Ok(errors.to_vec1::<f64>()?)
+        Ok(to_host(&errors)?)
     }
 }

@@ -1,5 +1,6 @@
 //! Implements `Policy` and `Learner` for denoisers.
 
+use engine::transfer::to_host;
 use std::sync::Arc;
 
 use mdp::chance::fork;
@@ -38,7 +39,7 @@ impl Denoiser {
     fn evaluate(&self, queries: &[NetworkQuery]) -> Result<Vec<Vec<f32>>, ModelError> {
         let batch = network_batch(queries, self.shape, (self.dtype(), &self.device()))?;
         let prediction = self.network.score(&batch)?;
-        let flat = prediction.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let flat = to_host::<f32>(&prediction)?;
         if let Some((index, value)) = flat.iter().enumerate().find(|(_, value)| !value.is_finite()) {
             let episode = index / self.shape.size();
             let what = format!("the prediction at time {}", queries[episode].time);

@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 use engine::EngineError;
 use engine::ops::{self, Convolution, Padding, TimestepEmbedding};
+use engine::transfer::from_host;
 
 use super::blocks::{EPSILON, PatchBlock};
 use super::config::{CLASSES, DitConditioning, DitConfig, WAVES};
@@ -100,7 +101,7 @@ impl Forward<'_, DitConfig> {
         let (grid, width) = (self.rows.patches, self.config.width());
         let convolution = Convolution { stride: self.config.patch, padding: Padding::default() };
         let patches = self.layers.convolution(&self.batch.x, "pos_embed.proj", self.batch.grid, convolution)?;
-        let positions = Tensor::from_slice(&self.rows.positions, (grid.pixels(), width), patches.device())?;
+        let positions = from_host(self.rows.positions.clone(), (grid.pixels(), width), patches.device())?;
         let by_image = patches.reshape((grid.images, grid.pixels(), width))?;
         Ok(by_image.broadcast_add(&positions.to_dtype(patches.dtype())?)?.reshape((grid.rows(), width))?)
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use engine::transfer::to_host;
 use serde_json::{Value, json};
 
 use super::component::{Expected, read_config, read_tensors};
@@ -144,6 +145,6 @@ fn logit_scale(folder: &Path) -> Result<f64, ModelError> {
     let canonical = |stored: &str| (stored == NAME).then(|| NAME.to_owned());
     let expected = Expected { class: WHOLE, stem: "model", shapes: &shapes, canonical: &canonical };
     let tensors = read_tensors(folder, &expected, &Device::Cpu)?;
-    let scale = tensors.get(NAME).map(Tensor::to_scalar::<f32>).transpose()?;
+    let scale = tensors.get(NAME).map(to_host::<f32>).transpose()?.and_then(|scale| scale.first().copied());
     Ok(f64::from(scale.unwrap_or_default()))
 }

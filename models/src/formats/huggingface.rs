@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use engine::transfer::to_host;
 
 use super::extras::read_object;
 use super::{Extras, ModelFiles, ModelTokenizer, stored_types, text_part};
@@ -245,7 +246,7 @@ fn settle_tie(
 fn same_numbers(files: &[WeightsFile], a: &TensorLocation, b: &TensorLocation) -> Result<bool, ModelError> {
     let numbers = |place: &TensorLocation| {
         let tensor = files[place.file].read(&place.stored, &Device::Cpu)?;
-        Ok::<_, ModelError>(tensor.flatten_all()?.to_vec1::<f32>()?)
+        Ok::<_, ModelError>(to_host::<f32>(&tensor)?)
     };
     Ok(numbers(a)? == numbers(b)?)
 }

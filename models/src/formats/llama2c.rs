@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use engine::transfer::from_host;
 use serde_json::json;
 
 use super::huggingface::parse_config;
@@ -183,7 +184,7 @@ impl Weights<'_> {
             values = rows::reorder(&values, shape[0], rows::halves(shape[0], heads));
         }
         self.at += 4 * count as u64;
-        self.tensors.insert(name.to_owned(), Tensor::from_vec(values, shape, self.device)?);
+        self.tensors.insert(name.to_owned(), from_host(values, shape, self.device)?);
         Ok(())
     }
 }

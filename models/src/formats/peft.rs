@@ -11,9 +11,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use engine::lora::{LoraConfig, LoraExtra, LoraTargets, layer_of};
 use engine::ops::WeightLayout;
+use engine::transfer::to_host;
 use serde_json::{Value, json};
 
 use super::Extras;
@@ -135,7 +136,7 @@ fn same_or_twice(
     name: String,
     tensor: Tensor,
 ) -> Result<Option<Tensor>, ModelError> {
-    let numbers = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+    let numbers = |tensor: &Tensor| to_host::<f32>(tensor);
     let is_same = match replaced.get(&name) {
         Some(before) => before.dims() == tensor.dims() && numbers(before)? == numbers(&tensor)?,
         None => false,

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
+use engine::transfer::to_host;
 use serde_json::{Map, Value, json};
 
 use super::Extras;
@@ -149,11 +150,10 @@ pub(super) fn write_described(
     let header = header(tensors, dtype, metadata)?;
     out.write_all(&(header.len() as u64).to_le_bytes()).and_then(|()| out.write_all(&header)).map_err(io)?;
     for (_, tensor) in tensors {
-        let flat = tensor.to_device(&Device::Cpu)?.to_dtype(dtype)?.flatten_all()?;
         let written = match dtype {
-            DType::F32 => flat.to_vec1::<f32>()?.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())),
-            DType::F16 => flat.to_vec1::<half::f16>()?.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())),
-            DType::BF16 => flat.to_vec1::<half::bf16>()?.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())),
+            DType::F32 => to_host::<f32>(tensor)?.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())),
+            DType::F16 => to_host::<half::f16>(tensor)?.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())),
+            DType::BF16 => to_host::<half::bf16>(tensor)?.iter().try_for_each(|v| out.write_all(&v.to_le_bytes())),
             other => return Err(wrong_dtype(other)),
         };
         written.map_err(io)?;

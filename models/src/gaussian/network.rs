@@ -6,6 +6,7 @@ use candle_core::Tensor;
 use engine::EngineError;
 use engine::checkpoint::{Recompute, Tape};
 use engine::ops::{self, WeightLayout};
+use engine::transfer::from_host;
 
 use super::GaussianConfig;
 use crate::ModelError;
@@ -53,7 +54,7 @@ impl Mlp {
             numbers.extend(observation.iter().enumerate().map(standardised));
         }
         let shape = (observations.len(), config.observation_size);
-        let input = Tensor::from_vec(numbers, shape, &self.weights.device())?;
+        let input = from_host(numbers, shape, &self.weights.device())?;
         Ok(input.to_dtype(self.weights.dtype())?)
     }
 

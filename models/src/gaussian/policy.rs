@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use engine::checkpoint::Tape;
+use engine::transfer::{from_host, to_host};
 use engine::{Gradients, Parameters};
 use mdp::control::{Continuous, Control};
 use mdp::{Channels, EpisodeOf, Rng};
@@ -171,7 +172,7 @@ fn fitting(config: GaussianConfig, tensors: &BTreeMap<String, Tensor>) -> Result
 
 /// Rows of a matrix as numbers.
 fn host(outputs: &Tensor) -> Result<Vec<Vec<f64>>, ModelError> {
-    Ok(outputs.detach().to_dtype(DType::F64)?.to_vec2::<f64>()?)
+    Ok(to_host(outputs)?.chunks_exact(outputs.dim(1)?).map(<[f64]>::to_vec).collect())
 }
 
 impl GaussianOutputs for GaussianMlp {
@@ -236,7 +237,7 @@ impl<M: Continuous> Learner<M> for GaussianMlp {
         let Some(tape) = tape else { return Ok(()) };
         let (shape, output) = (tape.output().shape().clone(), tape.output());
         let (device, dtype) = (output.device().clone(), output.dtype());
-        let gradient = Tensor::from_vec(slopes.concat(), shape, &device).and_then(|slopes| slopes.to_dtype(dtype));
+        let gradient = from_host(slopes.concat(), shape, &device).and_then(|slopes| slopes.to_dtype(dtype));
         self.network.backward(tape, &gradient.map_err(ModelError::from)?)?;
         Ok(())
     }

@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor, Var, safetensors};
 use engine::checkpoint::Recompute;
 use engine::ema::Ema;
 use engine::optim::Optimizer;
+use engine::transfer::{from_host, to_host};
 use engine::{Gradients, Parameters};
 use policies::Shares;
 
@@ -76,7 +77,7 @@ pub(super) fn whole_state(
         let kept = numbers(tensor)?;
         whole[own.clone()].copy_from_slice(&kept[..own.len()]);
         shares.complete(&mut whole);
-        *tensor = Tensor::from_vec(whole, var.dims(), &Device::Cpu)?.to_dtype(tensor.dtype())?;
+        *tensor = from_host(whole, var.dims(), &Device::Cpu)?.to_dtype(tensor.dtype())?;
     }
     Ok(state)
 }
@@ -90,7 +91,7 @@ pub(super) fn numbers(tensor: &Tensor) -> Result<Vec<f32>, ModelError> {
             got: "f64".into(),
         });
     }
-    Ok(tensor.flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.to_vec1()?)
+    Ok(to_host(tensor)?)
 }
 
 /// Restores a checkpoint; all files are read and the weights checked before any state changes.

@@ -81,7 +81,7 @@ impl Layers<'_> {
 
     /// Looks up rows of an embedding.
     pub(crate) fn rows(&self, name: &str, ids: &[u32]) -> Result<Tensor, EngineError> {
-        Ok(self.matrix(name)?.rows(ids)?.to_dtype(self.weights.dtype())?)
+        Ok(self.matrix(name)?.rows(ids, &self.weights.device())?.to_dtype(self.weights.dtype())?)
     }
 
     /// A layer's adapter, if it has one.

@@ -5,11 +5,12 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use engine::checkpoint::{Recompute, Tape};
 use engine::ema::Ema;
 use engine::lora::LoraConfig;
 use engine::optim::Optimizer;
+use engine::transfer::from_host;
 use engine::{Gradients, Parameters};
 use policies::{PolicyError, Shares, VisitGradient, VisitSingle};
 
@@ -173,8 +174,7 @@ impl<N: Network> TrainedNetwork<N> {
             for (_, var) in parameters.trainable() {
                 let mut numbers = checkpoint::numbers(var)?;
                 shares.complete(&mut numbers);
-                let whole = Tensor::from_vec(numbers, var.dims(), &Device::Cpu)?;
-                var.set(&whole.to_dtype(var.dtype())?.to_device(var.device())?)?;
+                var.set(&from_host(numbers, var.dims(), var.device())?.to_dtype(var.dtype())?)?;
             }
             Ok(())
         })

@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use engine::lora::{self, AdaptableLayer, Adapter, LoraConfig, LoraExtra, merged_bias, merged_weight};
 use engine::ops::{Matrix, WeightLayout};
 use engine::quantised::QuantisedMatrix;
+use engine::transfer::to_host;
 use engine::{EngineError, Noise, Parameters};
 
 use crate::ModelError;
@@ -89,10 +90,10 @@ impl Weights {
         tensors: &BTreeMap<String, Tensor>,
         layout: WeightLayout,
     ) -> Result<Self, ModelError> {
-        let dtype = self.dtype();
+        let (dtype, device) = (self.dtype(), self.device());
         let mut adapted: Vec<String> = Vec::new();
         for (name, tensor) in tensors {
-            self.parameters.insert_frozen(name, tensor.to_dtype(dtype)?)?;
+            self.parameters.insert_frozen(name, tensor.to_dtype(dtype)?.to_device(&device)?)?;
             adapted.extend(lora::layer_of(name).map(ToOwned::to_owned));
         }
         adapted.dedup();
@@ -106,9 +107,12 @@ impl Weights {
         if self.lora.as_ref().is_none_or(|lora| lora.extra != LoraExtra::Magnitude) {
             return Ok(());
         }
-        let mut squares = BTreeMap::new();
+        let (mut squares, device) = (BTreeMap::new(), self.device());
         for layer in adapted {
-            squares.insert(layer.clone(), self.matrix(&format!("{layer}.weight"))?.row_squares(layout)?);
+            squares.insert(
+                layer.clone(),
+                self.matrix(&format!("{layer}.weight"))?.row_squares(layout)?.to_device(&device)?,
+            );
         }
         self.squares = Arc::new(squares);
         Ok(())
@@ -253,7 +257,7 @@ impl Hashed<'_> {
         match self {
             Self::Plain(tensor) => {
                 hasher.update(format!("{name} {:?} {:?}\n", tensor.dtype(), tensor.dims()).as_bytes());
-                add_numbers(&tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?, hasher);
+                add_numbers(&to_host::<f32>(tensor)?, hasher);
             }
             Self::Blocks(matrix) if matrix.is_turned() => {
                 return Hashed::Plain(&matrix.to_tensor(&Device::Cpu)?).add(name, hasher);

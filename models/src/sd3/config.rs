@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use candle_core::{Device, Tensor};
 use engine::Noise;
 use engine::lora::AdaptableLayer;
+use engine::transfer::from_host;
 use serde_json::Value;
 
 use super::positions::position_table;
@@ -223,7 +224,7 @@ impl Sd3Config {
                 // Training images span as many positions as they have patches.
                 let size = self.sample_size.ok_or_else(|| ModelError::config("sample_size", "is missing"))?;
                 let table = position_table(self.positions, self.width(), size / self.patch);
-                *tensor = Tensor::from_vec(table, (1, self.positions * self.positions, self.width()), device)?;
+                *tensor = from_host(table, (1, self.positions * self.positions, self.width()), device)?;
             } else if is_modulation.iter().any(|part| name.contains(part)) {
                 *tensor = tensor.zeros_like()?;
             }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use candle_core::{D, Tensor};
 use engine::Parameters;
 use engine::ops::{self, WeightLayout};
+use engine::transfer::to_host;
 
 use super::config::{T5Activation, T5Config};
 use crate::ModelError;
@@ -48,7 +49,7 @@ impl T5Encoder {
             let last = self.hidden(batch)?;
             let mut start = 0;
             for text in batch {
-                outputs.push(last.narrow(0, start, text.len())?.flatten_all()?.to_vec1::<f32>()?);
+                outputs.push(to_host(&last.narrow(0, start, text.len())?)?);
                 start += text.len();
             }
         }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::T5Config;
 use crate::formats::{load_t5, load_t5_tokenizer};
+use crate::tests::in_both_forms;
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/companions").join(name)
@@ -15,6 +16,10 @@ fn golden(name: &str) -> PathBuf {
 
 #[test]
 fn tokens_and_states_are_those_of_transformers() {
+    in_both_forms(check_tokens_and_states);
+}
+
+fn check_tokens_and_states() {
     let expected: Value = serde_json::from_slice(&std::fs::read(golden("expected.json")).unwrap()).unwrap();
     let tensors: HashMap<String, Tensor> =
         candle_core::safetensors::load(golden("expected.safetensors"), &Device::Cpu).unwrap();

@@ -19,7 +19,7 @@ fn slopes(output: &Tensor) -> Tensor {
 }
 
 /// The output of a tape, and the gradients of its trainable parameters for random slopes.
-fn tape_gradients(
+pub(super) fn tape_gradients(
     network: &DenoiserNetwork,
     batch: &Arc<ImageBatch>,
     recompute: Recompute,

@@ -1,5 +1,6 @@
 //! Checks that every family of networks passes, on the tiny models of `tests/golden`.
 
+mod composed;
 mod external;
 mod files;
 mod laws;
@@ -7,6 +8,7 @@ mod policy;
 mod refused;
 mod saved;
 
+pub(crate) use composed::{check_composed, in_both_forms};
 pub(crate) use files::{Golden, assert_close, batch, flat, numbers, rows};
 pub(crate) use laws::{
     check_adapters, check_alone, check_finite_differences, check_fresh, check_golden, check_tape, fresh,
@@ -20,7 +22,12 @@ macro_rules! every_case {
     ($golden:expr) => {
         #[test]
         fn outputs_and_gradients_are_those_of_diffusers() {
-            $crate::tests::check_golden(&$golden);
+            $crate::tests::in_both_forms(|| $crate::tests::check_golden(&$golden));
+        }
+
+        #[test]
+        fn kernels_and_composed_forms_agree() {
+            $crate::tests::check_composed(&$golden);
         }
 
         #[test]

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use candle_core::DType;
 use engine::Rng;
 use engine::checkpoint::Recompute;
+use engine::device::WithoutKernels;
 use engine::optim::Sgd;
 use mdp::chance::standard_normal;
 use mdp::diffusion::{
     Condition, Conditioning, DenoisingAction, DenoisingMdp, DenoisingState, Hidden, Latent, NoiseLevel, NoiseSchedule,
 };
 use mdp::{Episode, EpisodeOf, Mdp as _, Piece};
-use policies::{Learner as _, laws};
+use policies::{Learner as _, Policy as _, laws};
 use rand_chacha::rand_core::SeedableRng as _;
 
 use super::files::Golden;
@@ -97,10 +98,39 @@ fn gradient_norm(
     learner.update(0., None).unwrap()
 }
 
+/// Decisions, their gradient and what is drawn are the same in the forms that devices without kernels take.
+fn check_both_forms(golden: &Golden, case: &str, acting: &Acting, guidance: Option<Condition>) {
+    let (config, mdp) = (golden.files(case).0, &acting.mdp);
+    let starts = [mdp.start(&condition(&config, 1)), mdp.start(&condition(&config, 5))];
+    let run = || -> Vec<f64> {
+        let mut policy = learner(golden, case, acting, guidance.clone());
+        let (numbers, tape) = policy.forward(mdp, &episodes(acting, &config)).unwrap();
+        policy.backward(tape, &laws::random_slopes(&numbers, &mut rng(8))).unwrap();
+        let mut all: Vec<f64> = numbers.log_probs.values().to_vec();
+        all.push(policy.update(1e-3, Some(1.)).unwrap());
+        let mut cursor = policy.cursor(mdp, &starts).unwrap();
+        for step in 0..3 {
+            let mut rngs = [rng(step), rng(step + 7)];
+            let drawn = cursor.draw(&mut rngs.iter_mut().collect::<Vec<_>>()).unwrap();
+            cursor.advance(&drawn).unwrap();
+            let latents = cursor.states().iter().flat_map(|state| state.latent.clone()).collect::<Vec<Latent>>();
+            all.extend(latents.iter().flat_map(|latent| latent.iter().copied()).map(f64::from));
+        }
+        all
+    };
+    let fused = run();
+    let _guard = WithoutKernels::begin();
+    let composed = run();
+    let (largest, mut pairs) = (fused.iter().fold(1., |m, x| x.abs().max(m)), fused.iter().zip(&composed));
+    assert_eq!(fused.len(), composed.len(), "{case}");
+    assert!(pairs.all(|(a, b)| (a - b).abs() < 1e-5 * largest), "{case}: {fused:?} {composed:?}");
+}
+
 /// The laws of policies and learners, with and without guidance, and a gradient of every parameter.
 pub(crate) fn check_policy(golden: &Golden, case: &str, acting: &Acting) {
     let (config, mdp) = (golden.files(case).0, &acting.mdp);
     for guidance in [None, Some(condition(&config, 4))] {
+        check_both_forms(golden, case, acting, guidance.clone());
         let mut policy = learner(golden, case, acting, guidance.clone());
         let starts = [mdp.start(&condition(&config, 1)), mdp.start(&condition(&config, 5))];
         laws::check_policy(mdp, &policy, &starts, 4, 1e-5).unwrap();

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use engine::ops::{self, Block, Convolution, Grid, Heads, NormActivation, Padding, WeightLayout};
+use engine::transfer::from_host;
 use engine::{Parameters, Rng, noise};
 
 use super::VaeConfig;
@@ -80,12 +81,17 @@ impl Vae {
         Self { units: LatentUnits::Shifted, ..self }
     }
 
+    /// The device of its tensors.
+    pub fn device(&self) -> Device {
+        self.parameters.iter().next().map_or(Device::Cpu, |(_, tensor)| tensor.device().clone())
+    }
+
     /// The autoencoder's config.
     pub fn config(&self) -> &VaeConfig {
         &self.config
     }
 
-    /// Encodes pictures, `[grid.rows(), in_channels]`.
+    /// Encodes pictures, `[grid.rows(), in_channels]`, from any device on its own.
     ///
     /// # Errors
     /// Pictures of another shape, or with a height or width that is not a multiple of [`VaeConfig::factor`].
@@ -97,7 +103,7 @@ impl Vae {
             return Err(ModelError::Argument { what: "height and width of a picture".to_owned(), expected, got });
         }
         check_rows("pictures", pictures, grid, self.config.in_channels)?;
-        let moments = in_parts(pictures, grid, |x, grid| self.moments(x, grid))?;
+        let moments = in_parts(&pictures.to_device(&self.device())?, grid, |x, grid| self.moments(x, grid))?;
         let latent = self.config.latent_channels;
         Ok(LatentGaussian {
             mean: moments.narrow(1, 0, latent)?.contiguous()?,
@@ -106,13 +112,14 @@ impl Vae {
         })
     }
 
-    /// Decodes latents, `[grid.rows(), latent_channels]`, to pictures of `factor` times the height and width.
+    /// Decodes latents, `[grid.rows(), latent_channels]`, from any device on its own, to pictures of `factor` times the height
+    /// and width.
     ///
     /// # Errors
     /// Latents of another shape.
     pub fn decode(&self, latents: &Tensor, grid: Grid) -> Result<(Tensor, Grid), ModelError> {
         check_rows("latents", latents, grid, self.config.latent_channels)?;
-        let pictures = in_parts(latents, grid, |x, grid| self.pictures(x, grid))?;
+        let pictures = in_parts(&latents.to_device(&self.device())?, grid, |x, grid| self.pictures(x, grid))?;
         let factor = self.config.factor();
         Ok((pictures, Grid { height: grid.height * factor, width: grid.width * factor, ..grid }))
     }
@@ -138,7 +145,7 @@ impl Vae {
     /// Shift and scale of every channel.
     fn units(&self, latents: &Tensor) -> Result<(Tensor, Tensor), ModelError> {
         let VaeConfig { scaling, latent_channels, statistics, shift, .. } = &self.config;
-        let row = |values: Vec<f32>| Tensor::from_vec(values, *latent_channels, latents.device());
+        let row = |values: Vec<f32>| from_host(values, *latent_channels, latents.device());
         let shift = if self.units == LatentUnits::Shifted { *shift as f32 } else { 0. };
         let Some((means, deviations)) = statistics.as_ref().filter(|_| self.units == LatentUnits::Normalised) else {
             return Ok((row(vec![shift; *latent_channels])?, row(vec![*scaling as f32; *latent_channels])?));

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Vae, VaeConfig};
 use crate::formats::load_vae;
+use crate::tests::in_both_forms;
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/companions").join(name)
@@ -38,6 +39,10 @@ fn check_close(what: &str, found: &Tensor, expected: &Tensor) {
 
 #[test]
 fn autoencoders_agree_with_diffusers() {
+    in_both_forms(check_autoencoders);
+}
+
+fn check_autoencoders() {
     let tensors = tensors();
     for name in ["sd/vae", "sd3/vae", "vae"] {
         let vae = load_vae(&golden(name), &Device::Cpu).unwrap();

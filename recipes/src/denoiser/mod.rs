@@ -11,6 +11,7 @@ use datasets::images::Pixels;
 use engine::Noise;
 use engine::lora::{LoraConfig, LoraExtra};
 use engine::ops::Grid;
+use engine::transfer::{from_host, to_host};
 use mdp::diffusion::{Latent, NoiseLevel};
 use models::ModelError;
 use models::clip::TextConditioner;
@@ -355,9 +356,9 @@ pub(crate) fn framing(loaded: &Loaded, shape: LatentShape) -> Framing {
 pub(crate) fn decode(vae: Option<&Vae>, shape: LatentShape, latent: &Latent) -> Result<Pixels, Failure> {
     let grid = Grid { images: 1, height: shape.height, width: shape.width };
     let Some(vae) = vae else { return to_pixels(shape.height, shape.width, shape.channels, latent) };
-    let rows = Tensor::from_slice(latent, (grid.rows(), shape.channels), &Device::Cpu)?;
+    let rows = from_host(latent.to_vec(), (grid.rows(), shape.channels), &vae.device())?;
     let (pixels, grid) = vae.decode(&vae.from_denoiser(&rows)?, grid)?;
-    let values = pixels.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    let values = to_host::<f32>(&pixels)?;
     to_pixels(grid.height, grid.width, vae.config().in_channels, &values)
 }
 

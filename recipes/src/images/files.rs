@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
 use datasets::ReadOptions;
 use datasets::images::{
     Alpha, ContextLayout, Filter, ImageAudit, ImageDataset, ImageKind, ImageSettings, LatentLayout, LatentNotes,
@@ -12,6 +11,7 @@ use datasets::images::{
 use datasets::pairs::Modality;
 use engine::Noise;
 use engine::ops::Grid;
+use engine::transfer::{from_host, to_host};
 use mdp::diffusion::Latent;
 use models::denoiser::{Condition, LatentShape};
 use models::vae::Vae;
@@ -346,7 +346,7 @@ pub(crate) fn context_layout(condition: &Condition, longest: Option<usize>, rows
 /// A sample of a picture's latent, scaled for the denoiser.
 fn encode(vae: &Vae, pixels: &Pixels, rng: &mut engine::Rng) -> Result<Vec<f32>, Failure> {
     let grid = Grid { images: 1, height: pixels.height(), width: pixels.width() };
-    let rows = Tensor::from_slice(pixels.values(), (grid.rows(), Pixels::CHANNELS), &Device::Cpu)?;
+    let rows = from_host(pixels.values().to_vec(), (grid.rows(), Pixels::CHANNELS), &vae.device())?;
     let latent = vae.to_denoiser(&vae.encode(&rows, grid)?.sample(rng)?)?;
-    Ok(latent.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?)
+    Ok(to_host(&latent)?)
 }

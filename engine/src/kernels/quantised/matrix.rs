@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::transfer::from_host;
 use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
@@ -99,7 +100,7 @@ impl QuantisedMatrix {
     /// # Errors
     /// The device is out of memory.
     pub fn to_tensor(&self, device: &Device) -> Result<Tensor> {
-        let tensor = Tensor::from_vec(self.values(), (self.n_rows, self.width), device)?;
+        let tensor = from_host(self.values(), (self.n_rows, self.width), device)?;
         if self.is_turned { tensor.t()?.contiguous() } else { Ok(tensor) }
     }
 
@@ -147,7 +148,7 @@ impl QuantisedMatrix {
                 sum as f32
             }));
         });
-        Tensor::from_vec(squares, self.n_rows, device)
+        from_host(squares, self.n_rows, device)
     }
 
     fn row_bytes(&self) -> usize {

@@ -1,6 +1,7 @@
 //! Layers modulated group by group in plain candle ops.
 
-use super::layer_norm;
+use super::{layer_norm, rows_at};
+use crate::transfer::from_host;
 use candle_core::{Result, Tensor};
 
 /// See [`crate::ops::adaptive_layer_norm`].
@@ -24,5 +25,5 @@ fn of_rows(of_groups: &Tensor, ends: &[usize]) -> Result<Tensor> {
         start = end;
     }
     let n = groups.len();
-    of_groups.index_select(&Tensor::from_vec(groups, n, of_groups.device())?, 0)
+    rows_at(of_groups, &from_host(groups, n, of_groups.device())?)
 }

@@ -1,4 +1,4 @@
-//! Layers of images.
+//! Layers on rows of pixels in plain candle ops.
 
 use super::linear;
 use crate::ops::{Convolution, Grid, WeightLayout};
@@ -16,29 +16,43 @@ pub fn conv2d(
     let Some(output) = convolution.output(grid, (height, width)) else {
         bail!("{convolution:?} of {grid:?} by {:?}", weight.dims())
     };
-    // The pixel under each tap, by row of x; an extra row of zeros stands for the padding.
-    let pixels = seen(grid, output, (height, width), convolution);
-    let pixels = Tensor::from_vec(pixels, output.rows() * height * width, x.device())?;
-    let padded = Tensor::cat(&[x, &Tensor::zeros((1, n_in), x.dtype(), x.device())?], 0)?;
-    let columns = padded.index_select(&pixels, 0)?.reshape((output.rows(), height * width * n_in))?;
+    let columns = columns(x, [grid, output], (height, width), convolution)?;
     linear(&columns, &weight.reshape((n_out, height * width * n_in))?, bias, WeightLayout::OutIn)
 }
 
-/// For each tap and output pixel the row under it, one past the last for padding.
-fn seen(grid: Grid, output: Grid, kernel: (usize, usize), convolution: Convolution) -> Vec<u32> {
-    let Convolution { stride, padding } = convolution;
-    let mut rows = Vec::with_capacity(output.rows() * kernel.0 * kernel.1);
-    for place in 0..output.rows() {
-        let (image, place) = (place / output.pixels(), place % output.pixels());
-        let (top, left) = (place / output.width * stride, place % output.width * stride);
-        for (down, right) in (0..kernel.0 * kernel.1).map(|pixel| (pixel / kernel.1, pixel % kernel.1)) {
-            let row = (top + down).checked_sub(padding.top).filter(|&row| row < grid.height);
-            let column = (left + right).checked_sub(padding.left).filter(|&column| column < grid.width);
-            let pixel = row.zip(column).map(|(row, column)| (image * grid.height + row) * grid.width + column);
-            rows.push(pixel.unwrap_or(grid.rows()) as u32);
-        }
+/// The pixels under every tap of the kernel side by side, `[output rows, height * width * channels]`.
+///
+/// They are cut out of the padded images tap by tap: the gradient of a lookup by indices, which would be shorter, is a sum over one
+/// index after another on CUDA.
+fn columns(
+    x: &Tensor,
+    [grid, output]: [Grid; 2],
+    kernel: (usize, usize),
+    Convolution { stride, padding }: Convolution,
+) -> Result<Tensor> {
+    let channels = x.dim(1)?;
+    if kernel == (1, 1) && output == grid {
+        return Ok(x.clone());
     }
-    rows
+    // As many lines as let every tap be cut out in whole strides.
+    let lines = |n_out: usize, n_taps: usize| n_out * stride + n_taps - 1;
+    let images = x.reshape((grid.images, grid.height, grid.width, channels))?;
+    let images = framed(&images, 1, padding.top, lines(output.height, kernel.0))?;
+    let images = framed(&images, 2, padding.left, lines(output.width, kernel.1))?;
+    let mut taps = Vec::with_capacity(kernel.0 * kernel.1);
+    for (down, right) in (0..kernel.0).flat_map(|down| (0..kernel.1).map(move |right| (down, right))) {
+        let tap = images.narrow(1, down, output.height * stride)?.narrow(2, right, output.width * stride)?;
+        let tap = tap.reshape((grid.images * output.height, stride, output.width, stride * channels))?;
+        let tap = tap.narrow(1, 0, 1)?.narrow(3, 0, channels)?;
+        taps.push(tap.reshape((output.rows(), channels))?);
+    }
+    Tensor::cat(&taps, 1)
+}
+
+/// Zeros before and behind a dimension, so many that it has `length` places; places beyond are cut off.
+fn framed(x: &Tensor, dim: usize, before: usize, length: usize) -> Result<Tensor> {
+    let kept = x.dim(dim)?.min(length.saturating_sub(before));
+    x.narrow(dim, 0, kept)?.pad_with_zeros(dim, before.min(length), length.saturating_sub(before + kept))
 }
 
 /// See [`crate::ops::upsample_nearest`].

@@ -3,25 +3,30 @@
 
 mod adaptive;
 mod attention;
+mod forest_mask;
 mod groups;
 mod images;
+mod operands;
 mod vocabulary;
 
 pub use adaptive::{adaptive_layer_norm, gated_add};
-pub use attention::{block_attention, cached_attention, forest_attention, forest_attention_packed};
+pub use attention::{block_attention, forest_attention, forest_attention_packed};
+pub(crate) use attention::{soft_cap, softmax};
 pub use groups::{add_per_image, concat, geglu, group_norm, quick_gelu, squared_errors};
 pub use images::{conv2d, upsample_nearest};
+pub(crate) use operands::{columns_at, product, rows_at};
 pub use vocabulary::{logit_log_prob, vocabulary_log_prob};
 
 use super::{AxialRope, Heads, Pairing, QkvLayout, Rope, WeightLayout};
+use crate::transfer::from_host;
 use candle_core::{D, Result, Tensor};
 use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
 
 /// See [`super::linear`].
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Result<Tensor> {
     let y = match layout {
-        WeightLayout::OutIn => x.matmul(&weight.t()?)?,
-        WeightLayout::InOut => x.matmul(weight)?,
+        WeightLayout::OutIn => product(x, &weight.t()?)?,
+        WeightLayout::InOut => product(x, weight)?,
     };
     match bias {
         Some(bias) => y.broadcast_add(bias),
@@ -40,7 +45,7 @@ pub fn scale_columns(x: &Tensor, scale: &Tensor, shift: Option<&Tensor>) -> Resu
 
 /// See [`super::embedding`].
 pub fn embedding(ids: &[u32], table: &Tensor) -> Result<Tensor> {
-    table.index_select(&Tensor::from_slice(ids, ids.len(), table.device())?, 0)
+    rows_at(table, &from_host(ids.to_vec(), ids.len(), table.device())?)
 }
 
 /// See [`super::layer_norm`].
@@ -94,30 +99,29 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
 /// See [`super::rope`].
 pub fn rope(x: &Tensor, positions: &[u32], n_heads: usize, head_size: usize, rope: &Rope) -> Result<Tensor> {
     rope.check(head_size)?;
-    turned_heads(x, rope.table(positions), (n_heads, head_size), rope.pairing)
+    turned_heads(x, &rope.turns_on(positions, x)?, (n_heads, head_size), rope.pairing)
 }
 
 /// See [`super::axial_rope`].
 pub fn axial_rope(x: &Tensor, rope: &AxialRope, n_heads: usize, head_size: usize) -> Result<Tensor> {
-    turned_heads(x, rope.by_row(), (n_heads, head_size), rope.pairing)
+    turned_heads(x, &rope.turns_on(x)?, (n_heads, head_size), rope.pairing)
 }
 
 /// Rotates the leading coordinates of every head by cosines and sines, `[rows, half]` each.
-pub(super) fn turned_heads(
+fn turned_heads(
     x: &Tensor,
-    (cos, sin): (Vec<f64>, Vec<f64>),
+    [cos, sin]: &[Tensor; 2],
     (n_heads, head_size): (usize, usize),
     pairing: Pairing,
 ) -> Result<Tensor> {
     let n_rows = x.dim(0)?;
-    let half = cos.len() / n_rows.max(1);
+    let half = cos.dim(1)?;
     // Pairs lie along `dim` of `[T, heads, ..]`; the table is broadcast over the heads.
     let (pairs, angles, dim) = match pairing {
         Pairing::Halves => ([n_rows, n_heads, 2, half], [n_rows, 1, 1, half], 2),
         Pairing::Interleaved => ([n_rows, n_heads, half, 2], [n_rows, 1, half, 1], 3),
     };
-    let table = |values| Tensor::from_vec(values, &angles[..], x.device())?.to_dtype(x.dtype());
-    let (cos, sin) = (table(cos)?, table(sin)?);
+    let (cos, sin) = (cos.reshape(&angles[..])?, sin.reshape(&angles[..])?);
     let heads = x.reshape((n_rows, n_heads, head_size))?;
     let turning = heads.narrow(2, 0, 2 * half)?.contiguous()?.reshape(&pairs[..])?;
     let (first, second) = (turning.narrow(dim, 0, 1)?, turning.narrow(dim, 1, 1)?);

@@ -1,18 +1,19 @@
 //! Token log-probabilities in plain candle ops.
 
-use super::attention::soft_cap;
+use super::{columns_at, product, rows_at, soft_cap};
 use crate::kernels::quantised::Matrix;
 use crate::ops::{LogitForm, LogitQuery, VocabularyQuery};
+use crate::transfer::from_host;
 use candle_core::{D, Result, Tensor};
 
 /// See [`crate::ops::vocabulary_log_prob`].
 pub fn vocabulary_log_prob(hidden: &Tensor, matrix: &Tensor, query: VocabularyQuery<'_>) -> Result<Tensor> {
     let n = query.check(hidden, &Matrix::from(matrix))?;
     let device = hidden.device();
-    let rows = Tensor::from_slice(query.rows, n, device)?;
-    let targets = Tensor::from_slice(query.targets, (n, 1), device)?;
+    let rows = from_host(query.rows.to_vec(), n, device)?;
+    let targets = from_host(query.targets.to_vec(), (n, 1), device)?;
     let logits_of = |hidden: &Tensor, matrix: &Tensor, form: LogitForm| {
-        soft_cap(&(hidden.index_select(&rows, 0)?.matmul(&matrix.t()?)? * form.scale)?, form.cap)
+        soft_cap(&(product(&rows_at(hidden, &rows)?, &matrix.t()?)? * form.scale)?, form.cap)
     };
     let logits = logits_of(hidden, matrix, query.forms[0])?;
     let reference = match query.reference {
@@ -28,11 +29,11 @@ pub fn vocabulary_log_prob(hidden: &Tensor, matrix: &Tensor, query: VocabularyQu
 /// See [`crate::ops::logit_log_prob`].
 pub fn logit_log_prob(logits: &Tensor, query: LogitQuery<'_>) -> Result<Tensor> {
     let n = query.check(logits)?;
-    let rows = Tensor::from_slice(query.rows, n, logits.device())?;
-    let targets = Tensor::from_slice(query.targets, (n, 1), logits.device())?;
-    let reference = query.reference.map(|reference| reference.detach().index_select(&rows, 0)).transpose()?;
+    let rows = from_host(query.rows.to_vec(), n, logits.device())?;
+    let targets = from_host(query.targets.to_vec(), (n, 1), logits.device())?;
+    let reference = query.reference.map(|reference| rows_at(&reference.detach(), &rows)).transpose()?;
     let asked = [query.diagnostics, query.collision];
-    numbers(&logits.index_select(&rows, 0)?, reference.as_ref(), &targets, asked)
+    numbers(&rows_at(logits, &rows)?, reference.as_ref(), &targets, asked)
 }
 
 /// The numbers of a target for each row of logits; `asked` are diagnostics and collision.
@@ -54,13 +55,13 @@ fn numbers(
     let [entropy, mean, likeliest] = if diagnostics {
         let (logits, log_probs) = (logits.detach(), log_probs.detach());
         let entropy = (log_probs.exp()? * log_probs)?.sum_keepdim(1)?.neg()?;
-        let likeliest = logits.gather(targets, 1)?.ge(&logits.max_keepdim(1)?)?.to_dtype(logits.dtype())?;
+        let likeliest = columns_at(&logits, targets)?.ge(&logits.max_keepdim(1)?)?.to_dtype(logits.dtype())?;
         [entropy, logits.mean_keepdim(1)?, likeliest]
     } else {
         [zeros.clone(), zeros.clone(), zeros.clone()]
     };
     let collision = if collision { (log_probs.detach() * 2.)?.exp()?.sum_keepdim(1)?.log()? } else { zeros };
-    Tensor::cat(&[log_probs.gather(targets, 1)?, divergence, entropy, mean, likeliest, collision], 1)
+    Tensor::cat(&[columns_at(&log_probs, targets)?, divergence, entropy, mean, likeliest, collision], 1)
 }
 
 fn log_softmax(logits: &Tensor) -> Result<Tensor> {

@@ -4,6 +4,7 @@ use engine::ops::CacheBlock;
 
 use super::*;
 use crate::causal::cache::Cached;
+use crate::tests::in_both_forms;
 
 /// A model that reads more than one block.
 fn model(name: &str) -> CausalLm {
@@ -21,16 +22,21 @@ fn n_shared(a: &Cached, b: &Cached) -> usize {
 
 /// The last hidden state of each sequence, read anew.
 fn last_hidden(model: &CausalLm, sequences: &[Vec<u32>]) -> Tensor {
-    let (cached, hidden) = model.decoder.prefill(sequences).unwrap();
+    let (cached, hidden) = model.decoder.prefill(sequences, &model.decoder.cache_pool().unwrap()).unwrap();
     let rows: Vec<u32> = cached.iter().map(|(_, row)| *row as u32).collect();
     hidden.index_select(&Tensor::new(rows, &Device::Cpu).unwrap(), 0).unwrap()
 }
 
 #[test]
 fn sequences_that_begin_alike_hold_the_same_blocks() {
+    in_both_forms(check_sharing);
+}
+
+fn check_sharing() {
     let model = model("neox parallel");
     let other = [tokens(20), vec![21; 9]].concat();
-    let (cached, hidden) = model.decoder.prefill(&[tokens(40), other, tokens(40), tokens(33)]).unwrap();
+    let pool = model.decoder.cache_pool().unwrap();
+    let (cached, hidden) = model.decoder.prefill(&[tokens(40), other, tokens(40), tokens(33)], &pool).unwrap();
     let of = |index: usize| &cached[index].0;
     assert_eq!(
         [0, 1, 2, 3].map(|index| (of(index).len(), of(index).blocks().len())),
@@ -44,16 +50,22 @@ fn sequences_that_begin_alike_hold_the_same_blocks() {
 
 #[test]
 fn a_branch_copies_its_last_block_at_most_and_is_one_read_anew() {
+    in_both_forms(check_branches);
+}
+
+fn check_branches() {
     for name in ["neox parallel", "gpt2", "llama tied", "mistral", "gemma2", "gemma3"] {
         let model = model(name);
         for n in [CacheBlock::TOKENS - 1, CacheBlock::TOKENS, 40] {
-            let (start, _) = model.decoder.prefill(&[tokens(n)]).unwrap();
+            let pool = model.decoder.cache_pool().unwrap();
+            let (start, _) = model.decoder.prefill(&[tokens(n)], &pool).unwrap();
             let start = &start[0].0;
             let (mut a, mut b) = (start.clone(), start.clone());
             assert_eq!(n_shared(&a, &b), n.div_ceil(CacheBlock::TOKENS));
             let (mut of_a, mut of_b) = (tokens(n), tokens(n));
             for (token, position) in [3, 4, 5].into_iter().zip(n as u32..) {
-                let read = model.decoder.read_on(&[(token, position), (9, position)], vec![&mut a, &mut b]).unwrap();
+                let read = [(token, position), (9, position)];
+                let read = model.decoder.read_on(&read, vec![&mut a, &mut b], &pool).unwrap();
                 of_a.push(token);
                 of_b.push(9);
                 let anew = last_hidden(&model, &[of_a.clone(), of_b.clone()]);
@@ -63,7 +75,7 @@ fn a_branch_copies_its_last_block_at_most_and_is_one_read_anew() {
             assert_eq!([n_shared(&a, &b), n_shared(&a, start)], [n_full; 2], "{name}, {n} tokens");
             // What is written to a branch is not in what it left.
             let mut c = start.clone();
-            let read = model.decoder.read_on(&[(3, n as u32)], vec![&mut c]).unwrap();
+            let read = model.decoder.read_on(&[(3, n as u32)], vec![&mut c], &pool).unwrap();
             let anew = last_hidden(&model, &[[tokens(n), vec![3]].concat()]);
             assert!(largest_difference(&read, &anew) < 1e-4, "{name}, {n} tokens");
         }
@@ -72,6 +84,10 @@ fn a_branch_copies_its_last_block_at_most_and_is_one_read_anew() {
 
 #[test]
 fn a_state_that_begins_as_a_dropped_row_did_goes_on_from_what_that_had_read() {
+    in_both_forms(check_leaves);
+}
+
+fn check_leaves() {
     for name in ["neox parallel", "gpt2", "llama tied", "mistral", "gemma2", "gemma3"] {
         let model = model(name);
         let mdp = TokenMdp { vocabulary: 23, eos: vec![0], max_length: 60 };
@@ -116,6 +132,10 @@ fn a_state_that_begins_as_a_dropped_row_did_goes_on_from_what_that_had_read() {
 
 #[test]
 fn a_cursor_of_several_blocks_is_one_opened_where_it_stands() {
+    in_both_forms(check_long_cursor);
+}
+
+fn check_long_cursor() {
     for name in ["neox serial", "gpt2", "llama untied", "mistral", "gemma2", "gemma3"] {
         let model = model(name);
         let mdp = TokenMdp { vocabulary: 23, eos: vec![0], max_length: 60 };

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod cache;
+mod composed;
 mod forests;
 mod gradients;
 mod quantised;

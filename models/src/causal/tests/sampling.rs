@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::causal::GenerationConfig;
+use crate::tests::in_both_forms;
 
 fn rngs(seeds: std::ops::Range<u64>) -> Vec<Rng> {
     seeds.map(rng).collect()
@@ -9,6 +10,10 @@ fn rngs(seeds: std::ops::Range<u64>) -> Vec<Rng> {
 
 #[test]
 fn the_cache_changes_nothing() {
+    in_both_forms(check_cache);
+}
+
+fn check_cache() {
     for (name, config) in configs() {
         let model = frozen(config, 1, DType::F32);
         let prompts = vec![vec![1, 2, 3], vec![4], vec![1, 2], vec![1, 2, 3], vec![5, 6, 7, 8]];
@@ -30,6 +35,10 @@ fn the_cache_changes_nothing() {
 /// Branched, reordered, extended and evaluated late: the cache equals a fresh reading of the tokens.
 #[test]
 fn a_cursor_is_one_opened_where_it_stands() {
+    in_both_forms(check_cursor);
+}
+
+fn check_cursor() {
     for (name, config) in configs() {
         let model = frozen(config, 1, DType::F32);
         let mdp = TokenMdp { vocabulary: 23, eos: vec![0], max_length: 12 };
@@ -72,6 +81,10 @@ fn a_model_acts_as_it_is_told_to() {
 
 #[test]
 fn a_sample_does_not_depend_on_the_others() {
+    in_both_forms(check_sample_alone);
+}
+
+fn check_sample_alone() {
     for (name, config) in configs() {
         let model = frozen(config, 1, DType::F32);
         let prompts: Vec<Vec<u32>> = (0..6).map(|i| vec![i, 2 * i, 3]).collect();

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use engine::lora::{LoraExtra, merged_bias, merged_weight};
 use engine::ops::WeightLayout;
+use engine::transfer::to_host;
 
 use super::LoraLayer;
 use super::component::from_file;
@@ -220,7 +221,7 @@ impl Found {
 
 /// The value of a one-element tensor.
 fn number(tensor: &Tensor) -> Result<f64, String> {
-    let values = tensor.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).map_err(|e| e.to_string())?;
+    let values = to_host::<f32>(tensor).map_err(|e| e.to_string())?;
     match values[..] {
         [value] => Ok(f64::from(value)),
         _ => Err(format!("an alpha is one number, not {}", values.len())),

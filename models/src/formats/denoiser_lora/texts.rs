@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use engine::lora::merged_weight;
 use engine::ops::WeightLayout;
+use engine::transfer::to_host;
 
 use super::names::{TensorRole, factor};
 use super::original::underscored;
@@ -84,7 +85,7 @@ impl DenoiserLora {
         for (name, layer) in layers {
             hasher.update(format!("{name} {} {:?} {:?}\n", layer.scale, layer.a.dims(), layer.b.dims()).as_bytes());
             for tensor in [&layer.a, &layer.b] {
-                for value in tensor.flatten_all()?.to_vec1::<f32>()? {
+                for value in to_host::<f32>(tensor)? {
                     hasher.update(&value.to_le_bytes());
                 }
             }
@@ -94,6 +95,8 @@ impl DenoiserLora {
 }
 
 fn merged(weight: &Tensor, layer: &LoraLayer) -> Result<Tensor, ModelError> {
-    let weight_of_adapter = weight.to_dtype(layer.a.dtype())?;
-    Ok(merged_weight(&weight_of_adapter, WeightLayout::OutIn, layer.adapter())?.to_dtype(weight.dtype())?)
+    // A folder's weights are read into this process's memory, whatever the adapters' device.
+    let weight_of_adapter = weight.to_device(layer.a.device())?.to_dtype(layer.a.dtype())?;
+    let merged = merged_weight(&weight_of_adapter, WeightLayout::OutIn, layer.adapter())?;
+    Ok(merged.to_dtype(weight.dtype())?.to_device(weight.device())?)
 }

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
+use engine::transfer::to_host;
 use serde_json::{Value, json};
 
 use self::architecture::Settings;
@@ -134,7 +135,7 @@ fn long_factors(parts: &SplitFiles, header: &Header) -> Result<Option<[Vec<f32>;
     let read = |name: &str| {
         let Some(info) = header.tensors.get(name) else { return Ok(None) };
         let tensor = weights::read(parts.file(info.part), name, info, Layout::Same, &Device::Cpu)?;
-        Ok::<_, ModelError>(Some(tensor.flatten_all()?.to_vec1()?))
+        Ok::<_, ModelError>(Some(to_host(&tensor)?))
     };
     let [short, long] = [read("rope_factors_short.weight")?, read("rope_factors_long.weight")?];
     Ok(short.zip(long).map(|(short, long)| [short, long]))
@@ -148,7 +149,7 @@ fn rotary_factors(parts: &SplitFiles, header: &Header, config: &Value) -> Result
     const NAME: &str = "rope_freqs.weight";
     let Some(info) = header.tensors.get(NAME) else { return Ok(None) };
     let file = parts.file(info.part);
-    let factors: Vec<f32> = weights::read(file, NAME, info, Layout::Same, &Device::Cpu)?.flatten_all()?.to_vec1()?;
+    let factors: Vec<f32> = to_host(&weights::read(file, NAME, info, Layout::Same, &Device::Cpu)?)?;
     let factor = factors.iter().copied().fold(1.0, f32::max);
     if factors.iter().all(|f| (f - 1.0).abs() < 1e-6) {
         return Ok(None);

@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use engine::quantised::{BlockFormat, QuantisedMatrix};
+use engine::transfer::from_host;
 
 use super::super::rows;
 use super::header::{Info, Stored};
@@ -59,7 +60,7 @@ pub(super) fn read(
         Layout::Interleaved { heads } => rows::reorder(&values, n_rows, rows::halves(n_rows, heads)),
         Layout::Blocks { heads } => rows::reorder(&values, n_rows, rows::per_head(n_rows, heads)),
     };
-    let tensor = Tensor::from_vec(values, info.shape.as_slice(), device)?;
+    let tensor = from_host(values, info.shape.as_slice(), device)?;
     if layout == Layout::Transposed { Ok(tensor.t()?.contiguous()?) } else { Ok(tensor) }
 }
 
