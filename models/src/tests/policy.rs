@@ -99,11 +99,11 @@ fn gradient_norm(
 }
 
 /// Decisions, their gradient and what is drawn are the same in the forms that devices without kernels take.
-fn check_both_forms(golden: &Golden, case: &str, acting: &Acting, guidance: Option<Condition>) {
+fn check_both_forms(golden: &Golden, case: &str, acting: &Acting, guidance: Option<&Condition>) {
     let (config, mdp) = (golden.files(case).0, &acting.mdp);
     let starts = [mdp.start(&condition(&config, 1)), mdp.start(&condition(&config, 5))];
     let run = || -> Vec<f64> {
-        let mut policy = learner(golden, case, acting, guidance.clone());
+        let mut policy = learner(golden, case, acting, guidance.cloned());
         let (numbers, tape) = policy.forward(mdp, &episodes(acting, &config)).unwrap();
         policy.backward(tape, &laws::random_slopes(&numbers, &mut rng(8))).unwrap();
         let mut all: Vec<f64> = numbers.log_probs.values().to_vec();
@@ -113,7 +113,7 @@ fn check_both_forms(golden: &Golden, case: &str, acting: &Acting, guidance: Opti
             let mut rngs = [rng(step), rng(step + 7)];
             let drawn = cursor.draw(&mut rngs.iter_mut().collect::<Vec<_>>()).unwrap();
             cursor.advance(&drawn).unwrap();
-            let latents = cursor.states().iter().flat_map(|state| state.latent.clone()).collect::<Vec<Latent>>();
+            let latents = cursor.states().iter().filter_map(|state| state.latent.clone()).collect::<Vec<Latent>>();
             all.extend(latents.iter().flat_map(|latent| latent.iter().copied()).map(f64::from));
         }
         all
@@ -130,7 +130,7 @@ fn check_both_forms(golden: &Golden, case: &str, acting: &Acting, guidance: Opti
 pub(crate) fn check_policy(golden: &Golden, case: &str, acting: &Acting) {
     let (config, mdp) = (golden.files(case).0, &acting.mdp);
     for guidance in [None, Some(condition(&config, 4))] {
-        check_both_forms(golden, case, acting, guidance.clone());
+        check_both_forms(golden, case, acting, guidance.as_ref());
         let mut policy = learner(golden, case, acting, guidance.clone());
         let starts = [mdp.start(&condition(&config, 1)), mdp.start(&condition(&config, 5))];
         laws::check_policy(mdp, &policy, &starts, 4, 1e-5).unwrap();
