@@ -159,8 +159,10 @@ fn asked(matches: &ArgMatches, verb: Verbs) -> Result<Invocation, Failure> {
     if verb & (INSPECT | TRAIN | PRECOMPUTE) == 0 {
         keys::idle::refuse(&values, verb)?;
     }
-    if let Some(n) = values.run.threads().or_else(ranks::threads) {
-        recipes::start_threads(n)?;
+    let n_threads = values.run.threads().or_else(ranks::threads);
+    // A run that is taken up may say how many it has.
+    if n_threads.is_some() || verb & TRAIN == 0 {
+        recipes::start_threads_with_this(n_threads)?;
     }
     hub::start();
     let json = matches.get_one::<String>("log-format").is_some_and(|format| format == "json");

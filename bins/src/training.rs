@@ -59,6 +59,7 @@ pub(crate) fn train(asked: &Invocation, matches: &ArgMatches) -> Result<ExitCode
     if let (Some(run), None) = (resume, asked.values.run.threads()) {
         take_threads(run)?;
     }
+    recipes::start_threads_with_this(None)?;
     if matches.get_one(DRY_RUN) == Some(&true) {
         return Ok(ended(&recipes::plan(asked.call(), resume)?.status));
     }
@@ -74,7 +75,7 @@ fn take_threads(run: &Path) -> Result<(), Failure> {
     if config.is_file() {
         of_run.merge_file(&config)?;
     }
-    of_run.run.threads().map_or(Ok(()), recipes::start_threads)
+    of_run.run.threads().map_or(Ok(()), |n| recipes::start_threads_with_this(Some(n)))
 }
 
 /// Fills a reference cache.

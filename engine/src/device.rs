@@ -78,6 +78,17 @@ pub fn parse(text: &str) -> Result<Device, EngineError> {
     Device::new_cuda(ordinal).map_err(|source| EngineError::Device { text: text.to_owned(), source })
 }
 
+/// Starts `n` threads for the computations on the CPU (0: one for each core), of which the calling thread is one; has no effect where they were
+/// started before.
+///
+/// The calling thread must be the only one that computes from outside: it does its share of every computation itself, where it would
+/// otherwise sleep until others have done it. From another thread computations wait for those that were started here, for ever if
+/// there are none.
+pub fn start_threads_with_this(n: usize) {
+    // The only error is that the threads have been started.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(n).use_current_thread().build_global();
+}
+
 /// Starts `n` threads for the computations on the CPU; has no effect where they were started before.
 ///
 /// Sums are taken in an order that does not depend on the number of threads, so neither do results.

@@ -262,6 +262,19 @@ pub fn start_threads(n: usize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Starts the threads that compute, this one among them, which must be the only one that calls for computations; `n` as
+/// `run.threads` says, or one for each core. A program that has one such thread is faster than with [`start_threads`].
+///
+/// # Errors
+/// `n` is 0 or above 1024.
+pub fn start_threads_with_this(n: Option<usize>) -> Result<(), Failure> {
+    if let Some(n) = n.filter(|n| !(1..=1024).contains(n)) {
+        return Err(Failure::usage(format!("`run.threads` takes 1 to 1024, not {n}")));
+    }
+    engine::device::start_threads_with_this(n.unwrap_or(0));
+    Ok(())
+}
+
 /// Settings, and a reporter of progress.
 ///
 /// The settings are those of a verb's own, such as [`settings::TokenTraining`], or [`Values`] that a command line collected.
