@@ -93,13 +93,13 @@ const NAMES: &[(&str, &str)] = &[
     ("push-to-hub", "left to other programs: nothing is sent, and --out has the model in its folder model/"),
     ("use-ema", "--ema: the decay"),
     ("precompute-ref-log-probs", "--reference-cache: a file"),
-    ("torch-dtype", "--save-dtype: the type that is written; training computes in f32"),
-    ("dtype", "--save-dtype: the type that is written; training computes in f32"),
+    ("torch-dtype", "--precision: that of matrix products; --save-dtype: the type that is written"),
+    ("dtype", "--precision: that of matrix products; --save-dtype: the type that is written"),
     (
         "bf16",
         "--precision bf16: matrix products in bf16, all else in f32; --save-dtype bf16 is the type that is written",
     ),
-    ("fp16", "--save-dtype f16: the type that is written; training computes in f32"),
+    ("fp16", "--save-dtype f16: the type that is written; --precision has f32 and bf16"),
     (
         "mixed-precision",
         "--precision bf16: matrix products in bf16, all else in f32; --save-dtype is the type that is written",

@@ -1,6 +1,7 @@
 //! Parses device names, and says where kernels are.
 
 use std::cell::Cell;
+use std::error::Error;
 use std::marker::PhantomData;
 
 use candle_core::Device;
@@ -84,9 +85,16 @@ pub fn parse(text: &str) -> Result<Device, EngineError> {
 /// The calling thread must be the only one that computes from outside: it does its share of every computation itself, where it would
 /// otherwise sleep until others have done it. From another thread computations wait for those that were started here, for ever if
 /// there are none.
-pub fn start_threads_with_this(n: usize) {
-    // The only error is that the threads have been started.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(n).use_current_thread().build_global();
+///
+/// # Errors
+/// The system starts no more threads.
+pub fn start_threads_with_this(n: usize) -> std::io::Result<()> {
+    let built = rayon::ThreadPoolBuilder::new().num_threads(n).use_current_thread().build_global();
+    match built.err().map(Box::<dyn Error>::from).and_then(|error| error.downcast::<std::io::Error>().ok()) {
+        // Any other error is that the threads have been started.
+        Some(error) => Err(*error),
+        None => Ok(()),
+    }
 }
 
 /// Starts `n` threads for the computations on the CPU; has no effect where they were started before.

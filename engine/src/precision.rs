@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// Weights, activations, gradients, optimisers' moments, norms, softmaxes and all sums stay in `f32` with both: with
 /// [`Precision::Bf16`] the operands of a product are rounded to bf16 as it reads them, as PyTorch does with
 /// `set_float32_matmul_precision("medium")` and autocast does for its matrix products. Products with fewer than 16 rows, columns or
-/// terms, those of sampling with few rows, attention's and those of quantised matrices stay in `f32`. `f64` is never rounded.
+/// terms, attention, and the forward pass of linear layers of up to 128 rows whose weight is `[out, in]` (as in sampling) stay in `f32`. So
+/// micro-batches and ranks, which decide how many rows a pass has, agree to bf16's rounding. `f64` is never rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
     /// `f32`.
@@ -29,7 +30,8 @@ impl Precision {
 
     /// Makes this the precision of all products of the process from now on.
     ///
-    /// It belongs before the first of them: in the middle of a step the backward pass would differ from the forward pass.
+    /// It belongs before the first of them: in the middle of a step the backward pass would differ from the forward pass. The recipes
+    /// set it by their settings whenever they open a model, and leave it so.
     pub fn set(self) {
         OF_PROCESS.store(u8::from(self == Self::Bf16), Ordering::Relaxed);
     }

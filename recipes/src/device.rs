@@ -3,15 +3,17 @@
 use candle_core::Device;
 use engine::Precision;
 
-use crate::Failure;
 use crate::settings::{ComputePrecision, Values};
+use crate::{Failure, torchscript};
 
 /// Opens the device of `run.device`, and makes `run.precision` that of the process, before anything is computed.
 pub(crate) fn open(values: &Values) -> Result<Device, Failure> {
     let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
-    let precision = of_cpu(values.run.precision());
+    let precision = of(values, device.is_cpu());
     if precision == Precision::Bf16 && !device.is_cpu() {
-        return Err(Failure::usage("`run.precision` bf16 is for the CPU, and `run.device` is another"));
+        return Err(Failure::usage(
+            "`run.precision` bf16 is for the CPU, and `run.device` is another; a run that began in bf16 goes on on a CPU",
+        ));
     }
     precision.set();
     Ok(device)
@@ -20,27 +22,32 @@ pub(crate) fn open(values: &Values) -> Result<Device, Failure> {
 /// Decides `auto`, so that a run's settings say what it computes in wherever it is taken up.
 pub(crate) fn decide(values: &mut Values) {
     if values.run.precision() == ComputePrecision::Auto {
-        let found = if of_cpu(ComputePrecision::Auto) == Precision::Bf16 && values.run.device() == "cpu" {
-            ComputePrecision::Bf16
-        } else {
-            ComputePrecision::F32
+        let found = match of(values, values.run.device() == "cpu") {
+            Precision::F32 => ComputePrecision::F32,
+            Precision::Bf16 => ComputePrecision::Bf16,
         };
         values.set(|settings| settings.run.precision = found);
     }
 }
 
-/// The name of a model's numbers in this precision, such as those that are kept.
-pub(crate) fn named(model: &str, values: &Values) -> String {
-    match of_cpu(values.run.precision()) {
-        Precision::F32 => model.to_owned(),
-        Precision::Bf16 => format!("bf16 {model}"),
+/// The name of numbers that are kept, in this precision.
+pub(crate) fn named(numbers: &str, values: &Values) -> String {
+    match of(values, values.run.device() == "cpu") {
+        Precision::F32 => numbers.to_owned(),
+        Precision::Bf16 => format!("bf16 {numbers}"),
     }
 }
 
-fn of_cpu(precision: ComputePrecision) -> Precision {
-    match precision {
-        ComputePrecision::F32 => Precision::F32,
+/// `bf16`, or nothing: what the settings of kept results say.
+pub(crate) fn kept(values: &Values) -> Option<&'static str> {
+    (of(values, values.run.device() == "cpu") == Precision::Bf16).then_some("bf16")
+}
+
+/// The precision of a call; `auto` is bf16 where this CPU is fast in it, and no other library computes.
+fn of(values: &Values, is_cpu: bool) -> Precision {
+    match values.run.precision() {
         ComputePrecision::Bf16 => Precision::Bf16,
-        ComputePrecision::Auto => Precision::fastest(),
+        ComputePrecision::Auto if is_cpu && !torchscript::computes(values) => Precision::fastest(),
+        ComputePrecision::F32 | ComputePrecision::Auto => Precision::F32,
     }
 }

@@ -263,16 +263,16 @@ pub fn start_threads(n: usize) -> Result<(), Failure> {
 }
 
 /// Starts the threads that compute, this one among them, which must be the only one that calls for computations; `n` as
-/// `run.threads` says, or one for each core. A program that has one such thread is faster than with [`start_threads`].
+/// `run.threads` says, or one for each core. A program that has one such thread is faster than with [`start_threads`]; calls from
+/// another thread wait for the others, for ever if `n` is 1.
 ///
 /// # Errors
-/// `n` is 0 or above 1024.
+/// `n` is 0 or above 1024, or the system starts no more threads.
 pub fn start_threads_with_this(n: Option<usize>) -> Result<(), Failure> {
     if let Some(n) = n.filter(|n| !(1..=1024).contains(n)) {
         return Err(Failure::usage(format!("`run.threads` takes 1 to 1024, not {n}")));
     }
-    engine::device::start_threads_with_this(n.unwrap_or(0));
-    Ok(())
+    engine::device::start_threads_with_this(n.unwrap_or(0)).map_err(|e| Failure::failed(format!("no threads: {e}")))
 }
 
 /// Settings, and a reporter of progress.

@@ -18,6 +18,13 @@ pub(crate) fn of_name(name: &str) -> Result<Option<PathBuf>, Failure> {
     Ok(torch::find(name))
 }
 
+/// Whether one of the models that compute is TorchScript.
+pub(crate) fn computes(values: &Values) -> bool {
+    let (model, hybrid) = (&values.model, &values.hybrid);
+    let names = [model.model(), model.reference(), hybrid.refiner(), hybrid.generator()];
+    names.into_iter().flatten().any(|name| torch::find(name).is_some())
+}
+
 /// Whether a name is that of a TorchScript file with a network that denoises.
 pub(crate) fn denoises(name: &str) -> bool {
     // What is wrong with its settings is said where it is loaded.
@@ -61,7 +68,6 @@ fn other_kind(path: &Path, kind: &str, mdp: &str) -> Failure {
 }
 
 fn check_device(path: &Path, values: &Values) -> Result<(), Failure> {
-    let is_cpu = device::open(values)?.is_cpu();
     if values.run.precision() == ComputePrecision::Bf16 {
         let why = "LibTorch computes in the types that the policy has";
         return Err(Failure::usage(format!(
@@ -69,7 +75,7 @@ fn check_device(path: &Path, values: &Values) -> Result<(), Failure> {
             path.display()
         )));
     }
-    if is_cpu {
+    if device::open(values)?.is_cpu() {
         return Ok(());
     }
     Err(Failure::usage(format!("{}: TorchScript runs on the CPU here, and `run.device` is another", path.display())))

@@ -24,7 +24,7 @@ use crate::columns::columns;
 use crate::denoiser::Loaded;
 use crate::settings::{FlipSides, Loss, ResizeFilter, ResizeRounding, TransparencyName, Values, at};
 use crate::text::{Part, on_bad, split, unread};
-use crate::{Call, Failure, holdout};
+use crate::{Call, Failure, device, holdout};
 
 /// Pictures as pixels, for a model without an autoencoder.
 struct Pictures {
@@ -255,6 +255,7 @@ fn encoded(
     let kind = kind(values);
     let fingerprint =
         format!("{} {} {:?}", data.fingerprint(), loaded.encoders_fingerprint()?, Some(values.run.seed()));
+    let fingerprint = device::named(&fingerprint, values);
     let (path, scratch) = if let Some(path) = values.data.latent_cache() {
         (PathBuf::from(format!("{path}{name}")), None)
     } else {

@@ -9,7 +9,7 @@ use super::reward::JudgeReward;
 use super::{ORACLE, plain_name};
 use crate::embedded::{Oracle, problems};
 use crate::settings::{Broken, DRAWS_PER_PAIR, Data, Diffusion, Hybrid, Model, Run, Settings, Values};
-use crate::{Call, Failure, Reporter, score};
+use crate::{Call, Failure, Reporter, device, score};
 
 /// The default number of noise draws per side with which a denoiser judges; a run with more uses its own.
 const DRAWS: usize = 16;
@@ -33,12 +33,16 @@ pub(super) fn settings_of(run: &str, modality: Modality) -> Result<Values, Failu
 /// The labeller's name of a judge, and its kind.
 pub(super) fn labeller_of(judge: &str, values: &Values) -> Result<(String, Judge), Failure> {
     let template = values.data.chat_template();
+    let named = |labeller: String| match device::kept(values) {
+        Some(precision) => format!("{labeller} {precision}"),
+        None => labeller,
+    };
     match judge {
         ORACLE => Ok((ORACLE.to_owned(), Judge::Oracle)),
         folder if JudgeReward::is_folder(Path::new(folder)) => {
-            Ok((labeller("reward", folder, (folder.as_ref(), template))?, Judge::Model))
+            Ok((named(labeller("reward", folder, (folder.as_ref(), template))?), Judge::Model))
         }
-        run => Ok((labeller("run", run, (&Path::new(run).join("model"), template))?, Judge::Model)),
+        run => Ok((named(labeller("run", run, (&Path::new(run).join("model"), template))?), Judge::Model)),
     }
 }
 
@@ -180,7 +184,7 @@ fn scoring(of: Settings, pairs: &PairFolder, run: &str, judging: &Values) -> Set
         }
     };
     Settings {
-        run: Run { device: judging.run.device().to_owned(), out: None, ..of.run },
+        run: Run { device: judging.run.device().to_owned(), precision: judging.run.precision(), out: None, ..of.run },
         model: Model { model: Some(run.to_owned()), reference: model.reference.or(model.model), ..model },
         hybrid: Hybrid {
             refiner: None,

@@ -21,7 +21,7 @@ use crate::judged_pairs::side_stream;
 use crate::sampled::{Sampled, SampledPicture, SampledResult};
 use crate::settings::Values;
 use crate::trajectories::{self, MadeTrajectories};
-use crate::{Call, Failure, Reporter};
+use crate::{Call, Failure, Reporter, device};
 
 pub(crate) fn sample(call: &Call<'_>) -> Result<Vec<Sampled>, Failure> {
     match call.values.label.pairs() {
@@ -138,6 +138,7 @@ pub(crate) fn pair_settings(values: &Values, loaded: &Loaded, [own, other]: [Opt
         "model": loaded.name, "side_b_model": other.as_ref().and(values.model.reference()), "fingerprint": own, "side_b_fingerprint": other,
         "seed": values.run.seed(), "sampler": values.sample.sampler(), "steps": Some(values.sample.steps()),
         "eta": Some(values.sample.eta()), "guidance": loaded.guidance(values),
+        "precision": device::kept(values),
     }))
 }
 

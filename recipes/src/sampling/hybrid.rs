@@ -20,7 +20,7 @@ use crate::hybrid::{Files, PromptedMdp};
 use crate::origin::run_of;
 use crate::sampled::{RefinedPicture, Sampled, SampledResult};
 use crate::settings::Values;
-use crate::{Call, Failure, denoiser, embedded};
+use crate::{Call, Failure, denoiser, device, embedded};
 
 /// Requests that are answered together: bounds the memory of their latents.
 const AT_ONCE: usize = 64;
@@ -222,7 +222,7 @@ pub(crate) fn pair_settings(
     [other_refiner, other_generator]: [Option<String>; 2],
 ) -> Map<String, Value> {
     super::settings_map(&json!({
-        "refiner": values.hybrid.refiner().or(values.model.model()),
+        "precision": device::kept(values), "refiner": values.hybrid.refiner().or(values.model.model()),
         "generator": values.hybrid.generator().or(values.model.model()),
         "refiner_fingerprint": refiner,
         "generator_fingerprint": generator,

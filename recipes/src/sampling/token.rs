@@ -18,7 +18,7 @@ use crate::divided::{chunks, in_turns, places};
 use crate::embedded::{ModelKind, usual};
 use crate::sampled::{Sampled, SampledAnswer, SampledResult};
 use crate::settings::{Values, at};
-use crate::{Call, Failure, model, text};
+use crate::{Call, Failure, device, model, text};
 
 /// Samples one answer per prompt, which must leave room below `max_length`; each prompt has its own random stream.
 pub(crate) fn draw(
@@ -328,6 +328,7 @@ pub(crate) fn pair_settings(
         "seed": values.run.seed(), "temperature": Some(values.sample.temperature()), "top_k": values.sample.top_k(),
         "top_p": values.sample.top_p(), "min_p": values.sample.min_p(), "max_length": most,
         "repetition_penalty": values.sample.repetition_penalty(), "max_new_tokens": values.sample.max_new_tokens(),
+        "precision": device::kept(values),
     })))
 }
 

@@ -6,7 +6,7 @@ use super::super::rows;
 use super::pack::{BLOCK, Form, Operand, Packed};
 use super::shifted;
 use super::units::Unit;
-use super::{Product, Result, fits};
+use super::{Output, Product, fits};
 use rayon::prelude::*;
 
 /// Lines of packed pixels at once: 32 MB.
@@ -14,7 +14,8 @@ const LINES: usize = 1 << 19;
 
 /// Whether a convolution is computed in bf16 where bf16 is asked for.
 pub(crate) fn is_fit(sizes: &Sizes) -> bool {
-    fits(sizes.output[0] * sizes.output[1] * sizes.images, sizes.n_out, sizes.n_in)
+    let has_pixels = sizes.input.iter().all(|&size| size > 0);
+    has_pixels && fits(sizes.output[0] * sizes.output[1] * sizes.images, sizes.n_out, sizes.n_in)
 }
 
 /// `[rows of the output, out]` of `x` `[rows of the input, in]` and `weight` `[out, taps, in]`; none where there is no unit.
@@ -86,7 +87,7 @@ fn gathered(unit: Unit, far: &[f32], weight: &[Operand<'_>], tables: &[Vec<u32>]
             .collect();
         let left = Packed::of_parts(unit, rows, &parts, Form::Rows);
         let product = Product { unit, left: &left, right: &right, into: Into::Replace, scale: 1. };
-        product.compute(&Result::of(ViewMut::new(y, rows, columns)));
+        product.compute(&Output::of(ViewMut::new(y, rows, columns)));
     }
     y
 }
@@ -107,7 +108,7 @@ fn to_weight_by(unit: Unit, x: &[f32], gradient: &[f32], sizes: &Sizes) -> Vec<f
     let pixels = |data, rows, table| Operand { data, rows, terms, terms_lie_together: false, stride: rows, table };
     let left = Packed::of(unit, pixels(gradient, n_out, None), Form::Rows);
     let mut weight = vec![0.; n_out * taps * n_in];
-    let result = Result::of(ViewMut::new(&mut weight, n_out, taps * n_in));
+    let result = Output::of(ViewMut::new(&mut weight, n_out, taps * n_in));
     tables.par_iter().enumerate().with_max_len(1).for_each(|(tap, table)| {
         let right = Packed::of(unit, pixels(x, n_in, Some(table)), Form::Pairs);
         let product = Product { unit, left: &left, right: &right, into: Into::Replace, scale: 1. };
@@ -129,8 +130,8 @@ mod tests {
     fn convolutions_are_those_of_rounded_numbers() {
         let same = Sizes {
             images: 3,
-            input: [7, 9],
-            output: [7, 9],
+            input: [14, 18],
+            output: [14, 18],
             kernel: [3, 3],
             stride: 1,
             padding: [1, 1],
@@ -139,9 +140,11 @@ mod tests {
         };
         let strided = Sizes { input: [9, 8], output: [4, 4], stride: 2, padding: [0, 1], n_in: 64, n_out: 33, ..same };
         let single = Sizes { kernel: [1, 1], padding: [0, 0], n_in: 16, n_out: 70, ..same };
-        let uneven = Sizes { output: [8, 7], kernel: [2, 4], padding: [1, 0], n_in: 32, n_out: 65, ..same };
-        for (sizes, unit) in
-            [same, strided, single, uneven].into_iter().flat_map(|sizes| Unit::all().map(move |unit| (sizes, unit)))
+        let small = Sizes { input: [7, 9], output: [7, 9], ..same };
+        let uneven = Sizes { output: [15, 16], kernel: [2, 4], padding: [1, 0], n_in: 32, n_out: 65, ..same };
+        for (sizes, unit) in [same, small, strided, single, uneven]
+            .into_iter()
+            .flat_map(|sizes| Unit::all().map(move |unit| (sizes, unit)))
         {
             let of = |seed, n| rounded_numbers(&numbers(seed, n).into_iter().map(|x| x as f32).collect::<Vec<_>>());
             let rows = |image: [usize; 2]| sizes.images * image[0] * image[1];

@@ -37,7 +37,7 @@ pub(crate) fn multiply(result: ViewMut<'_, f32>, into: Into, scale: f32, left: V
     if let Some(unit) = Unit::of_this_cpu() {
         let left = Packed::of(unit, Operand::of(left), Form::Rows);
         let right = Packed::of(unit, Operand::of(right.t()), Form::Pairs);
-        return Product { unit, left: &left, right: &right, into, scale }.compute(&Result::of(result));
+        return Product { unit, left: &left, right: &right, into, scale }.compute(&Output::of(result));
     }
     let ([left, right], [[rows, terms], [_, columns]]) = rounded([left, right]);
     let (left, right) = (View::new(&left, rows, terms), View::new(&right, terms, columns));
@@ -67,13 +67,13 @@ fn round(x: f32) -> f32 {
 
 /// A matrix that tasks write at disjoint places.
 #[derive(Clone, Copy)]
-pub(super) struct Result<'a> {
+pub(super) struct Output<'a> {
     data: Shared<'a, f32>,
     offset: usize,
     row_stride: usize,
 }
 
-impl<'a> Result<'a> {
+impl<'a> Output<'a> {
     fn of(view: ViewMut<'a, f32>) -> Self {
         let (data, row_stride) = view.shared();
         Self { data, offset: 0, row_stride }
@@ -105,7 +105,7 @@ struct Product<'a> {
 }
 
 impl Product<'_> {
-    fn compute(&self, result: &Result<'_>) {
+    fn compute(&self, result: &Output<'_>) {
         let [rows, columns] = [self.left, self.right].map(|side| side.rows.div_ceil(BLOCK));
         let [high, wide] = task_size(rows, columns);
         let by_column = columns.div_ceil(wide);
@@ -116,7 +116,7 @@ impl Product<'_> {
     }
 
     /// Some blocks of rows and columns; only one task has them.
-    fn part(&self, result: &Result<'_>, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) {
+    fn part(&self, result: &Output<'_>, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) {
         let depth = self.left.depth;
         let (mut sums, steps) = (Sums::default(), pack::steps(DEPTH));
         for first in (0..depth).step_by(DEPTH) {
@@ -135,7 +135,7 @@ impl Product<'_> {
         }
     }
 
-    fn store(&self, result: &Result<'_>, [row, column]: [usize; 2], into: Into, sums: &Sums) {
+    fn store(&self, result: &Output<'_>, [row, column]: [usize; 2], into: Into, sums: &Sums) {
         let n_columns = BLOCK.min(self.right.rows - column);
         for (index, sums) in sums.rows().take(self.left.rows - row).enumerate() {
             store(self.unit, result, [row + index, column], &sums[..n_columns], (into, self.scale));
@@ -145,7 +145,7 @@ impl Product<'_> {
 
 /// Writes sums, scaled, to a row of the result from a column on, or adds them. Only one task has this part.
 #[expect(unsafe_code, reason = "writes part of a matrix that other threads write other parts of")]
-fn store(unit: Unit, result: &Result<'_>, [row, column]: [usize; 2], sums: &[f32], (into, scale): (Into, f32)) {
+fn store(unit: Unit, result: &Output<'_>, [row, column]: [usize; 2], sums: &[f32], (into, scale): (Into, f32)) {
     let to = result.data.part(result.offset + row * result.row_stride + column, sums.len());
     // SAFETY: the part has as many numbers as the sums, and is one task's alone; where it is added to, the caller's view or an earlier
     // block of terms has written it.
@@ -237,7 +237,7 @@ mod tests {
                         let left = Packed::of(unit, Operand::of(View::new(&left, rows, terms)), Form::Rows);
                         let right = Packed::of(unit, Operand::of(View::new(&right, terms, columns).t()), Form::Pairs);
                         let product = Product { unit, left: &left, right: &right, into: Into::Replace, scale: 1. };
-                        product.compute(&Result::of(ViewMut::new(&mut found, rows, columns)));
+                        product.compute(&Output::of(ViewMut::new(&mut found, rows, columns)));
                     });
                     found
                 };

@@ -8,7 +8,7 @@ use super::super::convolution::{NOTHING, Sizes};
 use super::super::gemm::{Into, ViewMut};
 use super::pack::{BLOCK, Form, Left, Line, Operand, Packed, Right, TILE};
 use super::units::{Sums, Unit};
-use super::{Result, store};
+use super::{Output, store};
 use rayon::prelude::*;
 
 /// Blocks of rows of a task.
@@ -48,7 +48,9 @@ impl Canvas {
         let size = [0, 1].map(|axis| near[axis] + sizes.kernel[axis] - 1);
         // A far image that is cut off would have pixels that no tap reaches.
         let fits = (0..2).all(|axis| corner[axis] + far[axis] <= size[axis]);
-        (sizes.stride == 1 && fits).then_some(Self {
+        // Of small images most would be computed in vain.
+        let is_small = 2 * size[0] * size[1] > 3 * near[0] * near[1];
+        (sizes.stride == 1 && fits && !is_small).then_some(Self {
             images: sizes.images,
             near,
             far,
@@ -97,7 +99,7 @@ pub(super) fn products(unit: Unit, far: &[f32], weight: &[Operand<'_>], canvas: 
     let steps: Vec<usize> = canvas.shifts().flat_map(|shift| (0..row).map(move |block| shift * row + block)).collect();
     let n = canvas.images * canvas.near[0] * canvas.near[1] * columns;
     let mut y = vec![0.; n];
-    let result = Result::of(ViewMut::new(&mut y, n / columns, columns));
+    let result = Output::of(ViewMut::new(&mut y, n / columns, columns));
     (0..canvas.places().div_ceil(ROWS * BLOCK)).into_par_iter().with_max_len(1).for_each(|task| {
         unit.run(|| {
             let mut sums = Sums::default();
@@ -153,7 +155,7 @@ pub(super) fn to_weight(unit: Unit, x: &[f32], gradient: &[f32], sizes: &Sizes, 
     let left = Packed::of(unit, left, Form::Rows);
     let far = Pairs::of(unit, x, n_in, canvas, left.depth);
     let mut weight = vec![0.; n_out * taps * n_in];
-    let result = Result::of(ViewMut::new(&mut weight, n_out, taps * n_in));
+    let result = Output::of(ViewMut::new(&mut weight, n_out, taps * n_in));
     let shifts: Vec<usize> = canvas.shifts().collect();
     let blocks = n_in.div_ceil(BLOCK);
     let steps = super::pack::steps(PIXELS);

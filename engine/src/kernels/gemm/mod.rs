@@ -270,6 +270,17 @@ mod tests {
     }
 
     #[test]
+    fn products_in_new_memory_are_those_in_old() {
+        let (left, right) = (checks::numbers(5, 12), checks::numbers(6, 20));
+        let mut old = vec![f64::NAN; 15];
+        let (left, right) = (View::new(&left, 4, 3).t(), View::new(&right, 4, 5));
+        multiply(ViewMut::new(&mut old, 3, 5), Into::Replace, 2., left, right, Threads::All);
+        assert_eq!(product_of(2., left, right), old);
+        // A sum of no terms is 0.
+        assert_eq!(product_of(2., View::new(&[0f64; 0], 2, 0), View::new(&[], 0, 3)), [0.; 6]);
+    }
+
+    #[test]
     fn products_go_by_the_transpose_and_may_be_added() {
         let (left, right) = (checks::numbers(3, 12), checks::numbers(4, 20));
         // `[4, 3]^T [4, 5]`; after every row of the result there is a number that must not change.

@@ -4,10 +4,10 @@ use super::super::pack::{BLOCK, Form, Left, Line, Operand, Right, TILE, are_insi
 use super::Sums;
 use std::arch::asm;
 use std::arch::x86_64::{
-    __cpuid_count, __m512, __m512bh, __m512i, __mmask16, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps,
-    _mm512_load_si512, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_permutexvar_epi16,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_i32x4,
-    _mm512_store_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    __m512, __m512bh, __m512i, __mmask16, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_load_si512,
+    _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_permutexvar_epi16, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_store_si512,
+    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
@@ -57,7 +57,7 @@ fn has_tiles() -> bool {
     const TILES: libc::c_long = 18;
     /// AMX-BF16 and AMX-TILE in register d of leaf 7.
     const BITS: u32 = 1 << 22 | 1 << 24;
-    let leaf = __cpuid_count(7, 0);
+    let leaf = std::arch::x86_64::__cpuid_count(7, 0);
     // SAFETY: the call reads and writes no memory of ours.
     leaf.edx & BITS == BITS && unsafe { libc::syscall(libc::SYS_arch_prctl, ASK, TILES) } == 0
 }
