@@ -18,6 +18,7 @@ pub(crate) mod group_norm;
 pub(crate) mod norm;
 mod parallel;
 pub(crate) mod pixels;
+pub(crate) mod products;
 pub(crate) mod quantised;
 pub(crate) mod rope;
 pub(crate) mod rows;

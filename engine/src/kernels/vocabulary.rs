@@ -4,8 +4,9 @@
 //! of logits. At most about a million logits are in memory.
 
 use super::Real;
-use super::gemm::{Into, Threads, View, ViewMut, multiply};
+use super::gemm::{Into, Threads, View, ViewMut};
 use super::parallel::simd;
+use super::products::multiply;
 use super::quantised::MatrixRows;
 use super::rows::{maximum, sum_of, sum_of_pairs};
 use super::soft_cap::{cap_slopes, soft_cap};

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor, Var};
 /// (images, height, width), kernel, (in, out), stride, (top, bottom, left, right).
 type Case = ([usize; 3], [usize; 2], [usize; 2], usize, [usize; 4]);
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 14] = [
     ([2, 5, 7], [3, 3], [3, 4], 1, [1, 1, 1, 1]),
     ([3, 7, 6], [3, 3], [4, 3], 2, [1, 1, 1, 1]),
     // The padding of a VAE's downsampling.
@@ -24,6 +24,8 @@ const CASES: [Case; 13] = [
     ([1, 4, 5], [3, 3], [35, 37], 1, [1, 1, 1, 1]),
     ([2, 5, 6], [3, 3], [37, 35], 2, [1, 1, 1, 1]),
     ([2, 4, 5], [1, 1], [33, 70], 1, [0, 0, 0, 0]),
+    // The output is as large as the input, and other pixels.
+    ([1, 3, 3], [1, 1], [2, 3], 2, [1, 1, 1, 1]),
     // More pixels than one block holds.
     ([2, 24, 25], [3, 3], [2, 3], 1, [1, 1, 1, 1]),
 ];

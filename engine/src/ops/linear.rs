@@ -5,7 +5,8 @@ use super::fused::{Backward, Fused, Gradient, Input, affine};
 use super::slices::fused_or;
 use crate::kernels::Vectorised;
 use crate::kernels::few_rows::{MOST_ROWS, multiply_few};
-use crate::kernels::gemm::{View, product_of};
+use crate::kernels::gemm::View;
+use crate::kernels::products::product_of;
 use crate::kernels::rows;
 use candle_core::{Result, Shape, Tensor, bail};
 

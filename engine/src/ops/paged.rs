@@ -87,15 +87,14 @@ impl PagePool {
             // One layer after another is copied into twice its memory, or more.
             let more = (n - state.free.len()).next_multiple_of(state.n_pages);
             let n_pages = state.n_pages + more;
-            let mut layers = Vec::with_capacity(state.layers.len());
-            for layer in &state.layers {
+            for layer in &mut state.layers {
                 let larger = zeros(self.heads, n_pages, &self.device)?;
                 larger.slice_set(layer, 0, 0)?;
-                layers.push(larger);
+                *layer = larger;
             }
             let added = state.n_pages..n_pages;
             state.free.extend(added);
-            (state.layers, state.n_pages) = (layers, n_pages);
+            state.n_pages = n_pages;
         }
         let page = |index| Page { pool: self.clone(), index };
         Ok((0..n).filter_map(|_| state.free.pop_first()).map(page).collect())

@@ -178,7 +178,10 @@ impl<const N: usize> Slot<N> {
             }
         };
         let moments = try_array(|i| take(R::MOMENTS[i]))?;
-        let n_steps = to_host::<i64>(&take(STEP)?)?.first().copied().unwrap_or(-1);
+        let n_steps = match to_host::<i64>(&take(STEP)?)?[..] {
+            [n_steps] => n_steps,
+            _ => -1,
+        };
         let n_steps = u64::try_from(n_steps).map_err(|_| EngineError::Setting {
             owner: R::NAME,
             setting: "the saved step count",

@@ -4,16 +4,15 @@
 //! dot products of AVX512-BF16. A CPU with neither rounds the operands and multiplies in `f32`: the same numbers but for the
 //! order of sums, and no faster.
 
-pub(crate) mod convolution;
+mod blocks;
 mod pack;
-mod shifted;
 mod units;
 
 use super::gemm::{self, Into, Shared, Threads, View, ViewMut};
-pub(crate) use pack::Operand;
-use pack::{BLOCK, Form, Packed};
+pub(super) use blocks::{BLOCK, Form, Left, Line, NOTHING, Operand, Right, TILE, steps};
+pub(super) use pack::Packed;
 use rayon::prelude::*;
-use units::{Sums, Unit};
+pub(super) use units::{Sums, Unit};
 
 /// A product with fewer rows, columns or terms than this stays in `f32`: it is bound by memory, which packing only adds to.
 const FEWEST: usize = 16;
@@ -41,7 +40,7 @@ pub(crate) fn multiply(result: ViewMut<'_, f32>, into: Into, scale: f32, left: V
     }
     let ([left, right], [[rows, terms], [_, columns]]) = rounded([left, right]);
     let (left, right) = (View::new(&left, rows, terms), View::new(&right, terms, columns));
-    gemm::in_full(result, into, scale, left, right, Threads::All);
+    gemm::multiply(result, into, scale, left, right, Threads::All);
 }
 
 /// Matrices in rows with their numbers rounded to bf16, and their shapes.
@@ -74,13 +73,13 @@ pub(super) struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    fn of(view: ViewMut<'a, f32>) -> Self {
+    pub(super) fn of(view: ViewMut<'a, f32>) -> Self {
         let (data, row_stride) = view.shared();
         Self { data, offset: 0, row_stride }
     }
 
     /// The columns from this one on.
-    fn at_column(self, column: usize) -> Self {
+    pub(super) fn at_column(self, column: usize) -> Self {
         Self { offset: column, ..self }
     }
 }
@@ -96,16 +95,16 @@ fn task_size(rows: usize, columns: usize) -> [usize; 2] {
 }
 
 /// A product of packed operands.
-struct Product<'a> {
-    unit: Unit,
-    left: &'a Packed,
-    right: &'a Packed,
-    into: Into,
-    scale: f32,
+pub(super) struct Product<'a> {
+    pub(super) unit: Unit,
+    pub(super) left: &'a Packed,
+    pub(super) right: &'a Packed,
+    pub(super) into: Into,
+    pub(super) scale: f32,
 }
 
 impl Product<'_> {
-    fn compute(&self, result: &Output<'_>) {
+    pub(super) fn compute(&self, result: &Output<'_>) {
         let [rows, columns] = [self.left, self.right].map(|side| side.rows.div_ceil(BLOCK));
         let [high, wide] = task_size(rows, columns);
         let by_column = columns.div_ceil(wide);
@@ -118,7 +117,7 @@ impl Product<'_> {
     /// Some blocks of rows and columns; only one task has them.
     fn part(&self, result: &Output<'_>, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) {
         let depth = self.left.depth;
-        let (mut sums, steps) = (Sums::default(), pack::steps(DEPTH));
+        let (mut sums, steps) = (Sums::default(), steps(DEPTH));
         for first in (0..depth).step_by(DEPTH) {
             let terms = first..depth.min(first + DEPTH);
             let into = if first == 0 { self.into } else { Into::Add };
@@ -145,7 +144,13 @@ impl Product<'_> {
 
 /// Writes sums, scaled, to a row of the result from a column on, or adds them. Only one task has this part.
 #[expect(unsafe_code, reason = "writes part of a matrix that other threads write other parts of")]
-fn store(unit: Unit, result: &Output<'_>, [row, column]: [usize; 2], sums: &[f32], (into, scale): (Into, f32)) {
+pub(super) fn store(
+    unit: Unit,
+    result: &Output<'_>,
+    [row, column]: [usize; 2],
+    sums: &[f32],
+    (into, scale): (Into, f32),
+) {
     let to = result.data.part(result.offset + row * result.row_stride + column, sums.len());
     // SAFETY: the part has as many numbers as the sums, and is one task's alone; where it is added to, the caller's view or an earlier
     // block of terms has written it.

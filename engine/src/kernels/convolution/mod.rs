@@ -15,12 +15,13 @@ macro_rules! by_registers {
     }};
 }
 
+mod packed;
 mod rows;
+mod shifted;
 mod taps;
 mod weight;
 mod winograd;
 
-pub(super) use taps::NOTHING;
 pub(crate) use taps::Sizes;
 
 use super::bf16;
@@ -39,7 +40,7 @@ pub(crate) fn forward<T: Vectorised>(x: &[T], weight: &[T], bias: Option<&[T]>, 
     in_precision(
         [x, weight],
         sizes,
-        |[x, weight]| bf16::convolution::forward(x, weight, bias.and_then(T::singles), sizes),
+        |[x, weight]| packed::forward(x, weight, bias.and_then(T::singles), sizes),
         |[x, weight]| {
             if winograd::fits::<T>(sizes) {
                 return winograd::forward(x, weight, bias, sizes);
@@ -54,7 +55,7 @@ pub(crate) fn to_input<T: Vectorised>(gradient: &[T], weight: &[T], sizes: &Size
     in_precision(
         [gradient, weight],
         sizes,
-        |[gradient, weight]| bf16::convolution::to_input(gradient, weight, sizes),
+        |[gradient, weight]| packed::to_input(gradient, weight, sizes),
         |[gradient, weight]| {
             if winograd::fits::<T>(sizes) {
                 return winograd::to_input(gradient, weight, sizes);
@@ -69,7 +70,7 @@ pub(crate) fn to_weight<T: Vectorised>(x: &[T], gradient: &[T], sizes: &Sizes) -
     in_precision(
         [x, gradient],
         sizes,
-        |[x, gradient]| bf16::convolution::to_weight(x, gradient, sizes),
+        |[x, gradient]| packed::to_weight(x, gradient, sizes),
         |[x, gradient]| {
             if winograd::fits::<T>(sizes) {
                 return winograd::to_weight(x, gradient, sizes);
@@ -86,7 +87,7 @@ fn in_precision<T: Vectorised>(
     by_unit: impl FnOnce([&[f32]; 2]) -> Option<Vec<f32>>,
     in_full: impl Fn([&[T]; 2]) -> Vec<T>,
 ) -> Vec<T> {
-    if Precision::of_process() == Precision::F32 || !bf16::convolution::is_fit(sizes) {
+    if Precision::of_process() == Precision::F32 || !packed::is_fit(sizes) {
         return in_full(operands);
     }
     let (Some(first), Some(second)) = (T::singles(operands[0]), T::singles(operands[1])) else {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// The index of no pixel: padding, or a position skipped by a stride.
-pub(in super::super) const NOTHING: u32 = u32::MAX;
+pub(super) const NOTHING: u32 = super::super::bf16::NOTHING;
 
 /// The sizes of a convolution. Heights come before widths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) struct Sizes {
 /// Threads write the rows of near pixels concurrently, each those of one piece of [`Reach::order`]. So the groups hold
 /// each of the pixels `0..near` exactly once.
 #[derive(Debug)]
-pub(in super::super) struct Reach {
+pub(super) struct Reach {
     /// The number of taps.
     pub(super) taps: usize,
     /// Pixels of an image on the near side, which is computed.
@@ -48,12 +48,12 @@ pub(in super::super) struct Reach {
 
 impl Sizes {
     /// The number of taps.
-    pub(in super::super) fn taps(&self) -> usize {
+    pub(super) fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
     }
 
     /// From output pixels to the input pixels under the kernel.
-    pub(in super::super) fn reach(&self) -> Reach {
+    pub(super) fn reach(&self) -> Reach {
         let axis = |axis: usize| {
             let far = |near: usize, tap: usize| (near * self.stride + tap).checked_sub(self.padding[axis]);
             self.axis(axis, self.output[axis], self.input[axis], far)
@@ -62,7 +62,7 @@ impl Sizes {
     }
 
     /// From input pixels to the output pixels that read them.
-    pub(in super::super) fn reached_from(&self) -> Reach {
+    pub(super) fn reached_from(&self) -> Reach {
         let axis = |axis: usize| {
             let far = |near: usize, tap: usize| {
                 let distance = (near + self.padding[axis]).checked_sub(tap)?;
@@ -118,7 +118,7 @@ impl Reach {
     /// # Panics
     ///
     /// If there are more rows than `u32` can count.
-    pub(in super::super) fn tables(&self, images: usize) -> Vec<Vec<u32>> {
+    pub(super) fn tables(&self, images: usize) -> Vec<Vec<u32>> {
         let rows = images.checked_mul(self.near.max(self.far));
         assert!(rows.is_some_and(|rows| u32::try_from(rows).is_ok()), "more pixels than can be counted");
         let of_tap = |tap: usize| {

@@ -1,11 +1,10 @@
-//! Matrix products on strided views: by the `gemm` crate, or in bf16 where that is asked for.
+//! Matrix products on strided views, by the `gemm` crate.
 
 mod views;
 
 pub(crate) use views::{Shared, View, ViewMut};
 
-use super::{Real, bf16};
-use crate::Precision;
+use super::Real;
 
 /// Whether a product overwrites the result or accumulates into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,71 +25,38 @@ pub(crate) enum Threads {
     All,
 }
 
-/// `result = scale * left * right`, or `result += ..`, in the process's [`Precision`] if it has enough rows, columns and terms.
-/// Takes `result` by value, the only access to its elements.
+/// The matrix in rows that `write` fills: memory that nothing was written to before.
 ///
-/// # Panics
+/// # Safety
 ///
-/// If the shapes do not fit.
-pub(crate) fn multiply<T: Real>(
-    result: ViewMut<'_, T>,
-    into: Into,
-    scale: T,
-    left: View<'_, T>,
-    right: View<'_, T>,
-    threads: Threads,
-) {
-    assert_fit(&result, left, right);
-    if threads == Threads::All
-        && Precision::of_process() == Precision::Bf16
-        && bf16::fits(left.rows, right.columns, left.columns)
-        && let (Some(left), Some(right)) = (left.singles(), right.singles())
-    {
-        match result.singles() {
-            Ok(result) => bf16::multiply(result, into, scale.wide() as f32, left, right),
-            Err(_) => unreachable!("operands of another type"),
-        }
-        return;
-    }
-    in_full(result, into, scale, left, right, threads);
-}
-
-/// `scale * left * right` in rows, by all threads: [`multiply`] into memory that nothing was written to before.
-///
-/// # Panics
-///
-/// If the shapes do not fit.
-#[expect(unsafe_code, reason = "the product writes all of the memory")]
-pub(crate) fn product_of<T: Real>(scale: T, left: View<'_, T>, right: View<'_, T>) -> Vec<T> {
-    let (rows, columns) = (left.rows, right.columns);
+/// `write` must write every number of the view before it reads it.
+#[expect(unsafe_code, reason = "the caller writes all of the memory")]
+pub(super) unsafe fn written<T: Real>(rows: usize, columns: usize, write: impl FnOnce(ViewMut<'_, T>)) -> Vec<T> {
     let n = rows.checked_mul(columns).expect("a product that fits in memory");
-    if left.columns == 0 {
-        return vec![T::zero(); n];
-    }
     let mut numbers = Vec::with_capacity(n);
-    let result = ViewMut::unwritten(&mut numbers.spare_capacity_mut()[..n], rows, columns);
-    multiply(result, Into::Replace, scale, left, right, Threads::All);
-    // SAFETY: a product that replaces its result reads none of it and writes every number.
+    write(ViewMut::unwritten(&mut numbers.spare_capacity_mut()[..n], rows, columns));
+    // SAFETY: promised by the caller.
     unsafe { numbers.set_len(n) };
     numbers
 }
 
 /// Panics unless the shapes of a product fit.
-fn assert_fit<T>(result: &ViewMut<'_, T>, left: View<'_, T>, right: View<'_, T>) {
+pub(super) fn assert_fit<T>(result: &ViewMut<'_, T>, left: View<'_, T>, right: View<'_, T>) {
     assert!(
         result.rows == left.rows && result.columns == right.columns && left.columns == right.rows,
         "a product of shapes that do not fit"
     );
 }
 
-/// [`multiply`], in the precision of its numbers.
+/// `result = scale * left * right`, or `result += ..`, in the precision of its numbers. Takes `result` by value, the only access to its
+/// elements.
 ///
 /// # Panics
 ///
 /// If the shapes do not fit.
 #[expect(clippy::needless_pass_by_value, reason = "a view to write through is used once")]
 #[expect(unsafe_code, reason = "the product takes raw pointers; the views have checked their bounds")]
-pub(crate) fn in_full<T: Real>(
+pub(crate) fn multiply<T: Real>(
     result: ViewMut<'_, T>,
     into: Into,
     scale: T,
@@ -267,17 +233,6 @@ mod tests {
             let expected: f64 = left.iter().zip(right.iter().step_by(2)).map(|(a, b)| a * b).sum();
             assert!((value - 2. * expected).abs() < 1e-12, "{place}: {value} for {expected}");
         }
-    }
-
-    #[test]
-    fn products_in_new_memory_are_those_in_old() {
-        let (left, right) = (checks::numbers(5, 12), checks::numbers(6, 20));
-        let mut old = vec![f64::NAN; 15];
-        let (left, right) = (View::new(&left, 4, 3).t(), View::new(&right, 4, 5));
-        multiply(ViewMut::new(&mut old, 3, 5), Into::Replace, 2., left, right, Threads::All);
-        assert_eq!(product_of(2., left, right), old);
-        // A sum of no terms is 0.
-        assert_eq!(product_of(2., View::new(&[0f64; 0], 2, 0), View::new(&[], 0, 3)), [0.; 6]);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use std::mem::MaybeUninit;
 #[derive(Debug)]
 pub(crate) struct View<'a, T> {
     pub(super) data: *const T,
-    pub(super) rows: usize,
-    pub(super) columns: usize,
+    pub(in super::super) rows: usize,
+    pub(in super::super) columns: usize,
     pub(super) row_stride: usize,
     pub(super) column_stride: usize,
     lifetime: PhantomData<&'a [T]>,
@@ -88,7 +88,7 @@ impl<'a, T: Real> View<'a, T> {
     }
 
     /// Itself, if its numbers are `f32`.
-    pub(super) fn singles(self) -> Option<View<'a, f32>> {
+    pub(in super::super) fn singles(self) -> Option<View<'a, f32>> {
         let Self { data, rows, columns, row_stride, column_stride, lifetime: _ } = self;
         let data = (T::DTYPE == DType::F32).then(|| data.cast())?;
         Some(View { data, rows, columns, row_stride, column_stride, lifetime: PhantomData })
@@ -131,7 +131,7 @@ impl<'a, T: Real> ViewMut<'a, T> {
     }
 
     /// Itself, if its numbers are `f32`.
-    pub(super) fn singles(self) -> Result<ViewMut<'a, f32>, Self> {
+    pub(in super::super) fn singles(self) -> Result<ViewMut<'a, f32>, Self> {
         let Self { data, rows, columns, row_stride, lifetime: _ } = self;
         if T::DTYPE != DType::F32 {
             return Err(self);

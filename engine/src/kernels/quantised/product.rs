@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use super::QuantisedMatrix;
 use crate::kernels::few_rows::{MOST_ROWS, multiply_few};
-use crate::kernels::gemm::{Into, Threads, View, ViewMut, multiply};
+use crate::kernels::gemm::{Into, Threads, View, ViewMut};
+use crate::kernels::products::multiply;
 use crate::kernels::{Real, Vectorised};
 
 /// Numbers in a tile: 2 MB of `f32`, which stay in a cache between dequantisation and product.

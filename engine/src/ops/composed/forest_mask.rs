@@ -56,10 +56,10 @@ pub(super) fn seen(forest: &Arc<Forest>, window: Option<usize>, q: &Tensor) -> R
     if let Some(seen) = KEPT.with_borrow(|kept| kept.iter().find(is_this).map(|kept| Rc::clone(&kept.seen))) {
         return Ok(seen);
     }
+    // Those of forests that are gone let their memory go.
+    KEPT.with_borrow_mut(|kept| kept.retain(|kept| kept.forest.strong_count() > 0));
     let seen: OfSegments = made(forest, window, q)?.into();
     KEPT.with_borrow_mut(|kept| {
-        // Those of forests that are gone let their memory go.
-        kept.retain(|kept| kept.forest.strong_count() > 0);
         kept.truncate(MOST_KEPT - 1);
         kept.insert(0, Kept { forest: this, window, dtype, location, seen: Rc::clone(&seen) });
     });

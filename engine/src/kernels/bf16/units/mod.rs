@@ -3,19 +3,19 @@
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod x86;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-pub(super) use x86::Unit;
+pub(in super::super) use x86::Unit;
 
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 mod absent;
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-pub(super) use absent::Unit;
+pub(in super::super) use absent::Unit;
 
-use super::pack::BLOCK;
+use super::blocks::BLOCK;
 
 /// The sums of a block, row by row.
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
-pub(super) struct Sums([f32; BLOCK * BLOCK]);
+pub(in super::super) struct Sums([f32; BLOCK * BLOCK]);
 
 impl Default for Sums {
     fn default() -> Self {
@@ -25,7 +25,7 @@ impl Default for Sums {
 
 impl Sums {
     /// The rows.
-    pub(super) fn rows(&self) -> impl Iterator<Item = &[f32]> {
+    pub(in super::super) fn rows(&self) -> impl Iterator<Item = &[f32]> {
         self.0.chunks_exact(BLOCK)
     }
 }

@@ -1,6 +1,6 @@
 //! Instructions of x86-64.
 
-use super::super::pack::{BLOCK, Form, Left, Line, Operand, Right, TILE, are_inside};
+use super::super::blocks::{BLOCK, Form, Left, Line, Operand, Right, TILE, are_inside};
 use super::Sums;
 use std::arch::asm;
 use std::arch::x86_64::{
@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 /// A unit that this CPU has: values come from [`Unit::of_this_cpu`] alone, so that a value is the proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Unit {
+pub(in super::super::super) enum Unit {
     /// AMX with bf16, and AVX512-BF16 for packing.
     Tiles(Proof),
     /// AVX512-BF16.
@@ -23,7 +23,7 @@ pub(in super::super) enum Unit {
 
 /// Keeps values of [`Unit`] from being made elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Proof(());
+pub(in super::super::super) struct Proof(());
 
 /// The layout of a tile register file: eight tiles of 16 rows of 64 bytes.
 #[repr(C, align(64))]
@@ -70,7 +70,7 @@ fn has_tiles() -> bool {
 #[expect(clippy::unused_self, reason = "a unit is the proof that the CPU has the instructions")]
 impl Unit {
     /// The best of this CPU.
-    pub(in super::super) fn of_this_cpu() -> Option<Self> {
+    pub(in super::super::super) fn of_this_cpu() -> Option<Self> {
         static FOUND: OnceLock<Option<Unit>> = OnceLock::new();
         *FOUND.get_or_init(|| {
             has_vectors().then(|| if has_tiles() { Self::Tiles(Proof(())) } else { Self::Vectors(Proof(())) })
@@ -79,7 +79,7 @@ impl Unit {
 
     /// All of this CPU.
     #[cfg(test)]
-    pub(in super::super) fn all() -> impl Iterator<Item = Self> {
+    pub(in super::super::super) fn all() -> impl Iterator<Item = Self> {
         Self::of_this_cpu().into_iter().flat_map(|best| {
             let vectors = Self::Vectors(Proof(()));
             std::iter::once(vectors).chain((best != vectors).then_some(best))
@@ -88,7 +88,7 @@ impl Unit {
 
     /// Calls `work`, in which [`Unit::block`] may be called.
     #[expect(unsafe_code, reason = "sets up tile registers")]
-    pub(in super::super) fn run(self, work: impl FnOnce()) {
+    pub(in super::super::super) fn run(self, work: impl FnOnce()) {
         match self {
             Self::Vectors(_) => work(),
             Self::Tiles(_) => {
@@ -108,7 +108,7 @@ impl Unit {
     ///
     /// If a line of the block is in neither operand.
     #[expect(unsafe_code, reason = "instructions that the CPU was found to have")]
-    pub(in super::super) fn block(self, left: Left<'_>, right: Right<'_>, sums: &mut Sums) {
+    pub(in super::super::super) fn block(self, left: Left<'_>, right: Right<'_>, sums: &mut Sums) {
         assert!(are_inside(&left, &right), "a block outside its operands");
         match self {
             // SAFETY: the value is the proof that the CPU has them, and the lines that are read were checked.
@@ -120,14 +120,14 @@ impl Unit {
 
     /// The terms rounded, and zeros behind them: 32 at most.
     #[expect(unsafe_code, reason = "instructions that the CPU was found to have")]
-    pub(in super::super) fn line(self, terms: &[f32]) -> Line {
+    pub(in super::super::super) fn line(self, terms: &[f32]) -> Line {
         // SAFETY: the value is the proof that the CPU has them.
         unsafe { line(terms) }
     }
 
     /// Packs 16 rows by 32 terms from `[row, term]` on: writes all of the lines, which are 16.
     #[expect(unsafe_code, reason = "instructions that the CPU was found to have")]
-    pub(in super::super) fn pack(
+    pub(in super::super::super) fn pack(
         self,
         operand: &Operand<'_>,
         at: [usize; 2],
@@ -144,7 +144,7 @@ impl Unit {
     ///
     /// The numbers may be written to, by the caller alone; where they are added to, they have been written before.
     #[expect(unsafe_code, reason = "writes memory that may not have been written before")]
-    pub(in super::super) unsafe fn store(self, to: *mut f32, sums: &[f32], adds: bool, scale: f32) {
+    pub(in super::super::super) unsafe fn store(self, to: *mut f32, sums: &[f32], adds: bool, scale: f32) {
         // SAFETY: the value is the proof that the CPU has the instructions; the rest is passed on to the caller.
         unsafe { store(to, sums, adds, scale) }
     }

@@ -1,25 +1,23 @@
 //! Convolutions: products of packed pixels, which are gathered under each tap of the kernel.
 
-use super::super::convolution::Sizes;
+use super::super::bf16::{BLOCK, Form, Operand, Output, Packed, Product, Unit, fits};
 use super::super::gemm::{Into, ViewMut};
 use super::super::rows;
-use super::pack::{BLOCK, Form, Operand, Packed};
 use super::shifted;
-use super::units::Unit;
-use super::{Output, Product, fits};
+use super::taps::Sizes;
 use rayon::prelude::*;
 
 /// Lines of packed pixels at once: 32 MB.
 const LINES: usize = 1 << 19;
 
 /// Whether a convolution is computed in bf16 where bf16 is asked for.
-pub(crate) fn is_fit(sizes: &Sizes) -> bool {
+pub(super) fn is_fit(sizes: &Sizes) -> bool {
     let has_pixels = sizes.input.iter().all(|&size| size > 0);
     has_pixels && fits(sizes.output[0] * sizes.output[1] * sizes.images, sizes.n_out, sizes.n_in)
 }
 
 /// `[rows of the output, out]` of `x` `[rows of the input, in]` and `weight` `[out, taps, in]`; none where there is no unit.
-pub(crate) fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes: &Sizes) -> Option<Vec<f32>> {
+pub(super) fn forward(x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes: &Sizes) -> Option<Vec<f32>> {
     let unit = Unit::of_this_cpu()?;
     Some(forward_by(unit, x, weight, bias, sizes))
 }
@@ -46,7 +44,7 @@ fn forward_by(unit: Unit, x: &[f32], weight: &[f32], bias: Option<&[f32]>, sizes
 }
 
 /// The gradient for `x`; none where there is no unit.
-pub(crate) fn to_input(gradient: &[f32], weight: &[f32], sizes: &Sizes) -> Option<Vec<f32>> {
+pub(super) fn to_input(gradient: &[f32], weight: &[f32], sizes: &Sizes) -> Option<Vec<f32>> {
     let unit = Unit::of_this_cpu()?;
     Some(to_input_by(unit, gradient, weight, sizes))
 }
@@ -93,7 +91,7 @@ fn gathered(unit: Unit, far: &[f32], weight: &[Operand<'_>], tables: &[Vec<u32>]
 }
 
 /// The gradient for `weight`; none where there is no unit.
-pub(crate) fn to_weight(x: &[f32], gradient: &[f32], sizes: &Sizes) -> Option<Vec<f32>> {
+pub(super) fn to_weight(x: &[f32], gradient: &[f32], sizes: &Sizes) -> Option<Vec<f32>> {
     let unit = Unit::of_this_cpu()?;
     Some(to_weight_by(unit, x, gradient, sizes))
 }
@@ -120,8 +118,8 @@ fn to_weight_by(unit: Unit, x: &[f32], gradient: &[f32], sizes: &Sizes) -> Vec<f
 
 #[cfg(test)]
 mod tests {
-    use super::super::rounded_numbers;
     use super::*;
+    use crate::kernels::bf16::rounded_numbers;
     use crate::kernels::convolution;
     use crate::ops::checks::numbers;
 

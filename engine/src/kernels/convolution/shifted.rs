@@ -4,11 +4,9 @@
 //! the pixels under a tap of consecutive pixels are consecutive, a distance away that only the tap decides. What is computed between
 //! the images' lines is left.
 
-use super::super::convolution::{NOTHING, Sizes};
+use super::super::bf16::{BLOCK, Form, Left, Line, Operand, Output, Packed, Right, Sums, TILE, Unit, steps, store};
 use super::super::gemm::{Into, ViewMut};
-use super::pack::{BLOCK, Form, Left, Line, Operand, Packed, Right, TILE};
-use super::units::{Sums, Unit};
-use super::{Output, store};
+use super::taps::{NOTHING, Sizes};
 use rayon::prelude::*;
 
 /// Blocks of rows of a task.
@@ -158,7 +156,7 @@ pub(super) fn to_weight(unit: Unit, x: &[f32], gradient: &[f32], sizes: &Sizes, 
     let result = Output::of(ViewMut::new(&mut weight, n_out, taps * n_in));
     let shifts: Vec<usize> = canvas.shifts().collect();
     let blocks = n_in.div_ceil(BLOCK);
-    let steps = super::pack::steps(PIXELS);
+    let steps = steps(PIXELS);
     (0..taps * blocks).into_par_iter().with_max_len(1).for_each(|task| {
         let (tap, column) = (task / blocks, task % blocks);
         unit.run(|| {
