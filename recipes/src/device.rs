@@ -3,8 +3,8 @@
 use candle_core::Device;
 use engine::Precision;
 
+use crate::Failure;
 use crate::settings::{ComputePrecision, Values};
-use crate::{Failure, torchscript};
 
 /// Opens the device of `run.device`, and makes `run.precision` that of the process, before anything is computed.
 pub(crate) fn open(values: &Values) -> Result<Device, Failure> {
@@ -47,7 +47,14 @@ pub(crate) fn kept(values: &Values) -> Option<&'static str> {
 fn of(values: &Values, is_cpu: bool) -> Precision {
     match values.run.precision() {
         ComputePrecision::Bf16 => Precision::Bf16,
-        ComputePrecision::Auto if is_cpu && !torchscript::computes(values) => Precision::fastest(),
+        ComputePrecision::Auto if is_cpu && !is_by_another_library(values) => Precision::fastest(),
         ComputePrecision::F32 | ComputePrecision::Auto => Precision::F32,
     }
+}
+
+/// Whether one of the models that compute is TorchScript.
+fn is_by_another_library(values: &Values) -> bool {
+    let (model, hybrid) = (&values.model, &values.hybrid);
+    let names = [model.model(), model.reference(), hybrid.refiner(), hybrid.generator()];
+    names.into_iter().flatten().any(|name| torch::find(name).is_some())
 }

@@ -18,13 +18,6 @@ pub(crate) fn of_name(name: &str) -> Result<Option<PathBuf>, Failure> {
     Ok(torch::find(name))
 }
 
-/// Whether one of the models that compute is TorchScript.
-pub(crate) fn computes(values: &Values) -> bool {
-    let (model, hybrid) = (&values.model, &values.hybrid);
-    let names = [model.model(), model.reference(), hybrid.refiner(), hybrid.generator()];
-    names.into_iter().flatten().any(|name| torch::find(name).is_some())
-}
-
 /// Whether a name is that of a TorchScript file with a network that denoises.
 pub(crate) fn denoises(name: &str) -> bool {
     // What is wrong with its settings is said where it is loaded.
