@@ -1,27 +1,33 @@
 //! The `hybrid-dpo` command.
 
+use std::num::NonZero;
+
 /// A quarter of a training step is allocation with the system's allocator, which gives large blocks back at once.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    one_pool_of_threads();
+    candle_threads_sleep();
     keep_pages();
     #[expect(clippy::disallowed_methods, reason = "the program's own arguments enter here")]
     bins::main(std::env::args_os())
 }
 
-/// Leaves all cores to the kernels of `engine`.
+/// Has candle's own threads, which add up gradients, sleep while they wait.
 ///
-/// Candle has a pool of its own for sums of gradients, whose threads spin while they wait: beside the engine's threads,
-/// on cores that something else uses too, a step took more than twice as long.
+/// By default they spin: beside the engine's threads, on cores that something else uses too, a step took more than twice as
+/// long. Sums are bound by memory, which a few threads use up.
 #[expect(clippy::disallowed_methods, reason = "the program's own environment is arranged here")]
-fn one_pool_of_threads() {
-    if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
-        // SAFETY: `main` calls this first, so there is no other thread yet that could read the environment meanwhile.
-        #[expect(unsafe_code, reason = "the standard library has no safe way to set a variable")]
-        unsafe {
-            std::env::set_var("CANDLE_NUM_THREADS", "1");
+fn candle_threads_sleep() {
+    let of_engine = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse::<NonZero<usize>>().ok());
+    let n = of_engine.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get).min(8);
+    for (name, value) in [("CANDLE_NUM_THREADS", n.to_string()), ("CANDLE_BARRIER_POOL_SPIN_LIMIT", "1".to_owned())] {
+        if std::env::var_os(name).is_none() {
+            // SAFETY: `main` calls this first, so there is no other thread yet that could read the environment meanwhile.
+            #[expect(unsafe_code, reason = "the standard library has no safe way to set a variable")]
+            unsafe {
+                std::env::set_var(name, value);
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Layer norms and sums whose scales and shifts belong to groups of consecutive rows (adaptive layer norm).
 
 use super::Real;
-use super::norm::{self, Centre, NormGradients};
-use super::parallel::{for_row_pieces, simd};
+use super::norm::{self, Centre};
+use super::parallel::{filled_parts, filled_rows, simd};
 use super::rows::sum_pieces;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -12,7 +12,12 @@ const ROWS: usize = 64;
 
 /// The rows of each group, from the ends of all.
 fn groups(ends: &[usize]) -> impl IndexedParallelIterator<Item = (usize, Range<usize>)> + '_ {
-    (0..ends.len()).into_par_iter().map(|group| (group, if group == 0 { 0 } else { ends[group - 1] }..ends[group]))
+    (0..ends.len()).into_par_iter().map(|group| (group, rows_of(ends, group)))
+}
+
+/// The rows of one group.
+fn rows_of(ends: &[usize], group: usize) -> Range<usize> {
+    if group == 0 { 0..ends[0] } else { ends[group - 1]..ends[group] }
 }
 
 /// `1 + scale`, the weight of a group's norm.
@@ -22,12 +27,19 @@ fn weight<T: Real>(scale: &[T]) -> Vec<T> {
 
 /// `(x - mean) / sqrt(variance + eps) * (1 + scale) + shift`, row by row, with the scale and shift of the row's group.
 pub(crate) fn norm_forward<T: Real>(x: &[T], scale: &[T], shift: &[T], ends: &[usize], width: usize, eps: T) -> Vec<T> {
-    let of_group = |(group, rows): (usize, Range<usize>)| {
-        let x = &x[rows.start * width..rows.end * width];
-        let [scale, shift] = [scale, shift].map(|all| &all[group * width..][..width]);
-        norm::forward(x, &weight(scale), Some(shift), eps, Centre::Mean)
-    };
-    groups(ends).map(of_group).collect::<Vec<_>>().concat()
+    let (of_row, weight) = (of_rows(ends), weight(scale));
+    filled_rows(x.len(), width, |first, rows| {
+        let x = &x[first * width..][..rows.len()];
+        simd(
+            #[inline(always)]
+            || {
+                for (index, (y, x)) in rows.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
+                    let [weight, shift] = [&*weight, shift].map(|all| &all[of_row[first + index] * width..][..width]);
+                    norm::forward_row(y, x, weight, Some(shift), eps, Centre::Mean);
+                }
+            },
+        );
+    })
 }
 
 /// Gradients for input, scales and shifts of [`norm_forward`].
@@ -39,19 +51,14 @@ pub(crate) fn norm_backward<T: Real>(
     width: usize,
     eps: T,
 ) -> [Vec<T>; 3] {
-    let of_group = |(group, rows): (usize, Range<usize>)| {
-        let rows = rows.start * width..rows.end * width;
+    let lens = (0..ends.len()).map(|group| rows_of(ends, group).len() * width);
+    let ([to_x], of_groups) = filled_parts(lens, |group, [to_x]| {
+        let [x, gradient] = [x, gradient].map(|all| &all[rows_of(ends, group).start * width..][..to_x.len()]);
         let scale = &scale[group * width..][..width];
-        norm::backward(&x[rows.clone()], &weight(scale), &gradient[rows], eps, Centre::Mean)
-    };
-    let parts: Vec<NormGradients<T>> = groups(ends).map(of_group).collect();
-    let mut all = [const { Vec::new() }; 3];
-    for NormGradients { x, weight, bias } in parts {
-        for (all, part) in all.iter_mut().zip([x, weight, bias]) {
-            all.extend(part);
-        }
-    }
-    all
+        norm::backward_in(to_x, x, &weight(scale), gradient, eps, Centre::Mean)
+    });
+    let [to_scale, to_shift] = [0, 1].map(|which| of_groups.iter().flat_map(|group| &group[which]).copied().collect());
+    [to_x, to_scale, to_shift]
 }
 
 /// The group of each row.
@@ -68,8 +75,8 @@ fn of_rows(ends: &[usize]) -> Vec<usize> {
 /// `x + gate * y`, row by row, with the gate of the row's group.
 pub(crate) fn gated_sum<T: Real>(x: &[T], y: &[T], gate: &[T], ends: &[usize], width: usize) -> Vec<T> {
     let of_row = of_rows(ends);
-    let mut result = x.to_vec();
-    for_row_pieces(&mut result, width, |first, rows| {
+    filled_rows(x.len(), width, |first, rows| {
+        rows.copy_from_slice(&x[first * width..][..rows.len()]);
         let y = &y[first * width..][..rows.len()];
         simd(
             #[inline(always)]
@@ -82,15 +89,13 @@ pub(crate) fn gated_sum<T: Real>(x: &[T], y: &[T], gate: &[T], ends: &[usize], w
                 }
             },
         );
-    });
-    result
+    })
 }
 
 /// The gradient of `y` in [`gated_sum`]: `gate * gradient`.
 pub(crate) fn gated<T: Real>(gradient: &[T], gate: &[T], ends: &[usize], width: usize) -> Vec<T> {
     let of_row = of_rows(ends);
-    let mut result = vec![T::zero(); gradient.len()];
-    for_row_pieces(&mut result, width, |first, rows| {
+    filled_rows(gradient.len(), width, |first, rows| {
         let gradient = &gradient[first * width..][..rows.len()];
         simd(
             #[inline(always)]
@@ -104,8 +109,7 @@ pub(crate) fn gated<T: Real>(gradient: &[T], gate: &[T], ends: &[usize], width: 
                 }
             },
         );
-    });
-    result
+    })
 }
 
 /// The gradient of the gates in [`gated_sum`]: the sum of `gradient * y` over each group's rows, in pieces added in order.

@@ -1,14 +1,14 @@
 //! Rows times a vector of one number per column, plus another.
 
 use super::Real;
-use super::parallel::{PIECE, for_row_pieces, simd};
+use super::parallel::{PIECE, filled_rows, simd};
 use rayon::prelude::*;
 
 /// Multiplies every row by `scale`, number by number, and adds `shift` if there is one.
 pub(crate) fn scale<T: Real>(x: &[T], scale: &[T], shift: Option<&[T]>) -> Vec<T> {
     let width = scale.len();
-    let mut y = x.to_vec();
-    for_row_pieces(&mut y, width, |_, rows| {
+    filled_rows(x.len(), width, |first, rows| {
+        rows.copy_from_slice(&x[first * width..][..rows.len()]);
         simd(
             #[inline(always)]
             || {
@@ -20,8 +20,7 @@ pub(crate) fn scale<T: Real>(x: &[T], scale: &[T], shift: Option<&[T]>) -> Vec<T
                 }
             },
         );
-    });
-    y
+    })
 }
 
 /// The sum over rows of products of two matrices, number by number, in pieces of rows added in order.

@@ -1,7 +1,7 @@
 //! Activation functions and their derivatives.
 
 use super::Real;
-use super::parallel::{PIECE, for_row_pieces, simd};
+use super::parallel::{PIECE, filled, filled_parts, filled_rows, simd};
 use rayon::prelude::*;
 
 /// A function of one number and its derivative.
@@ -132,8 +132,8 @@ impl Curve for Same {
 
 /// `f(x)`, element by element.
 pub(crate) fn values<T: Real, C: Curve>(x: &[T]) -> Vec<T> {
-    let mut result = vec![T::zero(); x.len()];
-    result.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(result, x)| {
+    filled(x.len(), PIECE, |part, result| {
+        let x = &x[part * PIECE..];
         simd(
             #[inline(always)]
             || {
@@ -142,25 +142,17 @@ pub(crate) fn values<T: Real, C: Curve>(x: &[T]) -> Vec<T> {
                 }
             },
         );
-    });
-    result
+    })
 }
 
 /// `gradient * f'(x)`, element by element.
 pub(crate) fn slopes<T: Real, C: Curve>(x: &[T], gradient: &[T]) -> Vec<T> {
-    let mut result = vec![T::zero(); x.len()];
-    let inputs = x.par_chunks(PIECE).zip(gradient.par_chunks(PIECE));
-    result.par_chunks_mut(PIECE).zip(inputs).for_each(|(result, (x, gradient))| {
-        simd(
-            #[inline(always)]
-            || {
-                for (result, (&x, &gradient)) in result.iter_mut().zip(x.iter().zip(gradient)) {
-                    *result = gradient * C::slope(x);
-                }
-            },
-        );
-    });
-    result
+    combine(
+        x,
+        gradient,
+        #[inline(always)]
+        |x, gradient| gradient * C::slope(x),
+    )
 }
 
 /// `a + b`, element by element.
@@ -194,9 +186,8 @@ pub(crate) fn swiglu<T: Real>(gate: &[T], up: &[T]) -> Vec<T> {
 }
 
 fn combine<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
-    let mut result = vec![T::zero(); a.len()];
-    let inputs = a.par_chunks(PIECE).zip(b.par_chunks(PIECE));
-    result.par_chunks_mut(PIECE).zip(inputs).for_each(|(result, (a, b))| {
+    filled(a.len(), PIECE, |part, result| {
+        let (a, b) = (&a[part * PIECE..], &b[part * PIECE..]);
         simd(
             #[inline(always)]
             || {
@@ -205,16 +196,15 @@ fn combine<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T + Sync) -> Vec<T> {
                 }
             },
         );
-    });
-    result
+    })
 }
 
 /// Gradients of [`swiglu`] for `gate` and for `up`.
 pub(crate) fn swiglu_slopes<T: Real>(gate: &[T], up: &[T], gradient: &[T]) -> (Vec<T>, Vec<T>) {
-    let (mut to_gate, mut to_up) = (vec![T::zero(); gate.len()], vec![T::zero(); gate.len()]);
-    let results = to_gate.par_chunks_mut(PIECE).zip(to_up.par_chunks_mut(PIECE));
-    let inputs = gate.par_chunks(PIECE).zip(up.par_chunks(PIECE)).zip(gradient.par_chunks(PIECE));
-    results.zip(inputs).for_each(|((to_gate, to_up), ((gate, up), gradient))| {
+    let n = gradient.len();
+    let lens = (0..n).step_by(PIECE).map(|first| PIECE.min(n - first));
+    let ([to_gate, to_up], _) = filled_parts(lens, |part, [to_gate, to_up]: [&mut [T]; 2]| {
+        let [gate, up, gradient] = [gate, up, gradient].map(|all| &all[part * PIECE..][..to_up.len()]);
         simd(
             #[inline(always)]
             || {
@@ -230,8 +220,7 @@ pub(crate) fn swiglu_slopes<T: Real>(gate: &[T], up: &[T], gradient: &[T]) -> (V
 
 /// First half of each row times the exact `gelu` of the second; rows of `2 width`.
 pub(crate) fn geglu<T: Real>(x: &[T], width: usize) -> Vec<T> {
-    let mut result = vec![T::zero(); x.len() / 2];
-    for_row_pieces(&mut result, width, |first, rows| {
+    filled_rows(x.len() / 2, width, |first, rows| {
         let x = &x[2 * first * width..];
         simd(
             #[inline(always)]
@@ -244,14 +233,12 @@ pub(crate) fn geglu<T: Real>(x: &[T], width: usize) -> Vec<T> {
                 }
             },
         );
-    });
-    result
+    })
 }
 
 /// Gradient of [`geglu`] for both halves.
 pub(crate) fn geglu_slopes<T: Real>(x: &[T], gradient: &[T], width: usize) -> Vec<T> {
-    let mut result = vec![T::zero(); x.len()];
-    for_row_pieces(&mut result, 2 * width, |first, rows| {
+    filled_rows(x.len(), 2 * width, |first, rows| {
         let (x, gradient) = (&x[2 * first * width..][..rows.len()], &gradient[first * width..]);
         simd(
             #[inline(always)]
@@ -267,6 +254,5 @@ pub(crate) fn geglu_slopes<T: Real>(x: &[T], gradient: &[T], width: usize) -> Ve
                 }
             },
         );
-    });
-    result
+    })
 }

@@ -7,7 +7,7 @@
 use super::Real;
 use super::elementwise::Curve;
 use super::norm::NormGradients;
-use super::parallel::simd;
+use super::parallel::{filled_with, simd};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
@@ -67,15 +67,12 @@ impl<T: Real, C: Curve> GroupNorm<'_, T, C> {
 
     /// Result and moments.
     pub(crate) fn forward(&self, x: &[T]) -> (Vec<T>, Moments) {
-        let mut result = vec![T::zero(); x.len()];
-        let images = result.par_chunks_mut(self.image()).zip(x.par_chunks(self.image()));
-        let moments: Vec<Moments> = images
-            .map(|(y, x)| {
-                let moments = self.moments(x);
-                self.apply(y, x, &self.channels(&moments));
-                moments
-            })
-            .collect();
+        let (result, moments) = filled_with(x.len(), self.image(), |image, y| {
+            let x = &x[image * self.image()..][..y.len()];
+            let moments = self.moments(x);
+            self.apply(y, x, &self.channels(&moments));
+            moments
+        });
         (result, moments.concat())
     }
 
@@ -155,19 +152,15 @@ impl<T: Real, C: Curve> GroupNorm<'_, T, C> {
     /// With `n = (x - mean) scale`, `d = gradient * activation'(n weight + bias)` and `h = d * weight`: `dx = scale (h -
     /// mean(h) - n mean(h n))`, `dweight = sum d n`, `dbias = sum d`.
     pub(crate) fn backward(&self, x: &[T], moments: &[[f64; 2]], gradient: &[T], wants_x: bool) -> NormGradients<T> {
-        let mut to_x = vec![T::zero(); x.len()];
-        let images = to_x.par_chunks_mut(self.image()).zip(x.par_chunks(self.image()));
-        let images = images.zip(gradient.par_chunks(self.image())).zip(moments.par_chunks(self.groups));
-        let sums: Vec<Vec<[f64; 2]>> = images
-            .map(|(((to_x, x), gradient), moments)| {
-                let channels = self.channels(moments);
-                let sums = self.sums(to_x, x, gradient, &channels);
-                if wants_x {
-                    self.finish(to_x, x, &channels, &sums);
-                }
-                sums
-            })
-            .collect();
+        let (to_x, sums) = filled_with(x.len(), self.image(), |image, to_x| {
+            let [x, gradient] = [x, gradient].map(|all| &all[image * self.image()..][..to_x.len()]);
+            let channels = self.channels(&moments[image * self.groups..][..self.groups]);
+            let sums = self.sums(to_x, x, gradient, &channels);
+            if wants_x {
+                self.finish(to_x, x, &channels, &sums);
+            }
+            sums
+        });
         let total = |index: usize| {
             let of_channel = |channel: usize| T::of(sums.iter().map(|image| image[channel][index]).sum());
             (0..self.width()).map(of_channel).collect()

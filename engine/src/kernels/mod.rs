@@ -28,5 +28,6 @@ pub(crate) mod upsample;
 mod vectors;
 pub(crate) mod vocabulary;
 
+pub(crate) use parallel::{copy_of, zeros};
 pub(crate) use scalar::Real;
 pub(crate) use vectors::Vectorised;

@@ -1,7 +1,7 @@
 //! Layer and root-mean-square normalisation.
 
 use super::Real;
-use super::parallel::{for_row_pieces, simd};
+use super::parallel::{filled_rows, filled_with, simd};
 use super::rows::{sum_of, sum_of_pairs, sum_pieces};
 use rayon::prelude::*;
 
@@ -42,27 +42,31 @@ fn moments<T: Real>(x: &[T], centre: Centre, eps: T) -> (T, T) {
 /// `(x - mean) / sqrt(mean square + eps) * weight + bias`, row by row.
 pub(crate) fn forward<T: Real>(x: &[T], weight: &[T], bias: Option<&[T]>, eps: T, centre: Centre) -> Vec<T> {
     let width = weight.len();
-    let mut result = vec![T::zero(); x.len()];
-    for_row_pieces(&mut result, width, |first, rows| {
+    filled_rows(x.len(), width, |first, rows| {
         let x = &x[first * width..][..rows.len()];
         simd(
             #[inline(always)]
             || {
                 for (y, x) in rows.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                    let (mean, scale) = moments(x, centre, eps);
-                    for ((y, &x), &weight) in y.iter_mut().zip(x).zip(weight) {
-                        *y = (x - mean) * scale * weight;
-                    }
-                    if let Some(bias) = bias {
-                        for (y, &bias) in y.iter_mut().zip(bias) {
-                            *y += bias;
-                        }
-                    }
+                    forward_row(y, x, weight, bias, eps, centre);
                 }
             },
         );
-    });
-    result
+    })
+}
+
+/// [`forward`] of one row.
+#[inline(always)]
+pub(super) fn forward_row<T: Real>(y: &mut [T], x: &[T], weight: &[T], bias: Option<&[T]>, eps: T, centre: Centre) {
+    let (mean, scale) = moments(x, centre, eps);
+    for ((y, &x), &weight) in y.iter_mut().zip(x).zip(weight) {
+        *y = (x - mean) * scale * weight;
+    }
+    if let Some(bias) = bias {
+        for (y, &bias) in y.iter_mut().zip(bias) {
+            *y += bias;
+        }
+    }
 }
 
 /// Gradients of a norm.
@@ -79,27 +83,53 @@ pub(crate) struct NormGradients<T> {
 /// RMS norm), `dweight = sum gradient n`, `dbias = sum gradient`.
 pub(crate) fn backward<T: Real>(x: &[T], weight: &[T], gradient: &[T], eps: T, centre: Centre) -> NormGradients<T> {
     let width = weight.len();
-    let mut to_x = vec![T::zero(); x.len()];
+    let part = ROWS * width;
+    let (to_x, partial) = filled_with(x.len(), part, |index, to_x| {
+        let [x, gradient] = [x, gradient].map(|all| &all[index * part..][..to_x.len()]);
+        backward_rows(to_x, x, weight, gradient, eps, centre)
+    });
+    let [weight, bias] = total(&partial, width);
+    NormGradients { x: to_x, weight, bias }
+}
+
+/// [`backward`] of some rows: writes their gradients, and returns those of weight and bias.
+pub(super) fn backward_in<T: Real>(
+    to_x: &mut [T],
+    x: &[T],
+    weight: &[T],
+    gradient: &[T],
+    eps: T,
+    centre: Centre,
+) -> [Vec<T>; 2] {
+    let width = weight.len();
     let inputs = x.par_chunks(ROWS * width).zip(gradient.par_chunks(ROWS * width));
     let pieces = to_x.par_chunks_mut(ROWS * width).zip(inputs);
-    let partial: Vec<Vec<T>> = pieces
-        .map(|(to_x, (x, gradient))| {
-            let mut sums = vec![T::zero(); 2 * width];
-            simd(
-                #[inline(always)]
-                || {
-                    let rows = x.chunks_exact(width).zip(gradient.chunks_exact(width));
-                    for (to_x, (x, gradient)) in to_x.chunks_exact_mut(width).zip(rows) {
-                        backward_row(to_x, &mut sums, x, weight, gradient, eps, centre);
-                    }
-                },
-            );
-            sums
-        })
-        .collect();
-    let mut weight = sum_pieces(&partial, 2 * width);
+    let partial: Vec<Vec<T>> =
+        pieces.map(|(to_x, (x, gradient))| backward_rows(to_x, x, weight, gradient, eps, centre)).collect();
+    total(&partial, width)
+}
+
+/// The gradients of weight and bias, of those of each piece of rows.
+fn total<T: Real>(partial: &[Vec<T>], width: usize) -> [Vec<T>; 2] {
+    let mut weight = sum_pieces(partial, 2 * width);
     let bias = weight.split_off(width);
-    NormGradients { x: to_x, weight, bias }
+    [weight, bias]
+}
+
+/// The gradients of a piece of rows; returns their sums for weight and bias, one after the other.
+fn backward_rows<T: Real>(to_x: &mut [T], x: &[T], weight: &[T], gradient: &[T], eps: T, centre: Centre) -> Vec<T> {
+    let width = weight.len();
+    let mut sums = vec![T::zero(); 2 * width];
+    simd(
+        #[inline(always)]
+        || {
+            let rows = x.chunks_exact(width).zip(gradient.chunks_exact(width));
+            for (to_x, (x, gradient)) in to_x.chunks_exact_mut(width).zip(rows) {
+                backward_row(to_x, &mut sums, x, weight, gradient, eps, centre);
+            }
+        },
+    );
+    sums
 }
 
 #[inline(always)]

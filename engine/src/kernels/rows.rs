@@ -1,7 +1,7 @@
 //! Sums, copies and look-ups of whole rows.
 
 use super::Real;
-use super::parallel::{for_row_pieces, simd};
+use super::parallel::{filled_rows, for_row_pieces, simd, zeros};
 use rayon::prelude::*;
 
 /// Accumulator lanes of reductions; a loop over them fills the widest registers.
@@ -119,19 +119,16 @@ pub(super) fn sum_pieces<T: Real>(pieces: &[Vec<T>], width: usize) -> Vec<T> {
 
 /// Rows `indices` of a matrix.
 pub(crate) fn gather<T: Real>(matrix: &[T], width: usize, indices: &[u32]) -> Vec<T> {
-    let mut result = vec![T::zero(); indices.len() * width];
-    for_row_pieces(&mut result, width, |first, rows| {
+    filled_rows(indices.len() * width, width, |first, rows| {
         for (row, &index) in rows.chunks_exact_mut(width).zip(&indices[first..]) {
             row.copy_from_slice(&matrix[index as usize * width..][..width]);
         }
-    });
-    result
+    })
 }
 
 /// A matrix of `n_rows` rows in which row `indices[i]` is the sum of rows `i` of `values`, in order of `i`.
 pub(crate) fn scatter_add<T: Real>(values: &[T], width: usize, indices: &[u32], n_rows: usize) -> Vec<T> {
-    // Fresh pages are zero already, and only touched rows are written.
-    let mut result = vec![T::zero(); n_rows * width];
+    let mut result = zeros(n_rows * width);
     for (value, &index) in values.chunks_exact(width).zip(indices) {
         let row = &mut result[index as usize * width..][..width];
         simd(

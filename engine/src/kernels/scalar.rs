@@ -4,7 +4,7 @@ use candle_core::WithDType;
 use std::ops::Neg;
 
 /// `f32` or `f64`. All functions are branch-free, so that loops over them vectorise.
-pub(crate) trait Real: WithDType + Neg<Output = Self> {
+pub(crate) trait Real: WithDType + Default + Neg<Output = Self> {
     /// Converts from `f64` with rounding.
     fn of(x: f64) -> Self;
     /// Converts to `f64`, exactly.

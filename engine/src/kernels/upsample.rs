@@ -1,13 +1,12 @@
 //! Nearest-neighbour upsampling of images stored as rows of pixels.
 
 use super::Real;
-use super::parallel::simd;
-use rayon::prelude::*;
+use super::parallel::{filled, simd};
 
 /// Repeats each pixel four times; `line` numbers per image row, `width` per pixel.
 pub(crate) fn double<T: Real>(x: &[T], line: usize, width: usize) -> Vec<T> {
-    let mut result = vec![T::zero(); 4 * x.len()];
-    result.par_chunks_exact_mut(4 * line).zip(x.par_chunks_exact(line)).for_each(|(result, x)| {
+    filled(4 * x.len(), 4 * line, |index, result| {
+        let x = &x[index * line..][..line];
         let (upper, lower) = result.split_at_mut(2 * line);
         for (pair, pixel) in upper.chunks_exact_mut(2 * width).zip(x.chunks_exact(width)) {
             let (left, right) = pair.split_at_mut(width);
@@ -15,15 +14,13 @@ pub(crate) fn double<T: Real>(x: &[T], line: usize, width: usize) -> Vec<T> {
             right.copy_from_slice(pixel);
         }
         lower.copy_from_slice(upper);
-    });
-    result
+    })
 }
 
 /// The gradient of [`double`]: sums of four pixels.
 pub(crate) fn sum_fours<T: Real>(gradient: &[T], line: usize, width: usize) -> Vec<T> {
-    let mut result = vec![T::zero(); gradient.len() / 4];
-    result.par_chunks_exact_mut(line).zip(gradient.par_chunks_exact(4 * line)).for_each(|(result, gradient)| {
-        let (upper, lower) = gradient.split_at(2 * line);
+    filled(gradient.len() / 4, line, |index, result| {
+        let (upper, lower) = gradient[4 * index * line..][..4 * line].split_at(2 * line);
         let pairs = upper.chunks_exact(2 * width).zip(lower.chunks_exact(2 * width));
         simd(
             #[inline(always)]
@@ -36,6 +33,5 @@ pub(crate) fn sum_fours<T: Real>(gradient: &[T], line: usize, width: usize) -> V
                 }
             },
         );
-    });
-    result
+    })
 }

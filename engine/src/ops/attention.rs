@@ -3,9 +3,9 @@
 use super::fused::{Backward, Fused, Gradient, Input, Saved, ternary, unary};
 use super::slices::fused_or;
 use super::{AttentionForm, Block, Forest, Heads, QkvLayout, composed};
-use crate::kernels::Vectorised;
 use crate::kernels::attention::{Attention, Columns, Normalisers, Operand, Plan, Target};
 use crate::kernels::gemm::Shared;
+use crate::kernels::{Vectorised, zeros};
 use candle_core::{Result, Shape, Tensor};
 use std::array;
 use std::sync::Arc;
@@ -121,7 +121,7 @@ impl<T: Vectorised, const N: usize> Fused<T, N> for Op<T> {
 
     fn backward(&self, pass: &Backward<'_, T, N>) -> Result<[Gradient<T>; N]> {
         let len = |index: usize| if pass.requires_grad[index] { pass.inputs[index].data.len() } else { 0 };
-        let mut gradients: [Vec<T>; N] = array::from_fn(|index| vec![T::zero(); len(index)]);
+        let mut gradients: [Vec<T>; N] = array::from_fn(|index| zeros(len(index)));
         let buffers = gradients.each_mut().map(|gradient| Shared::new(gradient));
         let columns = self.columns();
         let targets = [0, 1, 2].map(|which: usize| {

@@ -4,8 +4,8 @@ use super::fused::{Backward, Fused, Gradient, Input, unary};
 use super::slices::fused_or;
 use super::turns::DeviceTurns;
 use super::{Heads, Pairing, QkvLayout, composed};
-use crate::kernels::Real;
 use crate::kernels::rope::{Angles, Turn, turn};
+use crate::kernels::{Real, copy_of};
 use crate::transfer::from_host;
 use candle_core::{Result, Tensor, bail};
 use std::f64::consts::TAU;
@@ -237,7 +237,7 @@ impl<T: Real> Turning<T> {
     }
 
     fn turned(&self, x: &[T], way: Turn) -> Vec<T> {
-        let mut result = x.to_vec();
+        let mut result = copy_of(x);
         let width = x.len() / self.angles.rows.len().max(1);
         turn(&mut result, width, &self.heads, &self.angles, self.pairing, way);
         result

@@ -14,6 +14,7 @@ mod products;
 mod tests;
 
 use super::gemm::Shared;
+use super::parallel::zeros;
 use super::{Real, Vectorised};
 use crate::layout::{AttentionForm, Heads};
 use backward::Known;
@@ -105,7 +106,7 @@ impl<T: Vectorised> Attention<'_, T> {
     #[expect(unsafe_code, reason = "tasks write disjoint parts of one matrix")]
     pub(crate) fn forward(&self) -> (Vec<T>, Normalisers<T>) {
         let Heads { query, key_value, size } = self.heads;
-        let mut output = vec![T::zero(); self.plan.n_queries * query * size];
+        let mut output = zeros(self.plan.n_queries * query * size);
         let target = Target { data: Shared::new(&mut output), columns: self.output_columns() };
         let tiles: Vec<&Tile> = self.plan.groups().iter().flatten().collect();
         let tasks = (0..tiles.len() * query).into_par_iter();

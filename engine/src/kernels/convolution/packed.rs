@@ -2,6 +2,7 @@
 
 use super::super::bf16::{BLOCK, Form, Operand, Output, Packed, Product, Unit, fits};
 use super::super::gemm::{Into, ViewMut};
+use super::super::parallel::zeros;
 use super::super::rows;
 use super::shifted;
 use super::taps::Sizes;
@@ -75,7 +76,7 @@ fn gathered(unit: Unit, far: &[f32], weight: &[Operand<'_>], tables: &[Vec<u32>]
     let Some((first, table)) = weight.first().zip(tables.first()) else { return Vec::new() };
     let (columns, terms, rows) = (first.rows, first.terms, table.len());
     let right = Packed::of_parts(unit, columns, weight, Form::Pairs);
-    let mut y = vec![0.; rows * columns];
+    let mut y = zeros(rows * columns);
     let together = (LINES / right.depth.max(1)).max(1).next_multiple_of(BLOCK);
     for (index, y) in y.chunks_mut(together * columns).enumerate() {
         let rows = y.len() / columns;
@@ -105,7 +106,7 @@ fn to_weight_by(unit: Unit, x: &[f32], gradient: &[f32], sizes: &Sizes) -> Vec<f
     let terms = gradient.len() / n_out;
     let pixels = |data, rows, table| Operand { data, rows, terms, terms_lie_together: false, stride: rows, table };
     let left = Packed::of(unit, pixels(gradient, n_out, None), Form::Rows);
-    let mut weight = vec![0.; n_out * taps * n_in];
+    let mut weight = zeros(n_out * taps * n_in);
     let result = Output::of(ViewMut::new(&mut weight, n_out, taps * n_in));
     tables.par_iter().enumerate().with_max_len(1).for_each(|(tap, table)| {
         let right = Packed::of(unit, pixels(x, n_in, Some(table)), Form::Pairs);

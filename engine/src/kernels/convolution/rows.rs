@@ -2,6 +2,7 @@
 //! for the input.
 
 use super::super::gemm::Shared;
+use super::super::parallel::zeros;
 use super::super::vectors::{Vectorised, accumulate};
 use super::panel_width;
 use super::taps::{NOTHING, Reach, Sizes};
@@ -78,7 +79,7 @@ pub(super) fn products<T: Vectorised>(
     let n_rows = images * reach.near;
     let n_panels = panels.near.div_ceil(panels.width);
     assert_eq!(panels.data.len(), n_panels * reach.taps * panels.far * panels.width, "panels of another kernel");
-    let mut y = vec![T::zero(); n_rows * panels.near];
+    let mut y = zeros(n_rows * panels.near);
     let mut start = vec![T::zero(); panels.near.next_multiple_of(panels.width)];
     if let Some(bias) = bias {
         start[..bias.len()].copy_from_slice(bias);

@@ -6,6 +6,7 @@
 
 use super::super::bf16::{BLOCK, Form, Left, Line, Operand, Output, Packed, Right, Sums, TILE, Unit, steps, store};
 use super::super::gemm::{Into, ViewMut};
+use super::super::parallel::{filled_rows, zeros};
 use super::taps::{NOTHING, Sizes};
 use rayon::prelude::*;
 
@@ -96,7 +97,7 @@ pub(super) fn products(unit: Unit, far: &[f32], weight: &[Operand<'_>], canvas: 
     let lines = drawn(unit, far, terms, canvas);
     let steps: Vec<usize> = canvas.shifts().flat_map(|shift| (0..row).map(move |block| shift * row + block)).collect();
     let n = canvas.images * canvas.near[0] * canvas.near[1] * columns;
-    let mut y = vec![0.; n];
+    let mut y = zeros(n);
     let result = Output::of(ViewMut::new(&mut y, n / columns, columns));
     (0..canvas.places().div_ceil(ROWS * BLOCK)).into_par_iter().with_max_len(1).for_each(|task| {
         unit.run(|| {
@@ -124,15 +125,15 @@ fn drawn(unit: Unit, far: &[f32], terms: usize, canvas: &Canvas) -> Vec<Line> {
     let row = terms.div_ceil(BLOCK);
     // A block of rows may begin at the last place.
     let pixels = canvas.far_pixels(canvas.images * canvas.of_image() + BLOCK);
-    let mut lines = vec![Line::default(); pixels.len() * row];
-    lines.par_chunks_exact_mut(row).zip(&pixels).with_min_len(256).for_each(|(lines, &pixel)| {
-        if pixel != NOTHING {
-            for (line, terms) in lines.iter_mut().zip(far[pixel as usize * terms..][..terms].chunks(BLOCK)) {
-                *line = unit.line(terms);
+    filled_rows(pixels.len() * row, row, |first, lines| {
+        for (lines, &pixel) in lines.chunks_exact_mut(row).zip(&pixels[first..]) {
+            if pixel != NOTHING {
+                for (line, terms) in lines.iter_mut().zip(far[pixel as usize * terms..][..terms].chunks(BLOCK)) {
+                    *line = unit.line(terms);
+                }
             }
         }
-    });
-    lines
+    })
 }
 
 /// The gradient for `weight`: for each tap the near pixels' rows, turned, times the far pixels' rows a distance away.
@@ -152,7 +153,7 @@ pub(super) fn to_weight(unit: Unit, x: &[f32], gradient: &[f32], sizes: &Sizes, 
     };
     let left = Packed::of(unit, left, Form::Rows);
     let far = Pairs::of(unit, x, n_in, canvas, left.depth);
-    let mut weight = vec![0.; n_out * taps * n_in];
+    let mut weight = zeros(n_out * taps * n_in);
     let result = Output::of(ViewMut::new(&mut weight, n_out, taps * n_in));
     let shifts: Vec<usize> = canvas.shifts().collect();
     let blocks = n_in.div_ceil(BLOCK);

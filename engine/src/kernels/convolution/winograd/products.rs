@@ -1,6 +1,7 @@
 //! The forward pass, and the gradient for the input: squares are transformed, multiplied and transformed back in blocks.
 
 use super::super::super::gemm::Shared;
+use super::super::super::parallel::zeros;
 use super::super::super::vectors::{Vectorised, accumulate};
 use super::super::rows::Panels;
 use super::super::taps::NOTHING;
@@ -25,9 +26,9 @@ pub(super) fn products<T: Vectorised>(x: &[T], panels: &Panels<T>, bias: Option<
     if let Some(bias) = bias {
         start.copy_from_slice(bias);
     }
-    let (kernels, zeros) = (transformed(panels), vec![T::zero(); far]);
-    let work = Work { x, kernels: &kernels, start: &start, zeros: &zeros, width, near, far };
-    let mut y = vec![T::zero(); tiles.n_to * near];
+    let (kernels, nothing) = (transformed(panels), vec![T::zero(); far]);
+    let work = Work { x, kernels: &kernels, start: &start, zeros: &nothing, width, near, far };
+    let mut y = zeros(tiles.n_to * near);
     let result = Shared::new(&mut y);
     // Each pixel of the result is in one square.
     tiles.squares.par_chunks(BLOCK).with_max_len(1).for_each_init(Vec::new, |buffer, squares| {
