@@ -8,9 +8,9 @@
 
 Each work is a script of this folder, whose docstring says what is measured and how; systems take turns, each run is a
 process of its own, and a work's files are made once. Prints the machine, the versions, the date and a Markdown table,
-all of it after the runs; --out gets every run's numbers as JSON, written anew after each work. A work that fails is
-named at the end, and the exit status is then 1. `--quick` takes few steps and rows, to see that everything runs: its
-figures mean nothing.
+all of it after the runs; --out gets every run's numbers and the table so far as JSON, written anew after each work. A
+work that fails is named at the end, and the exit status is then 1. `--quick` takes few steps and rows, to see that
+everything runs: its figures mean nothing.
 """
 
 import argparse
@@ -81,7 +81,8 @@ def denoiser(network):
 def language(work, what):
     def rows(options):
         steps = QUICK_STEPS if options.quick else RANKED_STEPS if work == "ranked" else trl_dpo.STEPS
-        systems = [name for name in trl_dpo.SYSTEMS if not name.endswith(LEFT_OUT) and (work, name) != ("ranked", "trl-bf16")]
+        left_out = (LEFT_OUT, "trl-bf16") if work == "ranked" else LEFT_OUT
+        systems = [name for name in trl_dpo.SYSTEMS if not name.endswith(left_out)]
         results = trl_dpo.measure(options.binary, work, options.rounds, steps, systems)
         yield Row(what, "prompts_per_second", "prompts/s", results)
 
@@ -152,15 +153,19 @@ def conditions(options):
     }
 
 
+def table(rows):
+    yield "| work | peer | speed of hybrid-dpo | memory | medians: hybrid-dpo against the peer | peak memory, MB |"
+    yield "|---|---|---|---|---|---|"
+    for row in rows:
+        yield from row.lines()
+
+
 def print_table(about, rows):
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     print(f"{about['processor']}, {about['cores']} cores; {versions}; {about['date']}; medians of {about['rounds']}.")
     if about["quick"]:
         print("A quick run: these figures mean nothing.")
-    print("\n| work | peer | speed of hybrid-dpo | memory | medians: hybrid-dpo against the peer | peak memory, MB |")
-    print("|---|---|---|---|---|---|")
-    for row in rows:
-        print(*row.lines(), sep="\n")
+    print("", *table(rows), sep="\n")
 
 
 def write(path, about, works):
@@ -194,7 +199,7 @@ def main():
             traceback.print_exc()
             failed.append(name)
         if options.out:
-            write(options.out, about | {"failed": failed}, works)
+            write(options.out, about | {"failed": failed, "table": list(table(rows))}, works)
     print_table(about, rows)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
