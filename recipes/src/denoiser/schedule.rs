@@ -102,6 +102,12 @@ pub(super) fn of_torchscript(path: &Path, settings: &ImageSettings) -> Result<Sc
             return Err(Failure::failed(text));
         }
     };
+    let said = settings.scheduler.as_ref().and_then(|given| given.get("prediction_type")).and_then(Value::as_str);
+    if let Some(said) = said.filter(|said| *said != name) {
+        let text =
+            format!("{}: `prediction` {name}, but its `scheduler` has the prediction_type {said}", file.display());
+        return Err(Failure::failed(text));
+    }
     Ok(Scheduler::parse(&file, text)?.with_prediction(name)?)
 }
 

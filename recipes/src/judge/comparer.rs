@@ -160,9 +160,8 @@ fn is_of_model(path: &Path) -> bool {
 /// The implicit reward margins of a run, `a` minus `b`: beta times the log-ratio of its policy to its reference.
 fn margins(pairs: &PairFolder, run: &str, judging: &Values, reporter: &dyn Reporter) -> Result<Vec<f64>, Failure> {
     let values = settings_of(run, pairs.modality())?.derived(|settings| scoring(settings, pairs, run, judging));
-    let scored = score::score(Call { values, reporter }).map_err(|failure| {
-        Failure::failed(format!("`judge.judge` {run}, whose rewards need what it began with: {failure}"))
-    })?;
+    let place = format!("`judge.judge` {run}, whose rewards need what it began with");
+    let scored = score::score(Call { values, reporter }).map_err(|failure| failure.within(&place))?;
     let mut margins = vec![f64::NAN; pairs.len()];
     for line in scored {
         let finite = line.margin().filter(|margin| margin.is_finite());

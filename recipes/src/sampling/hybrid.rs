@@ -240,6 +240,8 @@ pub(crate) fn pair_settings(
         "temperature": Some(values.sample.temperature()),
         "top_k": values.sample.top_k(),
         "top_p": values.sample.top_p(),
+        "min_p": values.sample.min_p(),
+        "repetition_penalty": values.sample.repetition_penalty(),
         "sampler": values.sample.sampler(),
         "steps": Some(values.sample.steps()),
         "eta": Some(values.sample.eta()),
