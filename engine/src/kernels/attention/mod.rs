@@ -10,6 +10,7 @@ mod blocks;
 mod forward;
 mod plan;
 mod products;
+mod rounded;
 #[cfg(test)]
 mod tests;
 
@@ -105,6 +106,9 @@ impl<T: Vectorised> Attention<'_, T> {
     /// Result `[T, query * size]` and normalisers.
     #[expect(unsafe_code, reason = "tasks write disjoint parts of one matrix")]
     pub(crate) fn forward(&self) -> (Vec<T>, Normalisers<T>) {
+        if let Some(found) = rounded::forward(self) {
+            return found;
+        }
         let Heads { query, key_value, size } = self.heads;
         let mut output = zeros(self.plan.n_queries * query * size);
         let target = Target { data: Shared::new(&mut output), columns: self.output_columns() };
@@ -137,6 +141,9 @@ impl<T: Vectorised> Attention<'_, T> {
     ) {
         check_apart(targets, self.heads);
         let [output, gradient] = [output, gradient].map(|data| Operand { data, columns: self.output_columns() });
+        if rounded::backward(self, [output, gradient], normalisers, targets) {
+            return;
+        }
         let (groups, key_heads) = (self.plan.groups(), self.heads.key_value);
         let firsts = groups.iter().scan(0, |first, group| {
             *first += group.len();

@@ -72,19 +72,27 @@ impl Tile {
 pub(crate) struct Plan {
     groups: Vec<Vec<Tile>>,
     pub(crate) n_queries: usize,
+    /// The rows that runs of keys begin with where no window cuts them, in order.
+    starts: Vec<usize>,
 }
 
 impl Plan {
     /// # Panics
     ///
     /// If tiles share queries or groups keys.
-    fn new(groups: Vec<Vec<Tile>>, n_queries: usize) -> Self {
+    fn new(groups: Vec<Vec<Tile>>, n_queries: usize, mut starts: Vec<usize>) -> Self {
         let tiles = || groups.iter().enumerate().flat_map(|(group, tiles)| tiles.iter().map(move |tile| (group, tile)));
         let queries = tiles().enumerate().map(|(index, (_, tile))| (tile.queries, index));
         assert!(are_apart(queries.collect()), "two tiles share queries");
         let keys = tiles().flat_map(|(group, tile)| tile.seen.iter().map(move |&rows| (rows, group)));
         assert!(are_apart(keys.collect()), "two groups share keys");
-        Self { groups, n_queries }
+        starts.sort_unstable();
+        starts.dedup();
+        Self { groups, n_queries, starts }
+    }
+
+    pub(super) fn starts(&self) -> &[usize] {
+        &self.starts
     }
 
     pub(super) fn groups(&self) -> &[Vec<Tile>] {
@@ -121,7 +129,8 @@ impl Plan {
                 ));
             }
         }
-        Self::new(groups, forest.n_rows())
+        let starts = forest.segments.iter().map(|segment| segment.start).collect();
+        Self::new(groups, forest.n_rows(), starts)
     }
 
     /// Each query of a block sees all keys of the block.
@@ -148,7 +157,8 @@ impl Plan {
                 group.extend(of_block);
             }
         }
-        Self::new(groups, blocks.last().map_or(0, |block| block.queries.end))
+        let starts = blocks.iter().map(|block| block.keys.start).collect();
+        Self::new(groups, blocks.last().map_or(0, |block| block.queries.end), starts)
     }
 }
 
@@ -298,6 +308,6 @@ mod tests {
     fn groups_that_share_keys_are_refused() {
         let tile = |query, seen| Tile::new(Rows { start: query, len: 1 }, vec![seen], Sight::All);
         let (all, second) = (Rows { start: 0, len: 2 }, Rows { start: 1, len: 1 });
-        Plan::new(vec![vec![tile(0, all)], vec![tile(1, second)]], 2);
+        Plan::new(vec![vec![tile(0, all)], vec![tile(1, second)]], 2, vec![0, 1]);
     }
 }

@@ -56,7 +56,7 @@ fn apart(plan: &Plan, qkv: &[f64], upstream: &[f64]) -> (Vec<f64>, Vec<f64>) {
     (output, (0..plan.n_queries).flat_map(row).collect())
 }
 
-fn plans() -> [Plan; 3] {
+pub(super) fn plans() -> [Plan; 3] {
     // A third of the rows under Miri, which is slow and has smaller tiles.
     let rows = |rows: usize| if cfg!(miri) { rows.div_ceil(3) } else { rows };
     let mut forest = Forest::default();

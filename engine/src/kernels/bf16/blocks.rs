@@ -91,3 +91,39 @@ pub(super) fn are_inside(left: &Left<'_>, right: &Right<'_>) -> bool {
     let of_right = (left.steps.len() - 1) * right.step + TILE;
     last + (BLOCK - 1) * left.row < left.lines.len() && right.halves.iter().all(|half| of_right <= half.len())
 }
+
+/// A product of sixteen rows with 16 columns or 32, block of terms by block of terms.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Strip<'a> {
+    /// A line has 32 terms of a row.
+    pub(in super::super) left: &'a [Line],
+    /// Lines of the left operand from row to row.
+    pub(in super::super) row: usize,
+    /// Lines of the left operand from block of terms to block of terms.
+    pub(in super::super) left_step: usize,
+    /// A line has two terms of each of sixteen columns; those of the second sixteen columns follow.
+    pub(in super::super) right: &'a [Line],
+    /// Lines of the right operand from block of terms to block of terms.
+    pub(in super::super) right_step: usize,
+    /// Blocks of terms; one at least.
+    pub(in super::super) steps: usize,
+    /// Pairs of terms in all, behind which there are zeros.
+    pub(in super::super) pairs: usize,
+    /// Whether there are 32 columns.
+    pub(in super::super) is_wide: bool,
+}
+
+impl Strip<'_> {
+    /// Sums of a row, of which a narrow strip writes half.
+    pub(in super::super) const WIDTH: usize = BLOCK;
+
+    /// Whether all lines are in the operands.
+    pub(super) fn is_inside(&self) -> bool {
+        let last = self.steps.wrapping_sub(1);
+        let columns = if self.is_wide { 2 * TILE } else { TILE };
+        self.steps > 0
+            && self.pairs <= self.steps * TILE
+            && last * self.left_step + (TILE - 1) * self.row < self.left.len()
+            && last * self.right_step + columns <= self.right.len()
+    }
+}

@@ -9,10 +9,10 @@ mod pack;
 mod units;
 
 use super::gemm::{self, Into, Shared, Threads, View, ViewMut};
-pub(super) use blocks::{BLOCK, Form, Left, Line, NOTHING, Operand, Right, TILE, steps};
+pub(super) use blocks::{BLOCK, Form, Left, Line, NOTHING, Operand, Right, Strip, TILE, steps};
 pub(super) use pack::Packed;
 use rayon::prelude::*;
-pub(super) use units::{Sums, Unit};
+pub(super) use units::{Follow, Levels, PANEL, Running, Sums, Unit, column_of};
 
 /// A product with fewer rows, columns or terms than this stays in `f32`: it is bound by memory, which packing only adds to.
 const FEWEST: usize = 16;

@@ -180,6 +180,12 @@ impl<'a, T: Real> Shared<'a, T> {
         Self { data: data.as_mut_ptr(), len: data.len(), lifetime: PhantomData }
     }
 
+    /// Itself, if its numbers are `f32`.
+    pub(in super::super) fn singles(self) -> Option<Shared<'a, f32>> {
+        let Self { data, len, lifetime: _ } = self;
+        (T::DTYPE == DType::F32).then(|| Shared { data: data.cast(), len, lifetime: PhantomData })
+    }
+
     /// The address of its first number, if it has any; distinct for distinct buffers.
     pub(crate) fn place(self) -> Option<*const T> {
         (self.len > 0).then_some(self.data.cast_const())

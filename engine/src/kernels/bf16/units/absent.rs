@@ -1,7 +1,7 @@
 //! A CPU without instructions for bf16.
 
-use super::super::blocks::{Form, Left, Line, Operand, Right};
-use super::Sums;
+use super::super::blocks::{Form, Left, Line, Operand, Right, Strip};
+use super::{Follow, Levels, Running, Sums};
 use std::mem::MaybeUninit;
 
 /// There is none.
@@ -26,6 +26,18 @@ impl Unit {
     }
 
     pub(in super::super::super) fn block(self, _: Left<'_>, _: Right<'_>, _: &mut Sums) {
+        match self {}
+    }
+
+    pub(in super::super::super) fn strip(self, _: &Strip<'_>, _: &mut [f32], _: bool) {
+        match self {}
+    }
+
+    pub(in super::super::super) fn follow(self, _: Follow<'_>, _: &mut Running, _: &mut [Line]) {
+        match self {}
+    }
+
+    pub(in super::super::super) fn slopes(self, _: [&[f32]; 2], _: &Levels, _: [&mut [Line]; 2], _: &mut [Line]) {
         match self {}
     }
 

@@ -45,6 +45,7 @@ static LAYOUT: Layout = {
 fn has_vectors() -> bool {
     is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512bf16")
 }
 
@@ -238,20 +239,20 @@ fn by_vectors(left: Left<'_>, right: Right<'_>, sums: &mut Sums) {
 
 /// The same bits as pairs of bf16.
 #[expect(unsafe_code, reason = "vectors of pairs can't be made otherwise")]
-fn pairs(bits: __m512i) -> __m512bh {
+pub(super) fn pairs(bits: __m512i) -> __m512bh {
     // SAFETY: both are 64 bytes of which any value is one.
     unsafe { std::mem::transmute(bits) }
 }
 
 #[expect(unsafe_code, reason = "vectors of pairs can't be read otherwise")]
-fn bits(pairs: __m512bh) -> __m512i {
+pub(super) fn bits(pairs: __m512bh) -> __m512i {
     // SAFETY: both are 64 bytes of which any value is one.
     unsafe { std::mem::transmute(pairs) }
 }
 
 #[target_feature(enable = "avx512f")]
 #[expect(unsafe_code, reason = "loads by pointer")]
-fn read(line: &Line) -> __m512i {
+pub(super) fn read(line: &Line) -> __m512i {
     // SAFETY: a line has 64 bytes, aligned.
     unsafe { _mm512_load_si512(line.0.as_ptr().cast()) }
 }
@@ -265,7 +266,7 @@ fn write(line: &mut MaybeUninit<Line>, bits: __m512i) {
 
 #[target_feature(enable = "avx512f")]
 #[expect(unsafe_code, reason = "stores by pointer")]
-fn store_vector(to: &mut [f32], vector: __m512) {
+pub(super) fn store_vector(to: &mut [f32], vector: __m512) {
     let mask = mask(to.len());
     // SAFETY: writes no more numbers than the slice has.
     unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), mask, vector) }
@@ -274,7 +275,7 @@ fn store_vector(to: &mut [f32], vector: __m512) {
 /// The first sixteen numbers of a slice, or zeros behind its end.
 #[target_feature(enable = "avx512f")]
 #[expect(unsafe_code, reason = "loads by pointer")]
-fn load(from: &[f32]) -> __m512 {
+pub(super) fn load(from: &[f32]) -> __m512 {
     // SAFETY: reads no more numbers than the slice has.
     unsafe { _mm512_maskz_loadu_ps(mask(from.len()), from.as_ptr()) }
 }

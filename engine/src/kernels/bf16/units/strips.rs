@@ -1,0 +1,147 @@
+//! Products of sixteen rows, one after the other in the same sums.
+
+use super::super::blocks::{Line, Strip, TILE};
+use super::x86::{Unit, load, pairs, read, store_vector};
+use std::arch::asm;
+use std::arch::x86_64::{_mm512_dpbf16_ps, _mm512_set1_epi32, _mm512_setzero_ps};
+
+impl Unit {
+    /// Sets or adds to sixteen rows of `sums`, of [`Strip::WIDTH`] numbers each, the first 16 of them or all.
+    ///
+    /// With [`Unit::Tiles`] this is called within [`Unit::run`].
+    ///
+    /// # Panics
+    ///
+    /// If a line of the strip is in neither operand, or there are too few sums.
+    #[expect(unsafe_code, reason = "instructions that the CPU was found to have")]
+    pub(in super::super::super) fn strip(self, strip: &Strip<'_>, sums: &mut [f32], adds: bool) {
+        assert!(strip.is_inside() && sums.len() >= TILE * Strip::WIDTH, "a strip outside its operands");
+        match (self, strip.is_wide) {
+            // SAFETY: the value is the proof that the CPU has them, and the lines and sums were checked.
+            (Self::Tiles(_), true) => unsafe { wide(strip, sums, adds) },
+            // SAFETY: likewise.
+            (Self::Tiles(_), false) => unsafe { narrow(strip, sums, adds) },
+            // SAFETY: likewise.
+            (Self::Vectors(_), true) => unsafe { by_vectors::<2>(strip, sums, adds) },
+            // SAFETY: likewise.
+            (Self::Vectors(_), false) => unsafe { by_vectors::<1>(strip, sums, adds) },
+        }
+    }
+}
+
+/// # Safety
+///
+/// The CPU must have AMX with the layout loaded, and the strip was checked.
+#[expect(unsafe_code, reason = "tiles have no intrinsics in stable Rust")]
+unsafe fn wide(strip: &Strip<'_>, sums: &mut [f32], adds: bool) {
+    // SAFETY: reads a tile of the left operand and two of the right one a step, and reads and writes sixteen rows of the sums.
+    unsafe {
+        asm!(
+            "test {adds}, {adds}",
+            "jz 2f",
+            "tileloadd tmm0, [{sums} + {line}*2]",
+            "tileloadd tmm1, [{sums} + {line}*2 + 64]",
+            "jmp 3f",
+            "2:",
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "3:",
+            "tileloadd tmm4, [{left} + {row}*1]",
+            "tileloadd tmm6, [{first} + {line}*1]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{second} + {line}*1]",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "add {left}, {left_step}",
+            "add {first}, {right_step}",
+            "add {second}, {right_step}",
+            "dec {n}",
+            "jnz 3b",
+            "tilestored [{sums} + {line}*2], tmm0",
+            "tilestored [{sums} + {line}*2 + 64], tmm1",
+            adds = in(reg) usize::from(adds),
+            sums = in(reg) sums.as_mut_ptr(),
+            line = in(reg) 64usize,
+            left = inout(reg) strip.left.as_ptr() => _,
+            row = in(reg) 64 * strip.row,
+            left_step = in(reg) 64 * strip.left_step,
+            first = inout(reg) strip.right.as_ptr() => _,
+            second = inout(reg) strip.right[TILE..].as_ptr() => _,
+            right_step = in(reg) 64 * strip.right_step,
+            n = inout(reg) strip.steps => _,
+            out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
+            options(nostack),
+        );
+    }
+}
+
+/// # Safety
+///
+/// As of [`wide`].
+#[expect(unsafe_code, reason = "tiles have no intrinsics in stable Rust")]
+unsafe fn narrow(strip: &Strip<'_>, sums: &mut [f32], adds: bool) {
+    // SAFETY: reads a tile of each operand a step, and reads and writes half of sixteen rows of the sums.
+    unsafe {
+        asm!(
+            "test {adds}, {adds}",
+            "jz 2f",
+            "tileloadd tmm0, [{sums} + {line}*2]",
+            "jmp 3f",
+            "2:",
+            "tilezero tmm0",
+            "3:",
+            "tileloadd tmm4, [{left} + {row}*1]",
+            "tileloadd tmm6, [{right} + {line}*1]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "add {left}, {left_step}",
+            "add {right}, {right_step}",
+            "dec {n}",
+            "jnz 3b",
+            "tilestored [{sums} + {line}*2], tmm0",
+            adds = in(reg) usize::from(adds),
+            sums = in(reg) sums.as_mut_ptr(),
+            line = in(reg) 64usize,
+            left = inout(reg) strip.left.as_ptr() => _,
+            row = in(reg) 64 * strip.row,
+            left_step = in(reg) 64 * strip.left_step,
+            right = inout(reg) strip.right.as_ptr() => _,
+            right_step = in(reg) 64 * strip.right_step,
+            n = inout(reg) strip.steps => _,
+            out("tmm0") _, out("tmm4") _, out("tmm6") _,
+            options(nostack),
+        );
+    }
+}
+
+/// Rows whose sums are in registers together.
+const ROWS: usize = 8;
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn by_vectors<const HALVES: usize>(strip: &Strip<'_>, sums: &mut [f32], adds: bool) {
+    for group in 0..TILE / ROWS {
+        let mut rows = [[_mm512_setzero_ps(); HALVES]; ROWS];
+        if adds {
+            for (index, row) in rows.iter_mut().enumerate() {
+                for (half, vector) in row.iter_mut().enumerate() {
+                    *vector = load(&sums[(group * ROWS + index) * Strip::WIDTH + half * TILE..]);
+                }
+            }
+        }
+        for pair in 0..strip.pairs {
+            let (step, pair) = (pair / TILE, pair % TILE);
+            let right: [&Line; HALVES] =
+                std::array::from_fn(|half| &strip.right[step * strip.right_step + half * TILE + pair]);
+            for (index, row) in rows.iter_mut().enumerate() {
+                let left = &strip.left[step * strip.left_step + (group * ROWS + index) * strip.row].0;
+                let left = pairs(_mm512_set1_epi32(left[pair].cast_signed()));
+                for (vector, right) in row.iter_mut().zip(right) {
+                    *vector = _mm512_dpbf16_ps(*vector, left, pairs(read(right)));
+                }
+            }
+        }
+        for (index, row) in rows.iter().enumerate() {
+            for (half, &vector) in row.iter().enumerate() {
+                store_vector(&mut sums[(group * ROWS + index) * Strip::WIDTH + half * TILE..][..TILE], vector);
+            }
+        }
+    }
+}
