@@ -1,10 +1,11 @@
 //! The backward pass, which recomputes each block of probabilities from the normalisers of the forward pass.
 
 use super::super::super::bf16::{Levels, Line, PANEL, Strip, TILE, column_of};
+use super::super::super::parallel::zeros;
 use super::super::plan::Tile;
 use super::super::{Operand, Target};
 use super::pack::Keys;
-use super::windows::Block;
+use super::windows::{Block, Seen, WINDOW};
 use super::{KEYS, Rounded};
 use rayon::prelude::*;
 use std::array;
@@ -40,7 +41,13 @@ struct Buffers {
     pairs: Vec<Line>,
     /// Gradients of the queries: `[panel, coordinate, column]`.
     sums: Vec<f32>,
-    strip: Vec<f32>,
+}
+
+/// Gradients of the keys and values that a group sees, in which a task adds up those of all its tiles and heads.
+struct Gathered {
+    windows: Seen,
+    /// Of keys and of values: `[block of coordinates, window, key, coordinate]`.
+    gradients: [Vec<f32>; 2],
 }
 
 impl Rounded<'_> {
@@ -57,37 +64,55 @@ impl Rounded<'_> {
         };
         let (groups, heads) = (self.attention.plan.groups(), self.attention.heads);
         let mut first = 0;
-        let groups: Vec<(usize, Vec<(&Tile, Vec<Block>)>)> = groups.iter().map(|group| {
+        let with_blocks = groups.iter().map(|group| {
             first += group.len();
-            (first - group.len(), group.iter().map(|tile| (tile, self.windows.blocks(tile))).collect())
-        }).collect();
+            let tiles = group.iter().map(|tile| (tile, self.windows.blocks(tile)));
+            (first - group.len(), tiles.collect())
+        });
+        let groups: Vec<(usize, Vec<(&Tile, Vec<Block>)>)> = with_blocks.collect();
         let tasks = (0..groups.len() * heads.key_value).into_par_iter().with_max_len(1);
         tasks.for_each(|task| {
             let ((first, tiles), key_head) = (&groups[task / heads.key_value], task % heads.key_value);
-            let mut buffers = Buffers::default();
+            let (mut buffers, mut gathered) = (Buffers::default(), self.gathered(tiles));
             self.unit.run(|| {
                 for head in self.attention.group(key_head) {
                     for (index, (tile, blocks)) in tiles.iter().enumerate() {
                         let normalisers = normalisers[(first + index) * heads.query + head];
                         let known = Known { tile, head, key_head, output, gradient, normalisers };
-                        // SAFETY: no other group has these queries or sees these keys, no other task has this group and this key
-                        // head or a query head that reads it, and the caller has verified that heads are disjoint.
+                        // SAFETY: no other group has these queries, no other task this group and this key head or a query head that
+                        // reads it, and the caller has verified that heads are disjoint.
                         #[expect(unsafe_code, reason = "tasks write disjoint parts of the targets")]
                         unsafe {
-                            self.attend_back(known, blocks, &sides, targets, &mut buffers);
+                            self.attend_back(known, blocks, &sides, targets, &mut buffers, &mut gathered);
                         }
                     }
                 }
             });
+            for ((target, gradients), scale) in
+                targets[1..].iter().zip(&gathered.gradients).zip([self.attention.scale(), 1.])
+            {
+                let Some(target) = *target else { continue };
+                // SAFETY: as above, and no other group sees these keys.
+                #[expect(unsafe_code, reason = "tasks write disjoint parts of the targets")]
+                unsafe {
+                    self.write(&gathered.windows, gradients, (target, key_head), scale);
+                }
+            }
         });
     }
 
-    /// Adds the gradients of a tile in a head.
+    /// Zeros for the gradients of the keys and values that tiles see.
+    fn gathered(&self, tiles: &[(&Tile, Vec<Block>)]) -> Gathered {
+        let windows = Seen::of(tiles.iter().flat_map(|(_, blocks)| blocks));
+        let n = windows.len() * WINDOW * self.depth()[0] * Strip::WIDTH;
+        Gathered { windows, gradients: [zeros(n), zeros(n)] }
+    }
+
+    /// Adds the gradients of a tile in a head: those of its queries to the target, the others to what is gathered.
     ///
     /// # Safety
     ///
-    /// No other reference may access the rows of the tile's queries in the query head of the first target during the call, nor the
-    /// rows visible to it in the key head of the others.
+    /// No other reference may access the rows of the tile's queries in the query head of the first target during the call.
     #[expect(unsafe_code, reason = "writes parts of shared matrices")]
     unsafe fn attend_back(
         &self,
@@ -96,8 +121,9 @@ impl Rounded<'_> {
         sides: &Sides,
         [to_queries, to_keys, to_values]: [Option<Target<'_, f32>>; 3],
         buffers: &mut Buffers,
+        gathered: &mut Gathered,
     ) {
-        let Known { tile, head, key_head, .. } = known;
+        let Known { tile, head, .. } = known;
         let n_panels = self.prepare(known, sides, buffers);
         let levels = self.levels(known);
         let scale = self.attention.scale();
@@ -105,13 +131,14 @@ impl Rounded<'_> {
             for (panel, levels) in levels.iter().enumerate() {
                 self.panel_back(known, block, (panel, n_panels), levels, sides, buffers);
             }
-            let Buffers { by_queries: [queries, upstream], weight_rows, slope_rows, strip, .. } = buffers;
-            for (target, rows, right, scale) in
-                [(to_values, &*weight_rows, &*upstream, 1.), (to_keys, &*slope_rows, &*queries, scale)]
-            {
-                let Some(target) = target else { continue };
-                // SAFETY: passed on to the caller, for both targets.
-                unsafe { self.spread((target, key_head), block, rows, (right, n_panels, scale), strip) };
+            let Buffers { by_queries: [queries, upstream], weight_rows, slope_rows, .. } = buffers;
+            let Gathered { windows, gradients: [of_keys, of_values] } = gathered;
+            let place = [windows.place(block.window()), windows.len()];
+            if to_values.is_some() {
+                self.spread(of_values, block, place, weight_rows, (upstream, n_panels));
+            }
+            if to_keys.is_some() {
+                self.spread(of_keys, block, place, slope_rows, (queries, n_panels));
             }
         }
         let Some(target) = to_queries else { return };
@@ -142,7 +169,6 @@ impl Rounded<'_> {
         }
         buffers.sums.clear();
         buffers.sums.resize(n_panels * sides.keys.height() * PANEL, 0.);
-        buffers.strip.resize(TILE * Strip::WIDTH, 0.);
         n_panels
     }
 
@@ -195,44 +221,57 @@ impl Rounded<'_> {
         self.gather(&mut sums[panel * height..][..height], &sides.keys, [known.key_head, window, n_windows], pairs);
     }
 
-    /// Adds to rows of a target, one for each key that is seen, the queries' rows, each times its weight and all times `scale`.
-    ///
-    /// # Safety
-    ///
-    /// No other reference may access these rows of this head during the call.
-    #[expect(unsafe_code, reason = "writes one part of a shared matrix")]
-    unsafe fn spread(
+    /// Adds to rows of gradients, one for each key, the queries' rows, each times its weight.
+    fn spread(
         &self,
-        (target, key_head): (Target<'_, f32>, usize),
+        gradients: &mut [f32],
         block: &Block,
+        [place, n_windows]: [usize; 2],
         rows: &[Line],
-        (right, n_panels, scale): (&[Line], usize, f32),
-        sums: &mut [f32],
+        (right, n_panels): (&[Line], usize),
     ) {
-        let size = self.attention.heads.size;
-        let width = right.len() / self.depth()[0];
-        for (index, right) in right.chunks_exact(width).enumerate() {
-            let coordinates = index * Strip::WIDTH..size.min(index * Strip::WIDTH + Strip::WIDTH);
-            let mut seen = block.rows().peekable();
-            for first in (0..block.n_windows() * KEYS / 2).step_by(TILE) {
+        let lines = n_panels * 2 * TILE;
+        let by_coordinates = gradients.chunks_exact_mut(n_windows * WINDOW * Strip::WIDTH);
+        for (index, (gradients, right)) in by_coordinates.zip(right.chunks_exact(lines)).enumerate() {
+            let is_wide = self.attention.heads.size > index * Strip::WIDTH + TILE;
+            let of_block = &mut gradients[place * WINDOW * Strip::WIDTH..][..block.n_windows() * WINDOW * Strip::WIDTH];
+            for (sixteen, sums) in of_block.chunks_exact_mut(TILE * Strip::WIDTH).enumerate() {
                 let strip = Strip {
-                    left: &rows[first..],
+                    left: &rows[sixteen * TILE..],
                     row: 1,
                     left_step: KEYS,
                     right,
                     right_step: 2 * TILE,
                     steps: n_panels,
                     pairs: n_panels * TILE,
-                    is_wide: coordinates.len() > TILE,
+                    is_wide,
                 };
-                self.unit.strip(&strip, sums, false);
-                while let Some((place, row)) = seen.next_if(|&(place, _)| place < first + TILE) {
-                    let sums = &sums[(place - first) * Strip::WIDTH..][..coordinates.len()];
-                    // SAFETY: passed on to the caller, and there is one slice at a time.
-                    let row = unsafe { target.row(key_head, row, size) };
-                    // SAFETY: the part of the row has as many numbers as the sums, and was written before.
-                    unsafe { self.unit.store(row[coordinates.clone()].as_mut_ptr(), sums, true, scale) };
-                }
+                self.unit.strip(&strip, sums, true);
+            }
+        }
+    }
+
+    /// Adds the gradients of keys that are seen, times `scale`, to their rows of a target.
+    ///
+    /// # Safety
+    ///
+    /// No other reference may access these rows of this head during the call.
+    #[expect(unsafe_code, reason = "writes one part of a shared matrix")]
+    unsafe fn write(
+        &self,
+        windows: &Seen,
+        gradients: &[f32],
+        (target, key_head): (Target<'_, f32>, usize),
+        scale: f32,
+    ) {
+        let size = self.attention.heads.size;
+        for (place, row) in windows.rows(&self.windows) {
+            // SAFETY: passed on to the caller, and there is one slice at a time.
+            let row = unsafe { target.row(key_head, row, size) };
+            let by_coordinates = gradients.chunks_exact(windows.len() * WINDOW * Strip::WIDTH);
+            for (row, gradients) in row.chunks_mut(Strip::WIDTH).zip(by_coordinates) {
+                let gradients = &gradients[place * Strip::WIDTH..];
+                row.iter_mut().zip(gradients).for_each(|(to, gradient)| *to += scale * gradient);
             }
         }
     }

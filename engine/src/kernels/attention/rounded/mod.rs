@@ -7,7 +7,7 @@
 mod backward;
 mod forward;
 mod pack;
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64", not(miri)))]
 mod tests;
 mod windows;
 
@@ -107,25 +107,25 @@ pub(super) fn forward<T: Real>(attention: &Attention<'_, T>) -> Option<(Vec<T>, 
     Some((T::of_singles(output), normalisers.into_iter().map(T::of_singles).collect()))
 }
 
-/// The gradients of [`forward`], added to the targets, or whether they are left to others.
-///
-/// # Safety
-///
-/// As of [`super::Attention::backward`], whose checks were made.
+/// Adds the gradients of [`forward`] to the targets, which were checked, if it was there that the results came from: of the output
+/// and its gradient.
 pub(super) fn backward<T: Real>(
     attention: &Attention<'_, T>,
-    [output, gradient]: [Operand<'_, T>; 2],
+    known: [Operand<'_, T>; 2],
     normalisers: &Normalisers<T>,
     targets: [Option<Target<'_, T>>; 3],
 ) -> bool {
     let Some(rounded) = Rounded::of(attention) else { return false };
-    let single = |numbers| T::singles(numbers).unwrap_or_default();
-    let operand = |operand: Operand<'_, T>| Operand { data: single(operand.data), columns: operand.columns };
+    let known = known.map(|operand| Operand { data: single(operand.data), columns: operand.columns });
     let normalisers: Vec<&[f32]> = normalisers.iter().map(|numbers| single(numbers)).collect();
     let targets = targets.map(|target| {
         let Target { data, columns } = target?;
         Some(Target { data: data.singles()?, columns })
     });
-    rounded.backward([operand(output), operand(gradient)], &normalisers, targets);
+    rounded.backward(known, &normalisers, targets);
     true
+}
+
+fn single<T: Real>(numbers: &[T]) -> &[f32] {
+    T::singles(numbers).unwrap_or_default()
 }

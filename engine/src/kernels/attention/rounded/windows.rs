@@ -11,8 +11,6 @@ pub(super) const WINDOW: usize = 32;
 #[derive(Debug)]
 pub(super) struct Windows {
     cells: Vec<Cell>,
-    /// Windows of all cells.
-    pub(super) n: usize,
 }
 
 /// Rows from one beginning to the next, and their first window.
@@ -28,8 +26,6 @@ pub(super) struct Piece {
     window: usize,
     /// The places in the window.
     places: Range<usize>,
-    /// The row of the first.
-    row: usize,
     /// The column of the first among all that are visible to the tile.
     column: usize,
 }
@@ -53,8 +49,7 @@ impl Windows {
             n += cell.rows.len.div_ceil(WINDOW);
             cell
         });
-        let cells = cells.collect();
-        Self { cells, n }
+        Self { cells: cells.collect() }
     }
 
     /// The rows of each window.
@@ -93,7 +88,7 @@ impl Windows {
                 let first = index * WINDOW;
                 let inside = places.start.max(first) - first..places.end.min(first + WINDOW) - first;
                 let row = of_cell.start + first + inside.start;
-                pieces.push(Piece { window: window + index, places: inside, row, column: column + row - rows.start });
+                pieces.push(Piece { window: window + index, places: inside, column: column + row - rows.start });
             }
         }
         pieces
@@ -109,13 +104,6 @@ impl Block {
     /// Windows: 1 or 2.
     pub(super) fn n_windows(&self) -> usize {
         self.pieces.len()
-    }
-
-    /// The places in the block of the keys that are seen, and their rows.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.pieces.iter().enumerate().flat_map(|(index, piece)| {
-            piece.places.clone().zip(piece.row..).map(move |(place, row)| (index * WINDOW + place, row))
-        })
     }
 
     /// Calls with each range of keys of the block, and that of queries of the tile, whose scores are hidden.
@@ -146,5 +134,49 @@ impl Block {
                 }
             }
         }
+    }
+}
+
+/// The windows from the first that some blocks have to the last, and which of their keys are seen.
+#[derive(Debug)]
+pub(super) struct Seen {
+    first: usize,
+    /// A bit for each place of a window.
+    places: Vec<u32>,
+}
+
+impl Seen {
+    /// Those of some blocks.
+    pub(super) fn of<'a>(blocks: impl Iterator<Item = &'a Block> + Clone) -> Self {
+        let pieces = || blocks.clone().flat_map(|block| &block.pieces);
+        let first = pieces().map(|piece| piece.window).min().unwrap_or(0);
+        let end = pieces().map(|piece| piece.window + 1).max().unwrap_or(first);
+        let mut places = vec![0; end - first];
+        for Piece { window, places: seen, .. } in pieces() {
+            let up_to = |n: usize| ((1u64 << n) - 1) as u32;
+            places[window - first] |= up_to(seen.end) & !up_to(seen.start);
+        }
+        Self { first, places }
+    }
+
+    /// Windows.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// A window's place among them.
+    pub(super) fn place(&self, window: usize) -> usize {
+        window - self.first
+    }
+
+    /// The keys that are seen: their places among those of all windows, and their rows.
+    pub(super) fn rows(&self, windows: &Windows) -> Vec<(usize, usize)> {
+        let rows = &windows.rows()[self.first..];
+        let of_window = |(index, (seen, rows)): (usize, (&u32, &Rows))| {
+            let (seen, start) = (*seen, rows.start);
+            let places = (0..WINDOW).filter(move |place| seen >> place & 1 == 1);
+            places.map(move |place| (index * WINDOW + place, start + place))
+        };
+        self.places.iter().zip(rows).enumerate().flat_map(of_window).collect()
     }
 }

@@ -1,14 +1,9 @@
 //! Softmaxes of scores, `[key, query]`, and their gradients, rounded into operands of the next product.
 
 use super::super::blocks::{Line, TILE};
-use super::x86::{Unit, bits, load, store_vector};
+use super::x86::{Unit, bits, store_vector};
 use super::{Follow, Levels, PANEL, Running, column_of};
-use std::arch::x86_64::{
-    __m512, __m512i, __mmask16, _CMP_EQ_OQ, _CMP_NEQ_UQ, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cvtne2ps_pbh,
-    _mm512_fmadd_ps, _mm512_fmsub_ps, _mm512_fnmadd_ps, _mm512_mask_blend_ps, _mm512_mask_mov_ps, _mm512_max_ps,
-    _mm512_mul_ps, _mm512_reduce_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_store_si512, _mm512_sub_ps,
-    _mm512_unpackhi_epi16, _mm512_unpacklo_epi16,
-};
+use std::arch::x86_64::{_CMP_EQ_OQ, _CMP_NEQ_UQ, __m512, __m512i, __mmask16, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cvtne2ps_pbh, _mm512_fmadd_ps, _mm512_fmsub_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_mask_mov_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_store_si512, _mm512_sub_ps, _mm512_unpackhi_epi16, _mm512_unpacklo_epi16};
 
 /// `2^r = sum_i C[i] r^i` for `r` from 0 to 1, to a relative 7.5e-5: a 26th of the rounding to bf16 that follows.
 const POWER: [f32; 4] = [0.999_925_2, 0.695_833_5, 0.226_067_2, 0.078_024_5];
@@ -48,63 +43,66 @@ impl Unit {
     }
 }
 
+// There are no closures below: the compiler leaves those that `map` is given uninlined, since `map` lacks the instructions.
+
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
 fn follow(given: Follow<'_>, running: &mut Running, pairs: &mut [Line]) {
     let keys = given.scores.as_chunks::<{ 2 * PANEL }>().0;
+    let pairs = &mut pairs.as_chunks_mut::<{ 2 * TILE }>().0[..keys.len().div_ceil(TILE)];
     let before = halves(&running.largest);
-    let mut largest = [before; 2];
+    let (mut even, mut odd) = (before, before);
     for both in keys {
-        for (largest, key) in largest.iter_mut().zip(both.as_chunks::<PANEL>().0) {
-            let key = halves(key);
-            *largest = [_mm512_max_ps(key[0], largest[0]), _mm512_max_ps(key[1], largest[1])];
-        }
+        let [first, second] = both_rows(both);
+        even = larger(first, even);
+        odd = larger(second, odd);
     }
-    let largest = [0, 1].map(|half| _mm512_max_ps(largest[0][half], largest[1][half]));
-    let factor = _mm512_set1_ps(given.factor);
-    // A query that has seen no key yet has weights of 0.
-    let level = largest.map(|largest| {
-        let none = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(largest, _mm512_set1_ps(f32::NEG_INFINITY));
-        _mm512_mul_ps(_mm512_mask_blend_ps(none, largest, _mm512_setzero_ps()), factor)
-    });
+    let (largest, factor) = (larger(even, odd), _mm512_set1_ps(given.factor));
+    let level = [level(largest[0], factor), level(largest[1], factor)];
     let mut sum = halves(&running.sum);
-    if (0..2).any(|half| _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(before[half], largest[half]) != 0) {
-        let factors = [0, 1].map(|half| power(_mm512_fmsub_ps(before[half], factor, level[half])));
-        sum = [0, 1].map(|half| _mm512_mul_ps(sum[half], factors[half]));
+    if are_apart(before[0], largest[0]) || are_apart(before[1], largest[1]) {
+        let factors = power(before, factor, level);
+        sum = times(sum, factors);
         rescale(given.sums, factors);
         store(&mut running.largest, largest);
     }
-    for (index, both) in keys.iter().enumerate() {
-        let weights = [0, 1].map(|key| {
-            let scores = halves(&both.as_chunks::<PANEL>().0[key]);
-            [0, 1].map(|half| power(_mm512_fmsub_ps(scores[half], factor, level[half])))
-        });
-        sum = [0, 1].map(|half| _mm512_add_ps(sum[half], _mm512_add_ps(weights[0][half], weights[1][half])));
-        write_pair(pairs, index, weights.map(|weights| rounded(weights)));
+    for (keys, lines) in keys.chunks(TILE).zip(pairs) {
+        let (even, odd) = lines.split_at_mut(TILE);
+        for ((both, even), odd) in keys.iter().zip(even).zip(odd) {
+            let [first, second] = both_rows(both);
+            let (first, second) = (power(first, factor, level), power(second, factor, level));
+            sum = plus(sum, plus(first, second));
+            write_pair(even, odd, rounded(first), rounded(second));
+        }
     }
     store(&mut running.sum, sum);
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
-fn back(given: [&[f32]; 2], levels: &Levels, [weight_rows, slope_rows]: [&mut [Line]; 2], pairs: &mut [Line]) {
-    let [scores, slopes] = given.map(|numbers| numbers.as_chunks::<PANEL>().0);
-    let factor = _mm512_set1_ps(levels.factor);
-    let [normaliser, level] = [halves(&levels.normaliser), halves(&levels.level)];
-    let share = levels.share.map(|share| _mm512_set1_ps(share));
-    for index in 0..scores.len() / 2 {
-        let mut rows = [_mm512_setzero_si512(); 2];
+fn back([scores, slopes]: [&[f32]; 2], levels: &Levels, [weights, gradients]: [&mut [Line]; 2], pairs: &mut [Line]) {
+    let [scores, slopes] = [scores.as_chunks::<{ 2 * PANEL }>().0, slopes.as_chunks::<{ 2 * PANEL }>().0];
+    let n = scores.len();
+    let (slopes, pairs) = (&slopes[..n], &mut pairs.as_chunks_mut::<{ 2 * TILE }>().0[..n.div_ceil(TILE)]);
+    let [weights, gradients] = [&mut weights.as_chunks_mut::<2>().0[..n], &mut gradients.as_chunks_mut::<2>().0[..n]];
+    let (factor, share) = (_mm512_set1_ps(levels.factor), _mm512_set1_ps(levels.share.unwrap_or_default()));
+    let (normaliser, level) = (halves(&levels.normaliser), halves(&levels.level));
+    for index in 0..n {
+        let (scores, slopes) = (both_rows(&scores[index]), both_rows(&slopes[index]));
+        let mut both = [_mm512_setzero_si512(); 2];
         for key in 0..2 {
-            let place = 2 * index + key;
-            let [scores, slopes] = [scores, slopes].map(|numbers| halves(&numbers[place]));
-            let weights = [0, 1].map(|half| power(_mm512_fmsub_ps(scores[half], factor, normaliser[half])));
-            let mut found = [0, 1].map(|half| _mm512_mul_ps(weights[half], _mm512_sub_ps(slopes[half], level[half])));
-            if let Some(share) = share {
-                found = [0, 1].map(|half| bent(found[half], weights[half], _mm512_mul_ps(scores[half], share)));
+            let weight = power(scores[key], factor, normaliser);
+            let mut slope = times(weight, minus(slopes[key], level));
+            if levels.share.is_some() {
+                slope = [
+                    bent(slope[0], weight[0], _mm512_mul_ps(scores[key][0], share)),
+                    bent(slope[1], weight[1], _mm512_mul_ps(scores[key][1], share)),
+                ];
             }
-            rows[key] = rounded(found);
-            set(&mut weight_rows[place], rounded(weights));
-            set(&mut slope_rows[place], rows[key]);
+            both[key] = rounded(slope);
+            set(&mut weights[index][key], rounded(weight));
+            set(&mut gradients[index][key], both[key]);
         }
-        write_pair(pairs, index, rows);
+        let (even, odd) = pairs[index / TILE].split_at_mut(TILE);
+        write_pair(&mut even[index % TILE], &mut odd[index % TILE], both[0], both[1]);
     }
 }
 
@@ -116,16 +114,53 @@ fn bent(slope: __m512, weight: __m512, tangent: __m512) -> __m512 {
     _mm512_mask_mov_ps(_mm512_mul_ps(slope, bend), none, _mm512_setzero_ps())
 }
 
-/// `2^x`; 0 for minus infinity, NaN for NaN.
+/// `2^(factor x - level)`; 0 for minus infinity, NaN for NaN.
 #[target_feature(enable = "avx512f,avx512dq")]
-fn power(x: __m512) -> __m512 {
+fn power(x: Halves, factor: __m512, level: Halves) -> Halves {
+    [power_of_two(_mm512_fmsub_ps(x[0], factor, level[0])), power_of_two(_mm512_fmsub_ps(x[1], factor, level[1]))]
+}
+
+#[target_feature(enable = "avx512f,avx512dq")]
+fn power_of_two(x: __m512) -> __m512 {
     /// What is left behind the next lower integer.
     const FRACTION: i32 = 1;
     let r = _mm512_reduce_ps::<FRACTION>(x);
     let [a, b, c, d] = POWER;
-    let [a, b, c, d] = [_mm512_set1_ps(a), _mm512_set1_ps(b), _mm512_set1_ps(c), _mm512_set1_ps(d)];
-    let polynomial = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_fmadd_ps(d, r, c), r, b), r, a);
-    _mm512_scalef_ps(polynomial, x)
+    let sum = _mm512_fmadd_ps(_mm512_set1_ps(d), r, _mm512_set1_ps(c));
+    let sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(b));
+    _mm512_scalef_ps(_mm512_fmadd_ps(sum, r, _mm512_set1_ps(a)), x)
+}
+
+/// The largest scores times the factor; 0 of a query that has seen no key yet, so that it has weights of 0.
+#[target_feature(enable = "avx512f")]
+fn level(largest: __m512, factor: __m512) -> __m512 {
+    let none = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(largest, _mm512_set1_ps(f32::NEG_INFINITY));
+    _mm512_mul_ps(_mm512_mask_blend_ps(none, largest, _mm512_setzero_ps()), factor)
+}
+
+#[target_feature(enable = "avx512f")]
+fn are_apart(a: __m512, b: __m512) -> bool {
+    _mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(a, b) != 0
+}
+
+#[target_feature(enable = "avx512f")]
+fn larger(a: Halves, b: Halves) -> Halves {
+    [_mm512_max_ps(a[0], b[0]), _mm512_max_ps(a[1], b[1])]
+}
+
+#[target_feature(enable = "avx512f")]
+fn times(a: Halves, b: Halves) -> Halves {
+    [_mm512_mul_ps(a[0], b[0]), _mm512_mul_ps(a[1], b[1])]
+}
+
+#[target_feature(enable = "avx512f")]
+fn plus(a: Halves, b: Halves) -> Halves {
+    [_mm512_add_ps(a[0], b[0]), _mm512_add_ps(a[1], b[1])]
+}
+
+#[target_feature(enable = "avx512f")]
+fn minus(a: Halves, b: Halves) -> Halves {
+    [_mm512_sub_ps(a[0], b[0]), _mm512_sub_ps(a[1], b[1])]
 }
 
 /// Scales sums, whose columns are those of pairs.
@@ -139,14 +174,28 @@ fn rescale(sums: &mut [f32], factors: Halves) {
     }
     let factors = halves(&by_column);
     for row in sums.as_chunks_mut::<PANEL>().0 {
-        let scaled = halves(row);
-        store(row, [0, 1].map(|half| _mm512_mul_ps(scaled[half], factors[half])));
+        store(row, times(halves(row), factors));
     }
 }
 
 #[target_feature(enable = "avx512f")]
 fn halves(row: &[f32; PANEL]) -> Halves {
-    [load(&row[..TILE]), load(&row[TILE..])]
+    let [first, second] = [&row.as_chunks::<TILE>().0[0], &row.as_chunks::<TILE>().0[1]];
+    [vector(first), vector(second)]
+}
+
+/// Two rows of a panel.
+#[target_feature(enable = "avx512f")]
+fn both_rows(both: &[f32; 2 * PANEL]) -> [Halves; 2] {
+    let rows = both.as_chunks::<PANEL>().0;
+    [halves(&rows[0]), halves(&rows[1])]
+}
+
+#[target_feature(enable = "avx512f")]
+#[expect(unsafe_code, reason = "loads by pointer")]
+fn vector(numbers: &[f32; TILE]) -> __m512 {
+    // SAFETY: there are sixteen numbers.
+    unsafe { _mm512_loadu_ps(numbers.as_ptr()) }
 }
 
 #[target_feature(enable = "avx512f")]
@@ -161,12 +210,11 @@ fn rounded(halves: Halves) -> __m512i {
     bits(_mm512_cvtne2ps_pbh(halves[1], halves[0]))
 }
 
-/// Writes the pair `index` of keys: two rows in turns, in the order of [`column_of`].
+/// Writes two rows in turns, in the order of [`column_of`].
 #[target_feature(enable = "avx512f,avx512bw")]
-fn write_pair(pairs: &mut [Line], index: usize, rows: [__m512i; 2]) {
-    let lines = &mut pairs[index / TILE * 2 * TILE..][..2 * TILE];
-    set(&mut lines[index % TILE], _mm512_unpacklo_epi16(rows[0], rows[1]));
-    set(&mut lines[TILE + index % TILE], _mm512_unpackhi_epi16(rows[0], rows[1]));
+fn write_pair(even: &mut Line, odd: &mut Line, first: __m512i, second: __m512i) {
+    set(even, _mm512_unpacklo_epi16(first, second));
+    set(odd, _mm512_unpackhi_epi16(first, second));
 }
 
 #[target_feature(enable = "avx512f")]
