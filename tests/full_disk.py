@@ -278,15 +278,25 @@ def restore_texts(scene):
 
 
 def answers_kept(judge):
-    """What a server has answered is in its file, but for what came when there was no more room."""
+    """What a server has answered is in its file, but for the one answer that came when there was no more room."""
 
     def check(scene):
         path = scene.folder / "judged/judge-answers.jsonl"
         kept = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         labels = [json.loads(line)["labeller"] for line in (scene.folder / "judged/labels.jsonl").read_text().splitlines()]
+        if len(kept) < judge.asked - 1:
+            return [f"{judge.asked} answers were given, and {len(kept)} are kept"]
         return [] if labels[:2] == ["anna", "anna"] and all("key" in line for line in kept) else [labels]
 
     return check
+
+
+def asked_anew(judge):
+    def before(scene):
+        restore_texts(scene)
+        judge.asked = 0
+
+    return before
 
 
 def old_file(name):
@@ -324,7 +334,7 @@ def jobs(judge, site):
         Job("export of GGUF", "convert --model qwen2.gguf --out e", "e"),
         Job("merge", "merge --model adapted --out e", "e"),
         Job("judge by an oracle", "judge --pairs judged --judge oracle --out j.json", "judged", "j.json", before=restore_texts, quick=(0, 0.5)),
-        Job("judge by a server", asks, "judged", before=restore_texts, keeps=answers_kept(judge)),
+        Job("judge by a server", asks, "judged", before=asked_anew(judge), keeps=answers_kept(judge)),
         Job("report", "report trained --out r.html --svg plots", "r.html", "plots", quick=(0, 0.4)),
         Job("download", "export --model org/base --out e", "hf", "e", environment=where),
     ]

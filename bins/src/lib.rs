@@ -60,7 +60,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(job) => job,
         Err(failure) => return failed(ranks::Job::alone(), &failure),
     };
-    match dispatch(&matches) {
+    match dispatch(&matches).and_then(|code| output::complete().map(|()| code)) {
         Ok(code) => code,
         Err(failure) => failed(job, &failure),
     }

@@ -1,6 +1,9 @@
 //! What the program says: a reader that goes away wants nothing more, and stops nothing.
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Error, ErrorKind, IsTerminal, Write, stderr, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use recipes::Failure;
 
 /// Whether this process says nothing, as those that another leads.
 static IS_SILENT: AtomicBool = AtomicBool::new(false);
@@ -43,7 +46,29 @@ pub(crate) fn result(text: &str) {
     if is_silent() {
         return;
     }
-    let _ = writeln!(stdout(), "{text}");
+    let mut lost = lost();
+    if lost.is_none() {
+        *lost = writeln!(stdout(), "{text}").err().filter(|error| error.kind() != ErrorKind::BrokenPipe);
+    }
+}
+
+/// Why a result could not be written, if so.
+static LOST: Mutex<Option<Error>> = Mutex::new(None);
+
+fn lost() -> MutexGuard<'static, Option<Error>> {
+    LOST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Checks that all results were written.
+///
+/// # Errors
+/// One was not, and the reader has not gone away: the disk is full, for example.
+pub(crate) fn complete() -> Result<(), Failure> {
+    let flushed = stdout().flush().err().filter(|error| error.kind() != ErrorKind::BrokenPipe);
+    match lost().take().or(flushed) {
+        None => Ok(()),
+        Some(error) => Err(Failure::failed(format!("the result could not be written to the standard output: {error}"))),
+    }
 }
 
 /// The columns of the terminal.

@@ -52,6 +52,8 @@ struct State {
     file: File,
     answers: HashMap<String, Answer>,
     asked: HashSet<String>,
+    /// The length without part of a line that could neither be finished nor removed.
+    torn: Option<u64>,
 }
 
 /// A line of the file.
@@ -113,7 +115,7 @@ impl Cache {
         if whole < bytes.len() {
             file.set_len(whole as u64).map_err(failed)?;
         }
-        let state = Mutex::new(State { file, answers, asked: HashSet::new() });
+        let state = Mutex::new(State { file, answers, asked: HashSet::new(), torn: None });
         Ok(Self { path: path.to_owned(), state, freed: Condvar::new() })
     }
 
@@ -169,10 +171,15 @@ impl Asking<'_> {
         let mut text = serde_json::to_string(&line).map_err(|error| failed(error.into()))?;
         text.push('\n');
         let mut state = self.cache.state();
+        if let Some(length) = state.torn {
+            state.file.set_len(length).map_err(failed)?;
+            state.torn = None;
+        }
         let length = state.file.metadata().map_err(failed)?.len();
         let written = state.file.write_all(text.as_bytes()).and_then(|()| state.file.sync_data());
         if let Err(error) = written {
-            state.file.set_len(length).map_err(failed)?;
+            // The first error is the one to report; what can't be removed now is before the next answer.
+            state.torn = state.file.set_len(length).is_err().then_some(length);
             return Err(failed(error));
         }
         state.answers.insert(self.key.clone(), line.answer);

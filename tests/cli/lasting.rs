@@ -29,6 +29,21 @@ fn a_run_that_nobody_listens_to_goes_on() {
     assert!(scene.path("run/model/model.safetensors").is_file());
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn results_that_do_not_fit_on_the_disk_are_an_error() {
+    let scene = Scene::new();
+    for words in ["score --model MODEL --data pairs.jsonl", "inspect --model MODEL"] {
+        let mut command = scene.command(&words.replace("MODEL", MODEL));
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{words}: {said}");
+        let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+        assert!(errors.len() == 1 && errors[0].contains("No space left"), "{words}: {said}");
+    }
+}
+
 /// Starts the program with a signal ignored, as `nohup` does with a hang-up and scripts with the interrupts of background
 /// jobs, and sends it.
 #[cfg(unix)]

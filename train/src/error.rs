@@ -28,6 +28,9 @@ pub enum TrainError {
         /// Name of the number.
         what: String,
     },
+    /// What was written could not be brought to the disk.
+    #[error(transparent)]
+    Unsettled(tensorfile::TensorFileError),
     /// The policy failed.
     #[error("step {step}: {source}")]
     Policy {

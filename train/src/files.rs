@@ -2,7 +2,9 @@
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use tensorfile::{settle, settle_name};
 
 use crate::TrainError;
 
@@ -20,7 +22,8 @@ pub fn write_whole(
         writer.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
         name.persist(path).map_err(|e| e.error)
     };
-    write().map_err(|e| TrainError::io(path)(plain(e)))
+    write().map_err(|e| TrainError::io(path)(plain(e)))?;
+    settle_name(path).map_err(unsettled)
 }
 
 /// Writes lines atomically, as [`write_whole`].
@@ -52,6 +55,9 @@ fn plain(error: std::io::Error) -> std::io::Error {
 /// Prefix of temporary names; files left by a killed process are removed on resume.
 const BUILDING: &str = ".building-";
 
+/// End of the temporary name of a folder that is being replaced.
+const OLD: &str = ".old";
+
 pub(crate) fn temporary_folder(parent: &Path) -> Result<tempfile::TempDir, TrainError> {
     shared(tempfile::Builder::new().prefix(BUILDING), 0o777)
         .tempdir_in(parent)
@@ -68,12 +74,17 @@ fn shared<'a, 'p, 's>(builder: &'a mut tempfile::Builder<'p, 's>, mode: u32) -> 
     builder
 }
 
-/// Moves a finished folder into place. The old one is kept until then under a temporary name, and is back in its place if the
-/// system refuses; nothing else is left then.
+/// Syncs a finished folder and moves it into place. The old one is kept until then under a temporary name, and is back in its place
+/// if the system refuses, nothing else being left, or in [`remove_leftovers`] if the process is killed in between.
 pub(crate) fn replace(building: tempfile::TempDir, target: &Path) -> Result<(), TrainError> {
-    let old = building.path().with_extension("old");
+    settle(building.path()).map_err(unsettled)?;
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let old = target.with_file_name(format!("{BUILDING}{name}{OLD}"));
     let replaces = target.exists();
     if replaces {
+        if old.exists() {
+            fs::remove_dir_all(&old).map_err(TrainError::io(&old))?;
+        }
         fs::rename(target, &old).map_err(TrainError::io(target))?;
     }
     if let Err(error) = fs::rename(building.path(), target) {
@@ -85,7 +96,12 @@ pub(crate) fn replace(building: tempfile::TempDir, target: &Path) -> Result<(), 
     }
     // What it would remove has gone to its place.
     let _ = building.keep();
+    settle_name(target).map_err(unsettled)?;
     if replaces { fs::remove_dir_all(&old).map_err(TrainError::io(&old)) } else { Ok(()) }
+}
+
+fn unsettled(error: tensorfile::TensorFileError) -> TrainError {
+    TrainError::Unsettled(error)
 }
 
 /// Writes a new folder atomically: `fill` writes into a folder of a temporary name beside it, which is then renamed. The
@@ -101,19 +117,28 @@ pub fn write_folder<E: From<TrainError>>(target: &Path, fill: impl FnOnce(&Path)
     Ok(replace(building, target)?)
 }
 
-/// Removes unfinished files left by a killed process, under the temporary names of this crate and of `datasets`.
+/// Removes unfinished files left by a killed process, under the temporary names of this crate and of `datasets`; a folder that was
+/// about to be replaced gets its name back.
 ///
 /// # Errors
 /// The folder is unreadable, or something in it can't be removed.
 pub fn remove_leftovers(parent: &Path) -> Result<(), TrainError> {
     for entry in fs::read_dir(parent).map_err(TrainError::io(parent))? {
         let path = entry.map_err(TrainError::io(parent))?.path();
-        if is_leftover(&path) {
+        if let Some(target) = replaced(&path).filter(|target| !target.exists()) {
+            fs::rename(&path, &target).map_err(TrainError::io(&path))?;
+        } else if is_leftover(&path) {
             let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             removed.map_err(TrainError::io(&path))?;
         }
     }
     Ok(())
+}
+
+/// The name of a folder that was being replaced.
+fn replaced(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    Some(path.with_file_name(name.strip_prefix(BUILDING)?.strip_suffix(OLD)?))
 }
 
 /// Whether a path has a temporary name of ours. A writer of folders may put its own unfinished one beside ours, with one more dot.
@@ -125,6 +150,20 @@ pub(crate) fn is_leftover(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_was_being_replaced_when_the_process_was_killed_is_back_in_its_place() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = |name: &str| parent.path().join(name);
+        for name in [".building-step-3.old", ".building-step-4.old", "step-4", ".building-x1y2"] {
+            fs::create_dir(path(name)).unwrap();
+            fs::write(path(name).join("weights"), name).unwrap();
+        }
+        remove_leftovers(parent.path()).unwrap();
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 2);
+        let weights = |name: &str| fs::read_to_string(path(name).join("weights")).unwrap();
+        assert_eq!((weights("step-3"), weights("step-4")), (".building-step-3.old".into(), "step-4".into()));
+    }
 
     #[test]
     fn a_folder_that_could_not_be_replaced_is_back_in_its_place() {

@@ -48,7 +48,7 @@ use carried::{Carried, Slopes, TapeSegment, TrackedOutput};
 /// Selects the activations that a tape recomputes in the backward pass (activation checkpointing).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recompute {
-    /// Nothing: all activations of a segment are kept.
+    /// Nothing but what [`crate::ops::remade`] makes again: all other activations of a segment are kept.
     Nothing,
     /// Every segment: only inputs are stored. A step takes about a third more time, and the activation memory is that
     /// of one segment.

@@ -62,6 +62,7 @@ pub(super) fn filled_with<T: Copy + Default + Send, R: Send>(
     part: usize,
     fill: impl Fn(usize, &mut [T]) -> R + Sync,
 ) -> (Vec<T>, Vec<R>) {
+    assert!(part > 0 || n == 0, "parts of nothing");
     let lens = (0..n).step_by(part.max(1)).map(|first| part.min(n - first));
     let ([vector], results) = filled_parts(lens, |index, [part]| fill(index, part));
     (vector, results)

@@ -18,7 +18,11 @@ pub(super) fn publish(place: &Place, files: &[Entry]) -> Result<(), HubError> {
     if staging.exists() {
         fs::remove_dir_all(&staging).map_err(|error| HubError::of(&staging, error))?;
     }
-    files.iter().try_for_each(|entry| link(place, &staging, entry))?;
+    if let Err(error) = files.iter().try_for_each(|entry| link(place, &staging, entry)) {
+        // The first error is the one to report.
+        let _ = fs::remove_dir_all(&staging);
+        return Err(error);
+    }
     match fs::rename(&staging, &place.snapshot) {
         Ok(()) => Ok(()),
         // Another program has made it meanwhile.
@@ -26,7 +30,10 @@ pub(super) fn publish(place: &Place, files: &[Entry]) -> Result<(), HubError> {
             let _ = fs::remove_dir_all(&staging);
             files.iter().try_for_each(|entry| link(place, &place.snapshot, entry))
         }
-        Err(error) => Err(HubError::of(&place.snapshot, error)),
+        Err(error) => {
+            let _ = fs::remove_dir_all(&staging);
+            Err(HubError::of(&place.snapshot, error))
+        }
     }
 }
 
@@ -89,5 +96,9 @@ fn write(place: &Place, path: &Path, text: &str) -> Result<(), HubError> {
         fs::write(&staging, text)?;
         fs::rename(&staging, path)
     };
-    written().map_err(|error| HubError::of(path, error))
+    written().map_err(|error| {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&staging);
+        HubError::of(path, error)
+    })
 }

@@ -48,8 +48,9 @@ impl Staging {
             .map_err(|e| ModelError::io(&path, e))
     }
 
-    /// Renames the folder to its target, replacing an existing one.
+    /// Syncs the folder and renames it to its target, replacing an existing one.
     pub(crate) fn publish(self) -> Result<(), ModelError> {
+        tensorfile::settle(&self.folder)?;
         let old = beside(&self.target, "old")?;
         let replaces = self.target.exists();
         if replaces {
@@ -62,6 +63,7 @@ impl Staging {
             }
             return Err(ModelError::io(&self.target, e));
         }
+        tensorfile::settle_name(&self.target)?;
         if replaces { fs::remove_dir_all(&old).map_err(|e| ModelError::io(&old, e)) } else { Ok(()) }
     }
 }

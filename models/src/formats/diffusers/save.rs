@@ -98,7 +98,9 @@ fn copy(source: &Path, target: &Path) -> Result<(), ModelError> {
             continue;
         }
         let (from, to) = (source.join(name), target.join(&plain));
-        fs::copy(&from, &to).map_err(|e| ModelError::io(&from, e))?;
+        let mut source = fs::File::open(&from).map_err(|e| ModelError::io(&from, e))?;
+        let copied = fs::File::create(&to).and_then(|mut file| std::io::copy(&mut source, &mut file));
+        copied.map_err(|e| ModelError::io(&to, e))?;
     }
     Ok(())
 }

@@ -68,13 +68,15 @@ impl<'a> Lines<'a> {
         Ok(json!({ "file": name, "black": least, "white": most }))
     }
 
-    /// Writes the lines after the maps; nothing stays if one can't be written.
+    /// Writes the lines after the maps; no new file stays if one can't be written.
     pub(in crate::credit) fn finish(self) -> Result<(), Failure> {
         let write =
             |(path, bytes): &(PathBuf, Vec<u8>)| write_whole(path, |file| std::io::Write::write_all(file, bytes));
+        let new: Vec<&PathBuf> = self.maps.iter().map(|(path, _)| path).filter(|path| !path.exists()).collect();
         let written = self.maps.iter().try_for_each(write).and_then(|()| write_lines(self.out, &self.written));
         if written.is_err() {
-            for (path, _) in &self.maps {
+            // What was there before is another run's.
+            for path in new {
                 let _ = std::fs::remove_file(path);
             }
         }

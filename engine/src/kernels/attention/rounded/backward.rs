@@ -10,6 +10,9 @@ use super::{KEYS, Rounded};
 use rayon::prelude::*;
 use std::array;
 
+/// A tile and the blocks of keys that it sees.
+type Sighted<'a> = (&'a Tile, Vec<Block>);
+
 /// Keys by rows and by coordinates, and values by rows.
 struct Sides {
     keys: Keys,
@@ -69,7 +72,7 @@ impl Rounded<'_> {
             let tiles = group.iter().map(|tile| (tile, self.windows.blocks(tile)));
             (first - group.len(), tiles.collect())
         });
-        let groups: Vec<(usize, Vec<(&Tile, Vec<Block>)>)> = with_blocks.collect();
+        let groups: Vec<(usize, Vec<Sighted<'_>>)> = with_blocks.collect();
         let tasks = (0..groups.len() * heads.key_value).into_par_iter().with_max_len(1);
         tasks.for_each(|task| {
             let ((first, tiles), key_head) = (&groups[task / heads.key_value], task % heads.key_value);
@@ -102,8 +105,8 @@ impl Rounded<'_> {
     }
 
     /// Zeros for the gradients of the keys and values that tiles see.
-    fn gathered(&self, tiles: &[(&Tile, Vec<Block>)]) -> Gathered {
-        let windows = Seen::of(tiles.iter().flat_map(|(_, blocks)| blocks));
+    fn gathered(&self, tiles: &[Sighted<'_>]) -> Gathered {
+        let windows = Seen::of(&tiles.iter().flat_map(|(_, blocks)| blocks).collect::<Vec<_>>());
         let n = windows.len() * WINDOW * self.depth()[0] * Strip::WIDTH;
         Gathered { windows, gradients: [zeros(n), zeros(n)] }
     }

@@ -111,7 +111,7 @@ impl Rounded<'_> {
             let scores = &mut scores[..n_windows * KEYS / 2 * PANEL];
             self.across(scores, keys, [key_head, window], queries);
             self.finish(scores, tile, block, panel);
-            self.unit.follow(Follow { scores, factor: self.factor(), sums }, &mut running, pairs);
+            self.unit.follow(&mut Follow { scores, factor: self.factor(), sums }, &mut running, pairs);
             self.gather(sums, values, [key_head, window, n_windows], pairs);
         }
         running

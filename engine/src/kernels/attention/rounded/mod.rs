@@ -64,7 +64,13 @@ impl<'a> Rounded<'a> {
     }
 
     /// Products of a block's keys (or values) with a panel of a tile's queries (or gradients): `[key, query]`.
-    fn across(&self, products: &mut [f32], keys: &Keys, [key_head, window]: [usize; 2], panel: &[super::super::bf16::Line]) {
+    fn across(
+        &self,
+        products: &mut [f32],
+        keys: &Keys,
+        [key_head, window]: [usize; 2],
+        panel: &[super::super::bf16::Line],
+    ) {
         let [steps, _] = self.depth();
         for (index, products) in products.chunks_exact_mut(TILE * PANEL).enumerate() {
             let strip = Strip {
@@ -85,7 +91,9 @@ impl<'a> Rounded<'a> {
     fn finish(&self, scores: &mut [f32], tile: &Tile, block: &Block, panel: usize) {
         if let Some(cap) = self.attention.form.cap {
             let scale = self.attention.scale();
-            scores.iter_mut().for_each(|score| *score *= scale);
+            for score in &mut *scores {
+                *score *= scale;
+            }
             soft_cap(scores, cap);
         }
         let of_panel = panel * PANEL..panel * PANEL + PANEL;

@@ -3,8 +3,8 @@
 use super::super::super::bf16::{self, Form, Line, PANEL, TILE};
 use super::super::Operand;
 use super::super::plan::Rows;
-use super::windows::WINDOW;
 use super::Rounded;
+use super::windows::WINDOW;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
@@ -37,12 +37,15 @@ impl Keys {
     }
 }
 
+/// Writes the lines of some rows of a head.
+type Write<'a> = dyn Fn(usize, Rows, &mut [MaybeUninit<Line>]) + Sync + 'a;
+
 impl Rounded<'_> {
     /// Packs keys or values, by rows, by coordinates, or both.
     pub(super) fn keys(&self, operand: Operand<'_, f32>, [by_row, by_coordinate]: [bool; 2]) -> Keys {
         let (windows, depth) = (self.windows.rows(), self.depth());
         let n_heads = self.attention.heads.key_value;
-        let all = |lines: usize, write: &(dyn Fn(usize, Rows, &mut [MaybeUninit<Line>]) + Sync)| {
+        let all = |lines: usize, write: &Write<'_>| {
             let mut packed = Vec::new();
             written(&mut packed, n_heads * windows.len() * lines, |packed| {
                 packed.par_chunks_exact_mut(lines).with_min_len(16).enumerate().for_each(|(index, lines)| {

@@ -23,7 +23,8 @@ impl Case {
         let form = AttentionForm { scale: None, cap, window: None };
         let width = (heads.query + 2 * heads.key_value) * heads.size;
         let singles = |seed, n| rounded_numbers(&numbers(seed, n).into_iter().map(|x| x as f32).collect::<Vec<_>>());
-        let (qkv, upstream) = (singles(1, plan.n_queries * width), singles(2, plan.n_queries * heads.query * heads.size));
+        let (qkv, upstream) =
+            (singles(1, plan.n_queries * width), singles(2, plan.n_queries * heads.query * heads.size));
         Self { heads, form, plan, qkv, upstream }
     }
 
@@ -45,7 +46,12 @@ impl Case {
         let (output, normalisers) = attention.forward();
         let mut gradients = vec![0.; qkv.len()];
         let data = Shared::new(&mut gradients);
-        attention.backward(&output, &normalisers, &upstream, self.columns().map(|columns| Some(Target { data, columns })));
+        attention.backward(
+            &output,
+            &normalisers,
+            &upstream,
+            self.columns().map(|columns| Some(Target { data, columns })),
+        );
         [output, gradients]
     }
 
@@ -70,7 +76,8 @@ impl Case {
 
 fn cases() -> Vec<Case> {
     let all = |query, key_value, size, cap| plans().map(|plan| Case::new(Heads { query, key_value, size }, cap, plan));
-    let mut cases: Vec<Case> = [all(4, 2, 3, Some(2.)), all(2, 1, 8, None), all(1, 1, 40, None)].into_iter().flatten().collect();
+    let mut cases: Vec<Case> =
+        [all(4, 2, 3, Some(2.)), all(2, 1, 8, None), all(1, 1, 40, None)].into_iter().flatten().collect();
     // Several tiles of queries and windows of keys, that are no whole number of them; keys of others before and between them.
     let mut forest = Forest::default();
     let first = forest.push(None, 45);

@@ -69,7 +69,9 @@ impl Windows {
         let mut blocks: Vec<Block> = Vec::new();
         for piece in pieces {
             match blocks.last_mut() {
-                Some(Block { pieces }) if pieces.len() == 1 && pieces[0].window + 1 == piece.window => pieces.push(piece),
+                Some(Block { pieces }) if pieces.len() == 1 && pieces[0].window + 1 == piece.window => {
+                    pieces.push(piece);
+                }
                 _ => blocks.push(Block { pieces: vec![piece] }),
             }
         }
@@ -83,7 +85,8 @@ impl Windows {
         let cells = self.cells[first..].iter().take_while(|cell| cell.rows.start < end);
         let mut pieces = Vec::new();
         for Cell { rows: of_cell, window } in cells {
-            let places = rows.start.max(of_cell.start) - of_cell.start..end.min(of_cell.start + of_cell.len) - of_cell.start;
+            let places =
+                rows.start.max(of_cell.start) - of_cell.start..end.min(of_cell.start + of_cell.len) - of_cell.start;
             for index in places.start / WINDOW..places.end.div_ceil(WINDOW) {
                 let first = index * WINDOW;
                 let inside = places.start.max(first) - first..places.end.min(first + WINDOW) - first;
@@ -147,8 +150,8 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Those of some blocks.
-    pub(super) fn of<'a>(blocks: impl Iterator<Item = &'a Block> + Clone) -> Self {
-        let pieces = || blocks.clone().flat_map(|block| &block.pieces);
+    pub(super) fn of(blocks: &[&Block]) -> Self {
+        let pieces = || blocks.iter().flat_map(|block| &block.pieces);
         let first = pieces().map(|piece| piece.window).min().unwrap_or(0);
         let end = pieces().map(|piece| piece.window + 1).max().unwrap_or(first);
         let mut places = vec![0; end - first];

@@ -33,7 +33,7 @@ impl Unit {
         match self {}
     }
 
-    pub(in super::super::super) fn follow(self, _: Follow<'_>, _: &mut Running, _: &mut [Line]) {
+    pub(in super::super::super) fn follow(self, _: &mut Follow<'_>, _: &mut Running, _: &mut [Line]) {
         match self {}
     }
 

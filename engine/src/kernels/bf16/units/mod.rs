@@ -1,11 +1,11 @@
 //! What multiplies blocks: tiles (AMX) or dot products of vectors (AVX512-BF16).
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-mod x86;
-#[cfg(all(target_arch = "x86_64", not(miri)))]
 mod softmax;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod strips;
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod x86;
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 pub(in super::super) use x86::Unit;
 
@@ -15,7 +15,6 @@ mod absent;
 pub(in super::super) use absent::Unit;
 
 use super::blocks::BLOCK;
-
 
 /// The sums of a block, row by row.
 #[derive(Debug, Clone)]

@@ -3,7 +3,12 @@
 use super::super::blocks::{Line, TILE};
 use super::x86::{Unit, bits, store_vector};
 use super::{Follow, Levels, PANEL, Running, column_of};
-use std::arch::x86_64::{_CMP_EQ_OQ, _CMP_NEQ_UQ, __m512, __m512i, __mmask16, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cvtne2ps_pbh, _mm512_fmadd_ps, _mm512_fmsub_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_mask_mov_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_store_si512, _mm512_sub_ps, _mm512_unpackhi_epi16, _mm512_unpacklo_epi16};
+use std::arch::x86_64::{
+    __m512, __m512i, __mmask16, _CMP_EQ_OQ, _CMP_NEQ_UQ, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_cvtne2ps_pbh,
+    _mm512_fmadd_ps, _mm512_fmsub_ps, _mm512_fnmadd_ps, _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_mask_mov_ps,
+    _mm512_max_ps, _mm512_mul_ps, _mm512_reduce_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_store_si512, _mm512_sub_ps, _mm512_unpackhi_epi16, _mm512_unpacklo_epi16,
+};
 
 /// `2^r = sum_i C[i] r^i` for `r` from 0 to 1, to a relative 7.5e-5: a 26th of the rounding to bf16 that follows.
 const POWER: [f32; 4] = [0.999_925_2, 0.695_833_5, 0.226_067_2, 0.078_024_5];
@@ -11,6 +16,7 @@ const POWER: [f32; 4] = [0.999_925_2, 0.695_833_5, 0.226_067_2, 0.078_024_5];
 /// Numbers of both halves of a panel's queries.
 type Halves = [__m512; 2];
 
+#[expect(clippy::unused_self, reason = "a unit is the proof that the CPU has the instructions")]
 impl Unit {
     /// Turns scores, `[key, query]`, into rounded weights, pairs of keys as [`super::super::blocks::Strip::right`], and follows
     /// the largest of them and their sum; scales earlier sums where a score is larger than all before.
@@ -19,7 +25,7 @@ impl Unit {
     ///
     /// If there are fewer lines than scores.
     #[expect(unsafe_code, reason = "instructions that the CPU was found to have")]
-    pub(in super::super::super) fn follow(self, given: Follow<'_>, running: &mut Running, pairs: &mut [Line]) {
+    pub(in super::super::super) fn follow(self, given: &mut Follow<'_>, running: &mut Running, pairs: &mut [Line]) {
         // SAFETY: the value is the proof that the CPU has them.
         unsafe { follow(given, running, pairs) }
     }
@@ -46,7 +52,7 @@ impl Unit {
 // There are no closures below: the compiler leaves those that `map` is given uninlined, since `map` lacks the instructions.
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512bf16")]
-fn follow(given: Follow<'_>, running: &mut Running, pairs: &mut [Line]) {
+fn follow(given: &mut Follow<'_>, running: &mut Running, pairs: &mut [Line]) {
     let keys = given.scores.as_chunks::<{ 2 * PANEL }>().0;
     let pairs = &mut pairs.as_chunks_mut::<{ 2 * TILE }>().0[..keys.len().div_ceil(TILE)];
     let before = halves(&running.largest);
