@@ -19,7 +19,7 @@ pub(crate) const MAY_KNOW: [(&str, &[&str]); 19] = [
     ("hub", &[]),
     ("models", &["mdp", "engine", "policies", "tensorfile", "hub"]),
     ("datasets", &["mdp", "objectives", "tensorfile"]),
-    ("train", &["mdp", "objectives", "policies", "datasets"]),
+    ("train", &["mdp", "objectives", "policies", "datasets", "tensorfile"]),
     ("report", &[]),
     ("label", &["mdp", "objectives", "datasets"]),
     ("eval", &["mdp", "datasets", "train"]),

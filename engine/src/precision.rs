@@ -3,13 +3,16 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// The precision of matrix products and convolutions of `f32` on the CPU.
+/// The precision of matrix products, convolutions and attention of `f32` on the CPU.
 ///
 /// Weights, activations, gradients, optimisers' moments, norms, softmaxes and all sums stay in `f32` with both: with
 /// [`Precision::Bf16`] the operands of a product are rounded to bf16 as it reads them, as PyTorch does with
 /// `set_float32_matmul_precision("medium")` and autocast does for its matrix products. Products with fewer than 16 rows, columns or
-/// terms, attention, and the forward pass of linear layers of up to 128 rows whose weight is `[out, in]` (as in sampling) stay in `f32`. So
-/// micro-batches and ranks, which decide how many rows a pass has, agree to bf16's rounding. `f64` is never rounded.
+/// terms, the forward pass of linear layers of up to 128 rows whose weight is `[out, in]`, and attention over a cache (both as in
+/// sampling) stay in `f32`. So micro-batches and ranks, which decide how many rows a pass has, agree to bf16's rounding. Of attention
+/// over whole sequences the operands of its two products, and of the five of its backward pass, are rounded where the CPU has
+/// instructions for bf16, queries, keys, values, weights and the gradients of scores alike; elsewhere it stays in `f32`, which rounding
+/// would only make slower. `f64` is never rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
     /// `f32`.

@@ -33,9 +33,8 @@ fn settle_inside(folder: &Path, mode: Option<u32>) -> Result<(), TensorFileError
 ///
 /// # Errors
 /// The folder can't be synced.
-pub fn settle_name(path: &Path) -> Result<(), TensorFileError> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    sync_folder(parent).map_err(|error| TensorFileError::io(parent, error))
+pub fn settle_name(path: &Path) -> io::Result<()> {
+    sync_folder(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }
 
 #[cfg(unix)]

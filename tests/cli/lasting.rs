@@ -33,7 +33,7 @@ fn a_run_that_nobody_listens_to_goes_on() {
 #[cfg(target_os = "linux")]
 fn results_that_do_not_fit_on_the_disk_are_an_error() {
     let scene = Scene::new();
-    for words in ["score --model MODEL --data pairs.jsonl", "inspect --model MODEL"] {
+    for words in ["score --model MODEL --data pairs.jsonl", "inspect MODEL"] {
         let mut command = scene.command(&words.replace("MODEL", MODEL));
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();

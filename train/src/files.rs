@@ -23,7 +23,7 @@ pub fn write_whole(
         name.persist(path).map_err(|e| e.error)
     };
     write().map_err(|e| TrainError::io(path)(plain(e)))?;
-    settle_name(path).map_err(unsettled)
+    settle_name(path).map_err(TrainError::io(path))
 }
 
 /// Writes lines atomically, as [`write_whole`].
@@ -77,7 +77,7 @@ fn shared<'a, 'p, 's>(builder: &'a mut tempfile::Builder<'p, 's>, mode: u32) -> 
 /// Syncs a finished folder and moves it into place. The old one is kept until then under a temporary name, and is back in its place
 /// if the system refuses, nothing else being left, or in [`remove_leftovers`] if the process is killed in between.
 pub(crate) fn replace(building: tempfile::TempDir, target: &Path) -> Result<(), TrainError> {
-    settle(building.path()).map_err(unsettled)?;
+    settle(building.path()).map_err(TrainError::Unsettled)?;
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let old = target.with_file_name(format!("{BUILDING}{name}{OLD}"));
     let replaces = target.exists();
@@ -96,12 +96,8 @@ pub(crate) fn replace(building: tempfile::TempDir, target: &Path) -> Result<(), 
     }
     // What it would remove has gone to its place.
     let _ = building.keep();
-    settle_name(target).map_err(unsettled)?;
+    settle_name(target).map_err(TrainError::io(target))?;
     if replaces { fs::remove_dir_all(&old).map_err(TrainError::io(&old)) } else { Ok(()) }
-}
-
-fn unsettled(error: tensorfile::TensorFileError) -> TrainError {
-    TrainError::Unsettled(error)
 }
 
 /// Writes a new folder atomically: `fill` writes into a folder of a temporary name beside it, which is then renamed. The

@@ -77,6 +77,8 @@ impl JudgementLog {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
+        // The file itself, which may be new, is to stay after a loss of power, as the judgements in it.
+        tensorfile::settle_name(&path).map_err(failed)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|source| DatasetError::Io { path: path.clone(), source })?;
         let labels = Judgements::parse(&Arc::from(path.as_path()), &bytes, folder.id(), folder.len())?;

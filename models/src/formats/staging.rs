@@ -63,7 +63,7 @@ impl Staging {
             }
             return Err(ModelError::io(&self.target, e));
         }
-        tensorfile::settle_name(&self.target)?;
+        tensorfile::settle_name(&self.target).map_err(|e| ModelError::io(&self.target, e))?;
         if replaces { fs::remove_dir_all(&old).map_err(|e| ModelError::io(&old, e)) } else { Ok(()) }
     }
 }

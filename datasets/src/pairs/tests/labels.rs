@@ -1,5 +1,6 @@
 use std::fs;
 use std::io;
+use std::sync::{Arc, Mutex};
 
 use super::{message, token};
 use crate::error::DatasetError;
@@ -131,6 +132,56 @@ impl Appendable for SmallDisk {
         self.room = 10_000;
         self.file.cut(length)
     }
+}
+
+/// A disk that notes what it is asked to do, and whose syncs may fail.
+#[derive(Debug)]
+struct NotingDisk {
+    file: Box<dyn Appendable>,
+    done: Arc<Mutex<Vec<&'static str>>>,
+    syncs_fail: usize,
+}
+
+impl NotingDisk {
+    fn note(&self, what: &'static str) {
+        self.done.lock().unwrap().push(what);
+    }
+}
+
+impl Appendable for NotingDisk {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.note("append");
+        self.file.append(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.note("sync");
+        if self.syncs_fail > 0 {
+            self.syncs_fail -= 1;
+            return Err(io::ErrorKind::Other.into());
+        }
+        self.file.sync()
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.note("cut");
+        self.file.cut(length)
+    }
+}
+
+#[test]
+fn a_judgement_is_synced_before_it_counts_and_taken_back_where_that_fails() {
+    let (_parent, path) = token(3);
+    let folder = PairFolder::open(&path).unwrap();
+    let done = Arc::new(Mutex::new(Vec::new()));
+    let noted = done.clone();
+    let log = JudgementLog::open(&folder).unwrap();
+    let mut log = log.wrap_file(|file| Box::new(NotingDisk { file, done: noted, syncs_fail: 1 }));
+    log.append(&label(0, "anna", LabelChoice::A)).unwrap_err();
+    assert_eq!((log.labels().count("anna"), folder.labels().unwrap().count("anna")), (0, 0));
+    log.append(&label(1, "anna", LabelChoice::B)).unwrap();
+    assert_eq!((log.labels().count("anna"), folder.labels().unwrap().count("anna")), (1, 1));
+    assert_eq!(*done.lock().unwrap(), ["append", "sync", "cut", "append", "sync"]);
 }
 
 #[test]
