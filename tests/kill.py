@@ -4,8 +4,8 @@
     python tests/kill.py --binary target/release/hybrid-dpo
 
 In each phase of a run (reading, tokenising, writing the cache of tokens, first evaluation, training, sampling, export) and of
-the verb `export`, four things happen to it: its log pipe is closed, it hangs up under nohup, its disk is full, its power is
-cut (kill -9). The first two change nothing. After the others every saved file is read, the next command (`--resume`, or the
+the verb `export`, four things happen to it: its log pipe is closed, it hangs up under nohup, its disk is full, it is killed
+hard (kill -9). The first two change nothing. After the others every saved file is read, the next command (`--resume`, or the
 same command where nothing was saved yet) is given, and the run ends with the weights and the metrics of one that nothing
 happened to. A phase is found by what the program itself shows: the position in its data file, and the files of its folder; it is
 stopped there (SIGSTOP), looked at again, and then ended.
@@ -286,7 +286,7 @@ def fill_disk(child, scene):
     return left
 
 
-def cut_power(child, scene):
+def kill_hard(child, scene):
     child.kill()
     return ended(child)
 
@@ -303,7 +303,7 @@ def check_phase(check, scene, phase, wholes):
     # Reading the large file that is cached takes longest, and signals are looked at elsewhere.
     kinds = ("full disk", "kill -9") if phase == "writing the token cache" else ("pipe", "hangup", "full disk", "kill -9")
     arguments = f"train --data {data} {RUN} --out run"
-    for what, act in {"pipe": close_pipes, "hangup": hang_up, "full disk": fill_disk, "kill -9": cut_power}.items():
+    for what, act in {"pipe": close_pipes, "hangup": hang_up, "full disk": fill_disk, "kill -9": kill_hard}.items():
         name = f"{phase}, {what}"
         if what not in kinds:
             continue
@@ -334,7 +334,7 @@ def check_export(check, scene):
     arguments = "export --model run --out exported"
     assert scene.run(arguments).returncode == 0
     whole = (scene.folder / "exported/model.safetensors").read_bytes()
-    for what, act in {"pipe": close_pipes, "hangup": hang_up, "full disk": fill_disk, "kill -9": cut_power}.items():
+    for what, act in {"pipe": close_pipes, "hangup": hang_up, "full disk": fill_disk, "kill -9": kill_hard}.items():
         name = f"the verb export, {what}"
         child = scene.stopped_in(arguments, is_exporting_apart, nohup=what == "hangup")
         code, out, err = act(child, scene)

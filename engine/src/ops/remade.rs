@@ -16,6 +16,8 @@ type Make = Box<dyn Fn() -> Result<Tensor> + Send + Sync>;
 /// Numbers that are made again, once for all ops whose backward passes read them.
 pub(super) struct Remade {
     make: Make,
+    /// What it is made from that is made again itself.
+    from: Vec<Arc<Self>>,
     state: Mutex<State>,
 }
 
@@ -42,9 +44,25 @@ thread_local! {
 impl Remade {
     /// How a tensor is made again, for an op whose backward pass reads it; `None` for tensors that keep their numbers.
     pub(super) fn of(tensor: &Tensor) -> Option<Arc<Self>> {
-        let remade = USED.with_borrow(|used| used.get(&tensor.id()).cloned())?;
-        remade.state().readers += 1;
+        let remade = Self::used(tensor)?;
+        remade.add_reader();
         Some(remade)
+    }
+
+    fn used(tensor: &Tensor) -> Option<Arc<Self>> {
+        USED.with_borrow(|used| used.get(&tensor.id()).cloned())
+    }
+
+    /// Counts an op; the first of them reads what the numbers are made from, which is read only if they are.
+    fn add_reader(&self) {
+        let readers = {
+            let mut state = self.state();
+            state.readers += 1;
+            state.readers
+        };
+        if readers == 1 {
+            self.from.iter().for_each(|from| from.add_reader());
+        }
     }
 
     /// The numbers; the last of the readers lets them go.
@@ -68,8 +86,9 @@ impl Remade {
 
 /// Makes a tensor from others and uses it; after that its numbers are dropped, and made again for the backward pass.
 ///
-/// What `used` returns must not share the tensor's memory, as a view of it does, and only layers of [`ops`](super) may use it. A
-/// tensor without a gradient, or on a device without kernels, is simply made and used.
+/// What `used` returns must not share the tensor's memory, as a view of it does, nor may what `make` returns share that of an input, and
+/// only layers of [`ops`](super) may use it: they check that a tensor has its numbers, and candle's own ops, which do not, may read
+/// outside of the memory of one that has given them up. A tensor without a gradient, or on a device without kernels, is simply made and used.
 ///
 /// # Errors
 ///
@@ -86,8 +105,9 @@ pub fn remade<R, E: From<candle_core::Error>>(
         return used(&value);
     }
     let sources: Vec<Source> = inputs.iter().map(Source::of).collect();
+    let from = sources.iter().filter_map(Source::remade).collect();
     let make = move || make(&sources.iter().map(Source::numbers).collect::<Result<Vec<Tensor>>>()?);
-    let remade = Remade { make: Box::new(make), state: Mutex::default() };
+    let remade = Remade { make: Box::new(make), from, state: Mutex::default() };
     let place = Place::take(&value, Arc::new(remade));
     let result = used(&value)?;
     drop(place);
@@ -95,7 +115,8 @@ pub fn remade<R, E: From<candle_core::Error>>(
     Ok(result)
 }
 
-/// Gives up the memory of a layer's result that nothing reads any more: neither later layers nor a backward pass.
+/// Gives up the memory of a layer's result that nothing reads any more: neither later layers, nor ops of candle (see [`remade`]), nor a
+/// backward pass.
 ///
 /// # Errors
 ///
@@ -116,7 +137,14 @@ enum Source {
 
 impl Source {
     fn of(tensor: &Tensor) -> Self {
-        Remade::of(tensor).map_or_else(|| Self::Kept(tensor.detach()), Self::Remade)
+        Remade::used(tensor).map_or_else(|| Self::Kept(tensor.detach()), Self::Remade)
+    }
+
+    fn remade(&self) -> Option<Arc<Remade>> {
+        match self {
+            Self::Kept(_) => None,
+            Self::Remade(remade) => Some(remade.clone()),
+        }
     }
 
     fn numbers(&self) -> Result<Tensor> {
@@ -145,7 +173,7 @@ impl Drop for Place {
 
 /// Takes a tensor's numbers away; `None` where it has only a part of its memory, which it keeps.
 ///
-/// Whoever reads it after that gets an error.
+/// Whoever of this crate reads it after that gets an error.
 pub(super) fn take(tensor: &Tensor) -> Result<Option<CpuStorage>> {
     let taken = Take(Mutex::default());
     tensor.inplace_op1(&taken)?;
@@ -250,5 +278,34 @@ mod tests {
         let part = tensor(2, &[5, 4]).narrow(0, 1, 3).unwrap();
         assert!(take(&part).unwrap().is_none());
         assert!(geglu(&part).is_ok());
+    }
+
+    fn alone(from: Vec<Arc<Remade>>) -> Arc<Remade> {
+        let sources = from.clone();
+        let make = move || {
+            sources.iter().try_for_each(|source| source.numbers().map(drop))?;
+            Tensor::new(&[1f32], &candle_core::Device::Cpu)
+        };
+        Arc::new(Remade { make: Box::new(make), from, state: Mutex::default() })
+    }
+
+    #[test]
+    fn numbers_are_let_go_by_their_last_reader_whether_what_is_made_from_them_is_read_or_not() {
+        let is_held = |remade: &Remade| remade.state().made.is_some();
+        for outer_readers in [0, 1, 2] {
+            let inner = alone(vec![]);
+            let outer = alone(vec![inner.clone()]);
+            inner.add_reader();
+            (0..outer_readers).for_each(|_| outer.add_reader());
+            // A backward pass reads what was used last first, and there may be two.
+            for _ in 0..2 {
+                for reader in 1..=outer_readers {
+                    outer.numbers().unwrap();
+                    assert!(is_held(&inner) && is_held(&outer) == (reader < outer_readers));
+                }
+                inner.numbers().unwrap();
+                assert!(!is_held(&inner) && !is_held(&outer));
+            }
+        }
     }
 }
