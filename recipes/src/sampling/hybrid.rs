@@ -3,6 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datasets::Text;
+use datasets::images::Pixels;
 use datasets::pairs::{GeneratedPair, GeneratedResult, Modality, NewResult, PairWriter, Refined};
 use engine::Noise;
 use mdp::chance;
@@ -139,7 +140,7 @@ impl Work<'_> {
             for (made, asked) in made.iter().zip(of(chunk)) {
                 let (i, j) = (asked.number as usize / n, asked.number as usize % n);
                 let (name, caption) = (format!("{i:05}-{j}.png"), format!("{}: {}", asked.text, made.refined));
-                gallery.push((&name, &caption), &made.picture, |image| {
+                gallery.push((&name, &caption), &sampler.picture(made)?, |image| {
                     let (prompt, refined) = (asked.text.clone(), made.refined.clone());
                     Sampled::drawn(SampledResult::Refined(RefinedPicture { prompt, refined, image, sample: j }))
                 })?;
@@ -176,8 +177,9 @@ impl Work<'_> {
             let asked = asked_of(chunk);
             empty += made_a.iter().chain(&made_b).filter(|made| made.refined.is_empty()).count();
             for (a, b) in asked[0].iter().zip(&made_a).zip(asked[1].iter().zip(&made_b)) {
-                let request = a.0.text.clone();
-                writer.push(&GeneratedPair { request, a: candidate(a.0, a.1), b: candidate(b.0, b.1) })?;
+                let (request, pictures) = (a.0.text.clone(), [sampler.picture(a.1)?, sampler.picture(b.1)?]);
+                let (a, b) = (candidate(a.0, a.1, &pictures[0]), candidate(b.0, b.1, &pictures[1]));
+                writer.push(&GeneratedPair { request, a, b })?;
                 bar.inc(1);
             }
             Ok(())
@@ -251,11 +253,15 @@ pub(crate) fn pair_settings(
 }
 
 /// One side of a pair.
-pub(crate) fn candidate<'a>(asked: &Request, made: &'a Generation) -> GeneratedResult<NewResult<'a>> {
+pub(crate) fn candidate<'a>(
+    asked: &Request,
+    made: &'a Generation,
+    picture: &'a Pixels,
+) -> GeneratedResult<NewResult<'a>> {
     let refined = Refined { text: made.refined.clone(), tokens: made.tokens.clone(), is_null: asked.is_null };
     GeneratedResult {
         refined: Some(refined),
-        made: NewResult::Image { picture: &made.picture, latent: &made.latent },
+        made: NewResult::Image { picture, latent: &made.latent },
         seed: asked.number,
         log_probs: None,
     }
