@@ -1,6 +1,8 @@
 //! Work that several processes divide: what each has made travels as numbers.
 mod travels;
 
+use std::collections::BTreeSet;
+
 use ::train::Ranks;
 
 use crate::Failure;
@@ -81,6 +83,21 @@ pub(crate) fn told<T: Travels>(ranks: &dyn Ranks, own: T) -> Result<T, Failure> 
     T::read(&mut ranks.gather(&sent)[0].iter().copied()).ok_or(Failure::OfOtherRank(0))
 }
 
+/// The texts that any process has, for the leader.
+///
+/// # Errors
+/// What another has sent can't be read.
+pub(crate) fn united(ranks: &dyn Ranks, own: BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
+    if ranks.size() == 1 {
+        return Ok(own);
+    }
+    let mut all = BTreeSet::new();
+    for of_rank in exchange(ranks, Ok(Some(own.into_iter().collect::<Vec<String>>())))? {
+        all.extend(of_rank);
+    }
+    Ok(all)
+}
+
 /// The number of chunks of so many.
 pub(crate) fn chunks(len: usize, at_once: usize) -> usize {
     len.div_ceil(at_once.max(1))
@@ -125,6 +142,13 @@ mod tests {
             let told = |ranks: Threads| scope.spawn(move || told(&ranks, vec![ranks.rank() + 5]).unwrap());
             let running: Vec<_> = Threads::new(3).into_iter().map(told).collect();
             assert!(running.into_iter().all(|thread| thread.join().unwrap() == [5]));
+        });
+        std::thread::scope(|scope| {
+            let texts = |ranks: &Threads| BTreeSet::from(["in all".to_owned(), format!("of {}", ranks.rank())]);
+            let united = |ranks: Threads| scope.spawn(move || united(&ranks, texts(&ranks)).unwrap());
+            let running: Vec<_> = Threads::new(3).into_iter().map(united).collect();
+            let of: Vec<_> = running.into_iter().map(|thread| thread.join().unwrap()).collect();
+            assert_eq!(of[0], BTreeSet::from(["in all", "of 0", "of 1", "of 2"].map(str::to_owned)));
         });
         assert_eq!((chunks(7, 3), places(2, 3, 7), chunks(0, 3)), (3, 6..7, 0));
     }

@@ -13,7 +13,7 @@ use policies::Persist as _;
 use serde_json::{Map, Value, json};
 
 use super::prompts::{PromptSource, own_problem};
-use crate::divided::{chunks, in_turns, places};
+use crate::divided::{chunks, in_turns, places, united};
 use crate::embedded::ModelKind;
 use crate::gallery::Gallery;
 use crate::hybrid::eval::{Generation, HybridSampler, Request};
@@ -48,10 +48,9 @@ pub(crate) fn sample(call: &mut Call<'_>) -> Result<Vec<Sampled>, Failure> {
         Some(folder) => work.pairs(Path::new(folder)).map(|()| Vec::new())?,
         None => work.pictures()?,
     };
-    let mut truncated = [mdp.handoff.truncated() as f64];
-    call.reporter.ranks().sum(&mut truncated);
-    let [n] = truncated;
-    if n > 0.0 {
+    // Several processes may have drawn the same prompt.
+    let n = united(call.reporter.ranks(), mdp.handoff.truncated_texts())?.len();
+    if n > 0 {
         call.reporter.info(&format!(
             "{n} different refined prompts were longer than the text encoder reads; it did not see their end"
         ));
