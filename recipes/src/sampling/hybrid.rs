@@ -13,6 +13,7 @@ use policies::Persist as _;
 use serde_json::{Map, Value, json};
 
 use super::prompts::{PromptSource, own_problem};
+use crate::denoiser::{self, Loaded};
 use crate::divided::{chunks, in_turns, places, united};
 use crate::embedded::ModelKind;
 use crate::gallery::Gallery;
@@ -21,7 +22,7 @@ use crate::hybrid::{Files, PromptedMdp};
 use crate::origin::run_of;
 use crate::sampled::{RefinedPicture, Sampled, SampledResult};
 use crate::settings::Values;
-use crate::{Call, Failure, denoiser, device, embedded};
+use crate::{Call, Failure, device, embedded};
 
 /// Requests that are answered together: bounds the memory of their latents.
 const AT_ONCE: usize = 64;
@@ -207,7 +208,7 @@ impl Work<'_> {
         let own = [self.models.0.fingerprint()?, self.models.1.fingerprint()?];
         let words = self.other.as_ref().map(|(words, _)| words.fingerprint()).transpose()?;
         let pictures = self.other.as_ref().map(|(_, pictures)| pictures.fingerprint()).transpose()?;
-        Ok(pair_settings(&self.call.values, own, [words, pictures]))
+        Ok(pair_settings(&self.call.values, &self.files.generator, own, [words, pictures]))
     }
 }
 
@@ -219,6 +220,7 @@ pub(crate) fn is_unrefined(values: &Values, pair: u64) -> bool {
 /// The settings that reproduce a folder of pairs: with the fingerprints of refiner and generator, and of side b's.
 pub(crate) fn pair_settings(
     values: &Values,
+    loaded: &Loaded,
     [refiner, generator]: [String; 2],
     [other_refiner, other_generator]: [Option<String>; 2],
 ) -> Map<String, Value> {
@@ -246,7 +248,7 @@ pub(crate) fn pair_settings(
         "sampler": values.sample.sampler(),
         "steps": Some(values.sample.steps()),
         "eta": Some(values.sample.eta()),
-        "guidance": values.sample.guidance(),
+        "guidance": loaded.guidance(values),
         "null_share": Some(values.sample.null_share()),
     }))
 }
@@ -263,5 +265,37 @@ pub(crate) fn candidate<'a>(
         made: NewResult::Image { picture, latent: &made.latent },
         seed: asked.number,
         log_probs: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_of_pairs_name_the_guidance_that_nobody_gave() {
+        let mut values = Values::default();
+        for set in
+            ["run.mdp=hybrid", "hybrid.refiner=builtin:chimera-refiner", "hybrid.generator=builtin:chimera-generator"]
+        {
+            values.merge_set(set).unwrap();
+        }
+        let files = Files::load(&mut values).unwrap();
+        let settings = |values: &Values, generator: &Loaded| {
+            pair_settings(values, generator, ["a".into(), "b".into()], [None, None])
+        };
+        let (own, of_pictures) = (
+            settings(&values, &files.generator),
+            crate::sampling::diffusion::pair_settings(&values, &files.generator, [None, None]),
+        );
+        assert_eq!(own["guidance"], json!(1.0));
+        // What a folder of pictures says of the generator, that of a hybrid says too.
+        for name in
+            ["seed", "sampler", "steps", "eta", "guidance", "precision", "scheduler", "prediction", "image_size"]
+        {
+            assert_eq!(own[name], of_pictures[name], "{name}");
+        }
+        values.merge_set("sample.guidance=3").unwrap();
+        assert_eq!(settings(&values, &files.generator)["guidance"], json!(3.0));
     }
 }

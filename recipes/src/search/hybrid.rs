@@ -121,7 +121,8 @@ impl<'a> Work<'a> {
     fn pairs(&self, folder: &Path) -> Result<(), Failure> {
         let (values, n) = (&self.call.values, self.call.values.sample.n());
         let policy = &self.cast.policy;
-        let settings = pair_settings(values, [policy.outer.fingerprint()?, policy.inner.fingerprint()?], [None, None]);
+        let own = [policy.outer.fingerprint()?, policy.inner.fingerprint()?];
+        let settings = pair_settings(values, &self.files.generator, own, [None, None]);
         let settings =
             pairs::with_search(settings, values, self.cast, |pair| vec![&*pair.outer as &dyn Persist, &*pair.inner])?;
         let create = || PairWriter::create(folder, Modality::Hybrid, settings, Some(self.files.shape));
