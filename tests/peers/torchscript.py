@@ -204,14 +204,16 @@ def state_of(path):
 
 
 def weights_apart(found, expected):
-    """The largest difference. The bias of keys changes nothing, and AdamW makes whole steps of the rounding of its gradient."""
+    """The largest difference; what is expected has to be there. The bias of keys changes nothing, and AdamW makes whole steps of the rounding of its gradient."""
     def difference(name, tensor):
         apart = (found[name].detach() - tensor.detach()).abs()
         if name.endswith("c_attn.bias"):
             apart[WIDTH : 2 * WIDTH] = 0
         return apart.max().item()
 
-    return max(difference(name, tensor) for name, tensor in expected.items() if name in found)
+    missing = expected.keys() - found.keys()
+    assert expected and not missing, f"no weights are called {', '.join(sorted(missing))}; there are {', '.join(sorted(found))}"
+    return max(difference(name, tensor) for name, tensor in expected.items())
 
 
 def check_tokens(binary, check, path):
@@ -488,7 +490,6 @@ def check_refusals(binary, check, path, policy, training, denoiser, image_data):
     refused("activation checkpointing", [*train, "--activation-checkpointing"], "--activation-checkpointing", "TorchScript")
     refused("half precision", [*train, "--save-dtype", "bf16"], "--save-dtype", "TorchScript")
     refused("a quantised base", [*train, "--base-precision", "quantised"], "--base-precision")
-    refused("another device", [*score(policy), "--device", "cuda"], "cuda")
     refused("a scheduler beside the settings", ["score", "--model", denoiser, *image_data, "--prediction", "v"], "--prediction")
     refused("export", ["export", "--model", policy, "--out", path("none")], "TorchScript")
     for name, module_of, why in (("fixed parameters", fixed, "requires_grad"), ("frozen", frozen, "torch.jit.freeze"),
