@@ -6,19 +6,35 @@
 #     scripts/gpu-check.sh --device cpu                                 the same without one, as a test of the check
 #     scripts/gpu-check.sh --binary PATH ...                            with a program that is built already
 set -euo pipefail
-cd "$(dirname "$0")/.."
-device=cuda:0 binary=
-for ((i = 1; i <= $#; i++)); do
-    next=$((i + 1))
-    case "${!i}" in
-        --device) device=${!next} ;;
-        --binary) binary=${!next} ;;
+here=$PWD device=cuda:0 binary='' passed=()
+
+# A path as seen from where this was called.
+from_here() { [[ $1 == /* ]] && printf '%s' "$1" || printf '%s' "$here/$1"; }
+
+while (($#)); do
+    word=$1
+    shift
+    case "$word" in
+        --device | --binary | --out)
+            (($#)) || { echo "$word takes a value" >&2; exit 2; }
+            value=$1
+            shift
+            ;;
+        --device=* | --binary=* | --out=*) value=${word#*=} word=${word%%=*} ;;
+        *) passed+=("$word"); continue ;;
+    esac
+    case "$word" in
+        --device) device=$value ;;
+        --binary) binary=$(from_here "$value") ;;
+        --out) passed+=(--out "$(from_here "$value")") ;;
     esac
 done
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [[ -z $binary ]]; then
     features=()
     [[ $device == cpu ]] || features=(--features cuda)
-    cargo build --release --locked "${features[@]}" >&2
-    set -- "$@" --binary "${CARGO_TARGET_DIR:-target}/release/hybrid-dpo"
+    target=$(from_here "${CARGO_TARGET_DIR:-$PWD/target}")
+    CARGO_TARGET_DIR=$target cargo build --release --locked "${features[@]}" >&2
+    binary=$target/release/hybrid-dpo
 fi
-exec python3 scripts/gpu_check.py "$@"
+exec python3 scripts/gpu_check.py --device "$device" --binary "$binary" "${passed[@]}"

@@ -177,7 +177,7 @@ def machine(device):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     arguments.add_argument("--binary", required=True)
     arguments.add_argument("--device", default="cuda:0")
     arguments.add_argument("--out", type=Path, help="the JSON; else standard output")

@@ -80,7 +80,9 @@ fn what_is_handed_over_is_the_text_and_different_texts_differ() {
     assert_eq!(enter(vec![0]), mdp.handoff.condition("").unwrap());
     assert_eq!(mdp.handoff.truncated(), 0);
     enter([260; 200].into());
+    enter([260; 200].into());
     assert_eq!(mdp.handoff.truncated(), 1);
+    assert_eq!(mdp.handoff.truncated_texts(), [mdp.handoff.text(&[260; 200]).unwrap()].into());
 }
 
 /// A side of a pair: what the refiner drew with this seed, and a picture of its own to denoise, weighed with beta and gamma.

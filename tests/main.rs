@@ -7,6 +7,7 @@ mod circles;
 mod cli;
 mod families_golden;
 mod formats;
+mod gpu_script;
 mod hybrid;
 mod micro_batches;
 mod objectives_golden;

@@ -7,9 +7,9 @@
 whole batches and for adapters; (2) the same ranks have the same bits, and what they write is written once; (3) a rank that is killed
 ends the job, and `--resume` goes on to the bit, with another number of ranks to rounding; (4) ranks that share the optimiser's state
 (`--shard-optimizer`) have the bits of those that do not, and their checkpoints too; (5) rounds and `precompute` are those of one
-process; (6) so are scores, evaluations, samples, pairs, searches and judgements, to the bit; (7) a step sends the bytes that it should;
-(8) what is for one process, what is wrong, and processes that do not start alike are refused by one message. The last line is the
-count of checks.
+process; (6) so are scores, evaluations, samples, pairs, searches and judgements, to the bit; (7) a step sends the
+bytes that it should; (8) what is for one process, what is wrong, and processes that do not start alike are refused by one message, which
+is the one of the process that knows the cause; (9) interrupts of all verbs end with 130. The last line is the count of checks.
 """
 
 import argparse
@@ -27,7 +27,8 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "peers"))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "peers")]
+import ranks_endings
 from checks import Checks
 
 # Numbers of the clock.
@@ -43,10 +44,10 @@ class Program:
         self.environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
                                          "HF_HUB_OFFLINE": "1", "OMPI_MCA_btl_base_warn_component_unused": "0"}
 
-    def start(self, ranks, arguments):
+    def start(self, ranks, arguments, through=()):
         arguments = arguments.replace("BINARY", self.binary)
         launch = [*self.launch, "-n", str(ranks)] if ranks > 1 else []
-        return subprocess.Popen([*launch, self.binary, *arguments.split()], cwd=self.folder, env=self.environment,
+        return subprocess.Popen([*launch, *through, self.binary, *arguments.split()], cwd=self.folder, env=self.environment,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def run(self, ranks, arguments, code=0):
@@ -322,6 +323,12 @@ def refused(program, checks):
         checks(f"refused: {arguments}", float(not fits), 0)
         if not fits:
             print(process.returncode, err)
+    ranks_endings.alone(program, checks)
+
+
+def interrupted(program, checks):
+    """(9)"""
+    ranks_endings.interrupted(program, checks)
 
 
 def speed(program, _):
@@ -340,7 +347,7 @@ def speed(program, _):
 
 
 PARTS = {"laws": laws, "bits": bits, "killed": killed, "sharded": sharded, "rounds": rounds, "verbs": verbs, "sent": sent,
-         "refused": refused, "speed": speed}
+         "refused": refused, "interrupted": interrupted, "speed": speed}
 
 
 def main():

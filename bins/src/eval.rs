@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgMatches, Command};
 use recipes::Failure;
 
-use crate::{Invocation, as_switch, console};
+use crate::{Invocation, as_switch, console, stop};
 
 /// The switch for JSON in place of the table.
 pub(crate) const JSON: &str = "json";
@@ -29,6 +29,7 @@ pub(crate) fn command(verb: Command) -> Command {
 
 /// Measures, and prints the result; a file gets it as JSON besides.
 pub(crate) fn eval(asked: &Invocation, matches: &ArgMatches) -> Result<ExitCode, Failure> {
+    stop::end_at_once()?;
     let evaluation = recipes::eval(asked.call())?;
     let is_json = matches.get_one(JSON) == Some(&true);
     console::result(&if is_json { serde_json::to_string_pretty(&evaluation)? } else { evaluation.to_string() });

@@ -68,20 +68,21 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Says why the work has failed, and returns the exit code.
 fn failed(job: ranks::Job, failure: &Failure) -> ExitCode {
-    job.fail(failure, || {
-        if failure.is_interrupt() {
-            console::notice("stopped; nothing of what was under way is kept");
-        } else {
-            console::error(&failure.to_string());
-        }
-    });
-    ExitCode::from(if failure.is_interrupt() {
-        130
+    let code = if failure.is_interrupt() {
+        stop::CODE
     } else if failure.is_usage() {
         2
     } else {
         1
-    })
+    };
+    job.fail(failure, code, |failure| {
+        if failure.is_interrupt() {
+            console::notice(stop::NOTHING_KEPT);
+        } else {
+            console::error(&failure.to_string());
+        }
+    });
+    ExitCode::from(code)
 }
 
 /// The input of every verb.
@@ -121,6 +122,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode, Failure> {
 }
 
 fn score(asked: &Invocation) -> Result<ExitCode, Failure> {
+    stop::end_at_once()?;
     let lines = recipes::score(asked.call())?;
     print(asked, &lines);
     asked.console.info(&recipes::summarise(&lines, asked.values.run.seed()).to_string());
@@ -136,7 +138,7 @@ fn judge(asked: &Invocation) -> Result<ExitCode, Failure> {
         }
         Err(failure) if failure.is_interrupt() => {
             console::notice("stopped; what was answered is kept, and the same command goes on from there");
-            Ok(ExitCode::from(130))
+            Ok(ExitCode::from(stop::CODE))
         }
         Err(failure) => Err(failure),
     }

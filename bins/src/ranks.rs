@@ -1,5 +1,7 @@
 //! The processes of a launcher such as `mpirun`, which train together.
 use std::sync::OnceLock;
+#[cfg(any(feature = "mpi", test))]
+use std::time::Duration;
 
 use recipes::{Failure, Ranks};
 
@@ -46,6 +48,24 @@ pub(crate) fn join(verb: Option<&str>) -> Result<Job, Failure> {
     Job::start(size)
 }
 
+/// The time that a rank leaves to those that rather say what they all know.
+#[cfg(any(feature = "mpi", test))]
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a rank that has failed waits before it speaks and ends all. What fails everywhere the leader says, at once; of other
+/// ranks that know a cause the lowest is the first, with a share of the time between it and the next; one that knows none leaves
+/// time to all of them.
+#[cfg(any(feature = "mpi", test))]
+fn wait_of(failure: &Failure, rank: usize, size: usize) -> Duration {
+    if failure.is_of_other_rank() {
+        3 * PATIENCE
+    } else if rank == 0 {
+        Duration::ZERO
+    } else {
+        PATIENCE + PATIENCE.mul_f64((rank - 1) as f64 / size as f64)
+    }
+}
+
 #[cfg(not(feature = "mpi"))]
 mod job {
     use recipes::Failure;
@@ -69,8 +89,8 @@ mod job {
 
         /// Ends the other processes with this one, which has failed.
         #[expect(clippy::unused_self, reason = "a build with several processes needs it")]
-        pub(crate) fn fail(self, _: &Failure, say: impl FnOnce()) {
-            say();
+        pub(crate) fn fail(self, failure: &Failure, _: u8, say: impl FnOnce(&Failure)) {
+            say(failure);
         }
     }
 }
@@ -79,7 +99,6 @@ mod job {
 mod job {
     use std::ops::Range;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::Duration;
 
     use mpi::collective::{CommunicatorCollectives as _, Root as _};
     use mpi::datatype::{Equivalence, PartitionMut};
@@ -88,13 +107,10 @@ mod job {
     use mpi::{Count, Threading};
     use recipes::{Failure, Ranks};
 
-    use super::RANKS;
+    use super::{PATIENCE, RANKS, wait_of};
 
     /// The values that are summed at once: far below the largest count of a message, and enough to fill a network.
     const AT_ONCE: usize = 1 << 20;
-
-    /// The time in which a process that knows the cause of a failure says it, before one that does not ends them all.
-    const PATIENCE: Duration = Duration::from_secs(3);
 
     /// All processes of the job.
     #[derive(Debug)]
@@ -286,20 +302,39 @@ mod job {
             Ok(Self { universe: Some(universe) })
         }
 
-        /// Ends the other processes with this one, which has failed. Of what fails everywhere the leader alone says the cause.
-        pub(crate) fn fail(self, failure: &Failure, say: impl FnOnce()) {
-            let (Some(universe), Some(ranks)) = (self.universe, super::of_job()) else { return say() };
-            let is_of_another = failure.is_of_other_rank();
-            if is_of_another || !ranks.is_leader() {
-                std::thread::sleep(PATIENCE);
-            }
-            if !is_of_another {
+        /// Ends the other processes with this one, which has failed, all with this exit code. The cause is said once, by one that
+        /// knows it; where it is not the leader, the message begins with its rank.
+        pub(crate) fn fail(self, failure: &Failure, code: u8, say: impl FnOnce(&Failure)) {
+            let (Some(universe), Some(ranks)) = (self.universe, super::of_job()) else { return say(failure) };
+            std::thread::sleep(wait_of(failure, ranks.rank(), ranks.size()));
+            if !failure.is_of_other_rank() {
                 crate::output::speak();
-                say();
+                let failure = failure.clone();
+                let rank = ranks.rank();
+                say(&if rank == 0 { failure } else { failure.within(&format!("rank {rank}")) });
             }
-            universe.world().abort(if failure.is_usage() { 2 } else { 1 });
+            universe.world().abort(code.into());
         }
     }
 }
 
 pub(crate) use job::Job;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rank_that_knows_the_cause_speaks_before_one_that_does_not_ends_all() {
+        let (cause, other) = (Failure::failed("no file"), Failure::OfOtherRank(1));
+        assert_eq!(wait_of(&cause, 0, 4), Duration::ZERO);
+        for size in [2, 4, 64] {
+            // Whoever ends all is a second behind the last that says why.
+            let last = wait_of(&cause, size - 1, size);
+            assert!((0..size).all(|rank| wait_of(&other, rank, size) > last + PATIENCE / 3), "{size}");
+            let waits: Vec<Duration> = (0..size).map(|rank| wait_of(&cause, rank, size)).collect();
+            assert!(waits.windows(2).all(|pair| pair[0] < pair[1]), "{waits:?}");
+        }
+        assert_eq!(wait_of(&Failure::Interrupted, 1, 2), PATIENCE);
+    }
+}

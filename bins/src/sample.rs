@@ -24,6 +24,8 @@ pub(crate) const HELP_SEARCH: &str = "Examples:
 pub(crate) fn sample(asked: &Invocation) -> Result<ExitCode, Failure> {
     if asked.values.run.mdp() != Modality::Token || asked.values.sample.search().is_some() {
         stop::listen("stopping after this step")?;
+    } else {
+        stop::end_at_once()?;
     }
     print(asked, &piped::prompts(asked, recipes::sample)?);
     if let Some(pairs) = asked.values.label.pairs() {

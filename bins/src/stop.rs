@@ -3,7 +3,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use recipes::Failure;
 
-use crate::console;
+use crate::{console, ranks};
+
+/// The exit code of what was interrupted.
+pub(crate) const CODE: u8 = 130;
+/// What is said where an interrupt leaves nothing behind.
+pub(crate) const NOTHING_KEPT: &str = "stopped; nothing of what was under way is kept";
 
 /// Whether a stop was requested.
 pub(crate) static WANTED: AtomicBool = AtomicBool::new(false);
@@ -15,6 +20,24 @@ pub(crate) static WANTED: AtomicBool = AtomicBool::new(false);
 pub(crate) fn listen(answer: &'static str) -> Result<(), Failure> {
     static LISTENING: AtomicBool = AtomicBool::new(false);
     if LISTENING.swap(true, Ordering::Relaxed) { Ok(()) } else { handle(move || hear(answer)) }
+}
+
+/// Of several processes, makes the first signal end this one at once with the code of an interrupt, for work that no step divides:
+/// a launcher passes that code on, and makes another one of a process that a signal has killed.
+pub(crate) fn end_at_once() -> Result<(), Failure> {
+    if ranks::of_job().is_none() {
+        return Ok(());
+    }
+    handle(|| {
+        console::notice(NOTHING_KEPT);
+        leave();
+    })
+}
+
+/// Ends this process with the code of an interrupt.
+#[expect(clippy::disallowed_methods, reason = "such an interrupt must not wait for the step to end")]
+fn leave() {
+    std::process::exit(CODE.into())
 }
 
 /// Calls `act` at every signal that is not ignored at the start.
@@ -55,8 +78,7 @@ fn is_in(mask: u64, signal: i32) -> bool {
 fn hear(answer: &str) {
     if WANTED.swap(true, Ordering::Relaxed) {
         console::notice("stopped at once; only what was saved before is kept");
-        #[expect(clippy::disallowed_methods, reason = "the second interrupt must not wait for the step to end")]
-        std::process::exit(130);
+        leave();
     }
     console::notice(&format!("{answer}; once more stops at once"));
 }

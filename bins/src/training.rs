@@ -87,7 +87,7 @@ pub(crate) fn precompute(asked: &Invocation) -> Result<ExitCode, Failure> {
 fn ended(status: &TrainingStatus) -> ExitCode {
     match status {
         TrainingStatus::Interrupted { .. } | TrainingStatus::Precomputed { is_interrupted: true, .. } => {
-            ExitCode::from(130)
+            ExitCode::from(stop::CODE)
         }
         TrainingStatus::Finished
         | TrainingStatus::FinishedBefore { .. }

@@ -28,7 +28,7 @@ pub struct Prompted {
 #[derive(Debug, Default)]
 struct Kept {
     conditions: BTreeMap<String, Condition>,
-    truncated: usize,
+    truncated: BTreeSet<String>,
 }
 
 impl Prompted {
@@ -71,7 +71,9 @@ impl Prompted {
         // batch.
         for text in unknown {
             let encoded = self.texts.encode(&[text], self.framing)?;
-            kept.truncated += encoded.truncated;
+            if encoded.truncated > 0 {
+                kept.truncated.insert(text.to_owned());
+            }
             let conditions = encoded.conditions.into_iter();
             kept.conditions.extend(conditions.map(|condition| (text.to_owned(), condition)));
         }
@@ -88,7 +90,12 @@ impl Prompted {
 
     /// The number of distinct refined prompts so far that the text encoder truncated.
     pub fn truncated(&self) -> usize {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).truncated
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).truncated.len()
+    }
+
+    /// The refined prompts so far that the text encoder truncated.
+    pub fn truncated_texts(&self) -> BTreeSet<String> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).truncated.clone()
     }
 }
 

@@ -66,6 +66,14 @@ impl dyn Reporter + '_ {
         self.stop().load(Ordering::Relaxed)
     }
 
+    /// Goes on unless the work should stop.
+    ///
+    /// # Errors
+    /// [`Failure::Interrupted`].
+    pub(crate) fn go_on(&self) -> Result<(), Failure> {
+        if self.is_stopped() { Err(Failure::Interrupted) } else { Ok(()) }
+    }
+
     /// Does by the first of several processes what is to be done once, and tells the others what came of it.
     ///
     /// # Errors

@@ -80,6 +80,18 @@ class Gpt(torch.nn.Module):
         return self.head(self.ln_f(x))
 
 
+class Unlearning(torch.nn.Module):
+    """A module whose output has no graph."""
+
+    def __init__(self, gpt):
+        super().__init__()
+        self.gpt = gpt
+
+    def forward(self, ids):
+        with torch.no_grad():
+            return self.gpt(ids)
+
+
 def theirs_to_ours(name):
     """The name of a tensor of transformers' GPT-2 in `Gpt`, and whether it is turned."""
     name = name.removeprefix("transformer.").replace("h.", "blocks.", 1) if ".h." in name else name.removeprefix("transformer.")
@@ -192,14 +204,16 @@ def state_of(path):
 
 
 def weights_apart(found, expected):
-    """The largest difference. The bias of keys changes nothing, and AdamW makes whole steps of the rounding of its gradient."""
+    """The largest difference; what is expected has to be there. The bias of keys changes nothing, and AdamW makes whole steps of the rounding of its gradient."""
     def difference(name, tensor):
         apart = (found[name].detach() - tensor.detach()).abs()
         if name.endswith("c_attn.bias"):
             apart[WIDTH : 2 * WIDTH] = 0
         return apart.max().item()
 
-    return max(difference(name, tensor) for name, tensor in expected.items() if name in found)
+    missing = expected.keys() - found.keys()
+    assert expected and not missing, f"no weights are called {', '.join(sorted(missing))}; there are {', '.join(sorted(found))}"
+    return max(difference(name, tensor) for name, tensor in expected.items())
 
 
 def check_tokens(binary, check, path):
@@ -453,6 +467,22 @@ def check_refusals(binary, check, path, policy, training, denoiser, image_data):
         torch.jit.trace(Bad(), torch.zeros(1, 2, dtype=torch.int64)).save(where)
         return where
 
+    def gpt():
+        return gpt_of(GPT2LMHeadModel.from_pretrained(path("gpt")).state_dict())
+
+    def saved(name, module):
+        torch.jit.save(module, path(f"{name}.pt"))
+        return path(f"{name}.pt")
+
+    def fixed():
+        return saved("fixed", torch.jit.script(gpt().requires_grad_(False)))
+
+    def frozen():
+        return saved("frozen", torch.jit.freeze(torch.jit.script(gpt().eval())))
+
+    def without_graph():
+        return saved("without graph", torch.jit.script(Unlearning(gpt())))
+
     tokens = json.load(open(os.path.join(folder, "policy.json")))
     train = ["train", "--model", policy, *training, "--epochs", "1", "--out", path("none")]
     score = lambda model: ["score", "--model", model, "--data", path("pairs.jsonl"), *LENGTHS]
@@ -460,9 +490,14 @@ def check_refusals(binary, check, path, policy, training, denoiser, image_data):
     refused("activation checkpointing", [*train, "--activation-checkpointing"], "--activation-checkpointing", "TorchScript")
     refused("half precision", [*train, "--save-dtype", "bf16"], "--save-dtype", "TorchScript")
     refused("a quantised base", [*train, "--base-precision", "quantised"], "--base-precision")
-    refused("another device", [*score(policy), "--device", "cuda"], "cuda")
     refused("a scheduler beside the settings", ["score", "--model", denoiser, *image_data, "--prediction", "v"], "--prediction")
     refused("export", ["export", "--model", policy, "--out", path("none")], "TorchScript")
+    for name, module_of, why in (("fixed parameters", fixed, "requires_grad"), ("frozen", frozen, "torch.jit.freeze"),
+                                 ("no_grad", without_graph, "torch.no_grad")):
+        still = beside(name, tokens, module_of())
+        run(binary, *score(still), "--reference", policy)
+        refused(f"training of what can't learn: {name}", ["train", "--model", still, *training, "--max-steps", "1", "--out", path(name)],
+                "no parameter gets a gradient", why)
     refused("an adapter on it", score(f"{policy}+{path('other')}"), "no adapters")
     refused("a denoiser as a language model", score(denoiser), "denoiser", "--mdp diffusion")
     refused("a language model as a denoiser", ["score", "--model", policy, *image_data], "token-logits", "--mdp token")

@@ -162,8 +162,12 @@ impl Instance {
         ModelError::format(&self.name, format!("its settings are not of kind {expected}"))
     }
 
-    /// The tape of an output.
+    /// The tape of an output, which has to depend on a parameter: else nothing would learn.
     fn tape(&self, output: Tensor) -> Result<(Vec<f32>, Box<dyn ExternalTape>), ModelError> {
+        if !output.requires_grad() {
+            let learns = self.parameters.iter().any(|parameter| parameter.members[0].requires_grad());
+            return Err(learns_nothing(&self.name, if learns { NO_GRAPH } else { ALL_FIXED }));
+        }
         let numbers = host(&output.detach()).map_err(|error| self.failed(&error))?;
         let learns = |parameter: &&Parameter| parameter.members[0].requires_grad();
         let learning = self.parameters.iter().filter(learns).map(|parameter| Parameter {
@@ -241,9 +245,6 @@ impl ExternalTape for SharedTape {
 impl Tape {
     fn backward(self, slopes: &[f32]) -> Result<NamedNumbers, ModelError> {
         let members = || self.parameters.iter().flat_map(|parameter| &parameter.members);
-        if !self.output.requires_grad() {
-            return Ok(NamedNumbers::new());
-        }
         let run = || -> Result<NamedNumbers, TchError> {
             let slopes = Tensor::from_slice(slopes).f_view(&self.output.size()[..])?;
             // Its slopes are the gradient of this sum.
@@ -261,8 +262,19 @@ impl Tape {
             }
             Ok(gradients)
         };
-        run().map_err(|error| failed(&self.name, &error))
+        let gradients = run().map_err(|error| failed(&self.name, &error))?;
+        if gradients.is_empty() { Err(learns_nothing(&self.name, NO_GRAPH)) } else { Ok(gradients) }
     }
+}
+
+/// Why no parameter has a gradient.
+const ALL_FIXED: &str =
+    "it has no parameter that requires one (requires_grad; torch.jit.freeze makes constants of all)";
+const NO_GRAPH: &str = "its output depends on none that requires one (torch.no_grad or detach in its forward)";
+
+/// The refusal of a module that training would leave as it is.
+fn learns_nothing(name: &Path, why: &str) -> ModelError {
+    ModelError::format(name, format!("no parameter gets a gradient, so nothing would learn: {why}"))
 }
 
 /// Whether two tensors are one variable: what is set on one is then set on the other.
@@ -283,4 +295,58 @@ fn host(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
     let mut numbers = vec![0f32; flat.numel()];
     flat.f_copy_data(&mut numbers, flat.numel())?;
     Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::nn;
+
+    use super::*;
+    use crate::TokenSettings;
+    use crate::module::{Built, Forward};
+
+    /// What recording a pass of such a module gives, and going back through it.
+    fn learned(build: impl Fn(&nn::Path<'_>) -> Forward + Send + Sync + 'static) -> Result<NamedNumbers, String> {
+        let settings = TokenSettings {
+            vocabulary: 3,
+            max_length: 4,
+            eos: vec![0],
+            bos: None,
+            tokenizer: None,
+            chat_template: None,
+        };
+        let (network, weights) = TorchNetwork::new(Built::new("own", build), Settings::Tokens(settings)).unwrap();
+        let batch = TokenBatch { tokens: vec![1, 2], length: 2, wanted: vec![(0, 1)] };
+        let mut instance = ExternalNetwork::<TokenBatch>::instance(&network).unwrap();
+        instance.set_weights(&weights).unwrap();
+        // A frozen module is a reference all the same.
+        assert_eq!(instance.run(&batch).unwrap().len(), 3);
+        let (_, tape) = instance.record(&batch).map_err(|error| error.to_string())?;
+        tape.backward(&[1.0, 0.0, 0.0]).map_err(|error| error.to_string())
+    }
+
+    fn logits(weight: &Tensor, ids: &Tensor) -> Tensor {
+        ids.unsqueeze(-1).to_kind(Kind::Float) * weight
+    }
+
+    #[test]
+    fn a_module_that_nothing_can_learn_from_is_refused_before_it_learns() {
+        let with = |weight: Tensor| Box::new(move |inputs: &[Tensor]| logits(&weight, &inputs[0])) as Forward;
+        assert_eq!(learned(move |path| with(path.ones("w", &[3]))).unwrap()["w"], [2.0, 0.0, 0.0]);
+        let fixed = learned(move |path| with(path.ones_no_train("w", &[3]))).unwrap_err();
+        assert!(fixed.contains("own") && fixed.contains("no parameter gets a gradient"), "{fixed}");
+        assert!(fixed.contains("requires_grad"), "{fixed}");
+        let detached = learned(|path| {
+            let weight = path.ones("w", &[3]);
+            Box::new(move |inputs: &[Tensor]| logits(&weight, &inputs[0]).detach())
+        });
+        assert!(detached.unwrap_err().contains("depends on none"));
+        // What learns here is no parameter of the module.
+        let other = learned(|path| {
+            let _ = path.ones("w", &[3]);
+            let hidden = Tensor::ones([3], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true);
+            Box::new(move |inputs: &[Tensor]| logits(&hidden, &inputs[0]))
+        });
+        assert!(other.unwrap_err().contains("depends on none"));
+    }
 }

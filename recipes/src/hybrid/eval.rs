@@ -50,30 +50,24 @@ impl Request {
     }
 }
 
-/// A refined prompt and its picture.
+/// A refined prompt, and its picture as the generator made it: of several processes the leader decodes what all have made.
 pub(crate) struct Generation {
     pub(crate) refined: String,
     /// The refiner's tokens, including EOS; empty if the refiner was skipped.
     pub(crate) tokens: Vec<u32>,
     pub(crate) latent: Latent,
-    pub(crate) picture: Pixels,
 }
 
 impl Travels for Generation {
     fn write(&self, to: &mut Vec<f64>) {
-        let Self { refined, tokens, latent, picture } = self;
+        let Self { refined, tokens, latent } = self;
         (refined.clone(), tokens.clone()).write(to);
         latent.write(to);
-        [picture.height(), picture.width()].write(to);
-        picture.values().to_vec().write(to);
     }
 
     fn read(from: &mut dyn Iterator<Item = f64>) -> Option<Self> {
         let (refined, tokens) = Travels::read(from)?;
-        let latent = Travels::read(from)?;
-        let [height, width] = Travels::read(from)?;
-        let values: Vec<f32> = Travels::read(from)?;
-        Some(Self { refined, tokens, latent, picture: Pixels::new(height, width, values).ok()? })
+        Some(Self { refined, tokens, latent: Travels::read(from)? })
     }
 }
 
@@ -156,6 +150,11 @@ impl<'a> HybridSampler<'a> {
         Ok(episodes.collect())
     }
 
+    /// The picture of a generation, decoded.
+    pub(crate) fn picture(&self, made: &Generation) -> Result<Pixels, Failure> {
+        denoiser::decode(self.files.generator.vae.as_deref(), self.files.shape, &made.latent)
+    }
+
     /// Extracts refined prompt and picture from an episode.
     pub(crate) fn generation(
         &self,
@@ -170,8 +169,7 @@ impl<'a> HybridSampler<'a> {
         let Some(DenoisingAction::Next(latent)) = last else {
             return Err(Failure::failed("an episode ends without an image"));
         };
-        let picture = denoiser::decode(self.files.generator.vae.as_deref(), self.files.shape, &latent)?;
-        Ok(Generation { refined, tokens, latent, picture })
+        Ok(Generation { refined, tokens, latent })
     }
 }
 
@@ -198,7 +196,8 @@ impl HybridJudge<'_> {
         let requests = WinRate::prompts(self.problem, self.sampler.seed, self.n);
         let numbered: Vec<Request> = requests.iter().zip(0..).map(|(text, i)| Request::number(text, i)).collect();
         let generations = self.sampler.generate(refiner, generator, &numbered, "oracle")?;
-        let judged = requests.into_iter().zip(generations).map(|(request, Generation { picture, .. })| {
+        let judged = requests.into_iter().zip(generations).map(|(request, made)| {
+            let picture = self.sampler.picture(&made)?;
             let score = self.oracle.score(&request, &picture)?;
             Ok(JudgedPicture { request, picture, score })
         });
@@ -260,4 +259,21 @@ fn paired_difference(ours: &[JudgedPicture], theirs: &[JudgedPicture]) -> (f64, 
     let mean = differences.iter().sum::<f64>() / n;
     let variance = differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0);
     (mean, 1.96 * (variance / n).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_travels_with_its_latent_and_no_picture() {
+        let latent = Latent::from([0.5_f32, -0.1, 0.25]);
+        let sent = Generation { refined: "a dog".to_owned(), tokens: vec![7, 0], latent };
+        let mut numbers = Vec::new();
+        sent.write(&mut numbers);
+        // Five letters, two tokens, three values, and the number of each.
+        assert_eq!(numbers.len(), 13);
+        let read = Generation::read(&mut numbers.into_iter()).unwrap();
+        assert_eq!((read.refined, read.tokens, read.latent), (sent.refined, sent.tokens, sent.latent));
+    }
 }

@@ -234,23 +234,41 @@ fn by_numbers(
         return Ok(name);
     }
     let comparer = Comparer::of(judge, pairs, values, reporter)?;
-    let ranks: &dyn Ranks = if comparer.is_divided() { reporter.ranks() } else { &Alone };
-    if log.is_none() && !comparer.is_divided() {
-        return Ok(name);
+    let mut by = |ranks: &dyn Ranks| {
+        compare(&comparer, (pairs, &open), log.as_deref_mut(), (&name, by), (ranks, reporter)).map(|()| true)
+    };
+    if comparer.is_divided() {
+        by(reporter.ranks())?;
+    } else {
+        reporter.lead(|| by(&Alone))?;
     }
+    Ok(name)
+}
+
+/// Has the open pairs compared, by the processes that divide them; what the leader knows goes into the log.
+fn compare(
+    comparer: &Comparer,
+    (pairs, open): (&PairFolder, &[usize]),
+    mut log: Option<&mut JudgementLog>,
+    (name, by): (&str, Judge),
+    (ranks, reporter): (&dyn Ranks, &dyn Reporter),
+) -> Result<(), Failure> {
     let bar = reporter.bar("judge", open.len());
     let of = |chunk: usize| &open[divided::places(chunk, AT_ONCE, open.len())];
-    let work = |chunk: usize| comparer.margins(pairs, of(chunk));
+    let work = |chunk: usize| {
+        reporter.go_on()?;
+        comparer.margins(pairs, of(chunk))
+    };
     divided::in_turns(ranks, divided::chunks(open.len(), AT_ONCE), work, |chunk, margins| {
         let Some(log) = &mut log else { return Ok(()) };
         for (&index, choice) in of(chunk).iter().zip(Comparer::choices(pairs, of(chunk), margins)?) {
-            record(log, (index, &name, by), choice)?;
+            record(log, (index, name, by), choice)?;
         }
         bar.inc(of(chunk).len() as u64);
         Ok(())
     })?;
     bar.finish_and_clear();
-    Ok(name)
+    Ok(())
 }
 
 fn record(log: &mut JudgementLog, (index, name, by): (usize, &str, Judge), choice: LabelChoice) -> Result<(), Failure> {

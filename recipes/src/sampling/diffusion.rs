@@ -138,6 +138,7 @@ pub(crate) fn pair_settings(values: &Values, loaded: &Loaded, [own, other]: [Opt
         "model": loaded.name, "side_b_model": other.as_ref().and(values.model.reference()), "fingerprint": own, "side_b_fingerprint": other,
         "seed": values.run.seed(), "sampler": values.sample.sampler(), "steps": Some(values.sample.steps()),
         "eta": Some(values.sample.eta()), "guidance": loaded.guidance(values),
+        "scheduler": values.model.scheduler(), "prediction": values.model.prediction(), "image_size": values.data.image_size(),
         "precision": device::kept(values),
     }))
 }

@@ -3,6 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use datasets::Text;
+use datasets::images::Pixels;
 use datasets::pairs::{GeneratedPair, GeneratedResult, Modality, NewResult, PairWriter, Refined};
 use engine::Noise;
 use mdp::chance;
@@ -12,7 +13,8 @@ use policies::Persist as _;
 use serde_json::{Map, Value, json};
 
 use super::prompts::{PromptSource, own_problem};
-use crate::divided::{chunks, in_turns, places};
+use crate::denoiser::{self, Loaded};
+use crate::divided::{chunks, in_turns, places, united};
 use crate::embedded::ModelKind;
 use crate::gallery::Gallery;
 use crate::hybrid::eval::{Generation, HybridSampler, Request};
@@ -20,7 +22,7 @@ use crate::hybrid::{Files, PromptedMdp};
 use crate::origin::run_of;
 use crate::sampled::{RefinedPicture, Sampled, SampledResult};
 use crate::settings::Values;
-use crate::{Call, Failure, denoiser, device, embedded};
+use crate::{Call, Failure, device, embedded};
 
 /// Requests that are answered together: bounds the memory of their latents.
 const AT_ONCE: usize = 64;
@@ -47,10 +49,9 @@ pub(crate) fn sample(call: &mut Call<'_>) -> Result<Vec<Sampled>, Failure> {
         Some(folder) => work.pairs(Path::new(folder)).map(|()| Vec::new())?,
         None => work.pictures()?,
     };
-    let mut truncated = [mdp.handoff.truncated() as f64];
-    call.reporter.ranks().sum(&mut truncated);
-    let [n] = truncated;
-    if n > 0.0 {
+    // Several processes may have drawn the same prompt.
+    let n = united(call.reporter.ranks(), mdp.handoff.truncated_texts())?.len();
+    if n > 0 {
         call.reporter.info(&format!(
             "{n} different refined prompts were longer than the text encoder reads; it did not see their end"
         ));
@@ -139,7 +140,7 @@ impl Work<'_> {
             for (made, asked) in made.iter().zip(of(chunk)) {
                 let (i, j) = (asked.number as usize / n, asked.number as usize % n);
                 let (name, caption) = (format!("{i:05}-{j}.png"), format!("{}: {}", asked.text, made.refined));
-                gallery.push((&name, &caption), &made.picture, |image| {
+                gallery.push((&name, &caption), &sampler.picture(made)?, |image| {
                     let (prompt, refined) = (asked.text.clone(), made.refined.clone());
                     Sampled::drawn(SampledResult::Refined(RefinedPicture { prompt, refined, image, sample: j }))
                 })?;
@@ -176,8 +177,9 @@ impl Work<'_> {
             let asked = asked_of(chunk);
             empty += made_a.iter().chain(&made_b).filter(|made| made.refined.is_empty()).count();
             for (a, b) in asked[0].iter().zip(&made_a).zip(asked[1].iter().zip(&made_b)) {
-                let request = a.0.text.clone();
-                writer.push(&GeneratedPair { request, a: candidate(a.0, a.1), b: candidate(b.0, b.1) })?;
+                let (request, pictures) = (a.0.text.clone(), [sampler.picture(a.1)?, sampler.picture(b.1)?]);
+                let (a, b) = (candidate(a.0, a.1, &pictures[0]), candidate(b.0, b.1, &pictures[1]));
+                writer.push(&GeneratedPair { request, a, b })?;
                 bar.inc(1);
             }
             Ok(())
@@ -206,7 +208,7 @@ impl Work<'_> {
         let own = [self.models.0.fingerprint()?, self.models.1.fingerprint()?];
         let words = self.other.as_ref().map(|(words, _)| words.fingerprint()).transpose()?;
         let pictures = self.other.as_ref().map(|(_, pictures)| pictures.fingerprint()).transpose()?;
-        Ok(pair_settings(&self.call.values, own, [words, pictures]))
+        Ok(pair_settings(&self.call.values, &self.files.generator, own, [words, pictures]))
     }
 }
 
@@ -218,6 +220,7 @@ pub(crate) fn is_unrefined(values: &Values, pair: u64) -> bool {
 /// The settings that reproduce a folder of pairs: with the fingerprints of refiner and generator, and of side b's.
 pub(crate) fn pair_settings(
     values: &Values,
+    loaded: &Loaded,
     [refiner, generator]: [String; 2],
     [other_refiner, other_generator]: [Option<String>; 2],
 ) -> Map<String, Value> {
@@ -245,18 +248,54 @@ pub(crate) fn pair_settings(
         "sampler": values.sample.sampler(),
         "steps": Some(values.sample.steps()),
         "eta": Some(values.sample.eta()),
-        "guidance": values.sample.guidance(),
+        "guidance": loaded.guidance(values),
         "null_share": Some(values.sample.null_share()),
     }))
 }
 
 /// One side of a pair.
-pub(crate) fn candidate<'a>(asked: &Request, made: &'a Generation) -> GeneratedResult<NewResult<'a>> {
+pub(crate) fn candidate<'a>(
+    asked: &Request,
+    made: &'a Generation,
+    picture: &'a Pixels,
+) -> GeneratedResult<NewResult<'a>> {
     let refined = Refined { text: made.refined.clone(), tokens: made.tokens.clone(), is_null: asked.is_null };
     GeneratedResult {
         refined: Some(refined),
-        made: NewResult::Image { picture: &made.picture, latent: &made.latent },
+        made: NewResult::Image { picture, latent: &made.latent },
         seed: asked.number,
         log_probs: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_of_pairs_name_the_guidance_that_nobody_gave() {
+        let mut values = Values::default();
+        for set in
+            ["run.mdp=hybrid", "hybrid.refiner=builtin:chimera-refiner", "hybrid.generator=builtin:chimera-generator"]
+        {
+            values.merge_set(set).unwrap();
+        }
+        let files = Files::load(&mut values).unwrap();
+        let settings = |values: &Values, generator: &Loaded| {
+            pair_settings(values, generator, ["a".into(), "b".into()], [None, None])
+        };
+        let (own, of_pictures) = (
+            settings(&values, &files.generator),
+            crate::sampling::diffusion::pair_settings(&values, &files.generator, [None, None]),
+        );
+        assert_eq!(own["guidance"], json!(1.0));
+        // What a folder of pictures says of the generator, that of a hybrid says too.
+        for name in
+            ["seed", "sampler", "steps", "eta", "guidance", "precision", "scheduler", "prediction", "image_size"]
+        {
+            assert_eq!(own[name], of_pictures[name], "{name}");
+        }
+        values.merge_set("sample.guidance=3").unwrap();
+        assert_eq!(settings(&values, &files.generator)["guidance"], json!(3.0));
     }
 }

@@ -198,6 +198,7 @@ fn draw_all(
     let at_once = (ANSWERS_AT_ONCE / n).max(1);
     let of = |chunk: usize| places(chunk, at_once, encoded.len());
     let answer = |chunk: usize| {
+        call.reporter.go_on()?;
         let asked: Vec<usize> = of(chunk).flat_map(|i| i * n..(i + 1) * n).collect();
         let copies: Vec<Vec<u32>> = asked.iter().map(|number| encoded[number / n].clone()).collect();
         let longest: Vec<usize> = copies.iter().map(|tokens| room.answer(tokens.len())).collect();
@@ -246,7 +247,10 @@ fn draw_pairs(
     let batches = numbers.chunk_by(|i, j| encoded[i / n].len() == encoded[j / n].len());
     let batches: Vec<&[usize]> = batches.flat_map(|numbers| numbers.chunks(PAIRS_AT_ONCE)).collect();
     let makers = [makers.0, makers.1.unwrap_or(makers.0)];
-    let work = |batch: usize| draw_batch(values, makers, tokenizer, (prompts, encoded), (batches[batch], n), room);
+    let work = |batch: usize| {
+        call.reporter.go_on()?;
+        draw_batch(values, makers, tokenizer, (prompts, encoded), (batches[batch], n), room)
+    };
     let bar = call.reporter.bar("pairs", numbers.len());
     let (mut all, mut cut) = (Vec::with_capacity(numbers.len()), 0);
     in_turns(ranks, batches.len(), work, |_, (drawn, n_cut): (Vec<Drawn>, usize)| {

@@ -74,6 +74,7 @@ pub(crate) fn score(call: &Call<'_>, split: Split, verb: &'static str) -> Result
     let bar = call.reporter.bar(verb, source.len());
     let mut lines = Vec::with_capacity(source.len());
     let work = |index: usize| {
+        call.reporter.go_on()?;
         let failed = |error: policies::BoxError| Failure::failed(format!("example {index}: {error}"));
         let item = source.item(index).map_err(failed)?;
         check_pair(item.episodes.len()).map_err(failed)?;

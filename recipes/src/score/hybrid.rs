@@ -79,6 +79,7 @@ pub(crate) fn score(call: &mut Call<'_>, split: Split, verb: &'static str) -> Re
     let bar = call.reporter.bar(verb, source.len());
     let mut lines = Vec::with_capacity(source.len());
     let work = |index: usize| {
+        call.reporter.go_on()?;
         let failed = |error: BoxError| Failure::failed(format!("pair {index}: {error}"));
         let episodes = source.item(index).map_err(failed)?.episodes;
         score_pair(&halves.mdp, &halves.policy, halves.reference.as_ref(), &episodes).map_err(failed)

@@ -67,7 +67,7 @@ pub(crate) fn run(call: &Call<'_>, depth: Depth, verb: &'static str) -> Result<S
     let mut scored = ScoredTexts { lines: Vec::with_capacity(data.len()), divergences: Vec::new() };
     let of = |chunk: usize| places(chunk, micro, data.len());
     let examples = |chunk: usize| of(chunk).map(|i| data.get(i)).collect::<Result<Vec<Example>, _>>();
-    let work = |chunk: usize| scorer.score(&examples(chunk)?);
+    let work = |chunk: usize| call.reporter.go_on().and_then(|()| scorer.score(&examples(chunk)?));
     in_turns(call.reporter.ranks(), chunks(data.len(), micro), work, |chunk, numbers| {
         scorer.add(&examples(chunk)?, &numbers, &mut scored);
         bar.set_position(of(chunk).end as u64);

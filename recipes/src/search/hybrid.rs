@@ -106,7 +106,7 @@ impl<'a> Work<'a> {
             for (j, (found, numbers)) in methods::described(values, outcome).enumerate() {
                 let made = self.sampler.generation(request, &self.mdp.cut(found.episode.clone())?)?;
                 let caption = format!("{}: {}", request.text, made.refined);
-                gallery.push((&format!("{i:05}-{j}.png"), &caption), &made.picture, |image| {
+                gallery.push((&format!("{i:05}-{j}.png"), &caption), &self.sampler.picture(&made)?, |image| {
                     let (prompt, refined) = (request.text.clone(), made.refined.clone());
                     let picture = RefinedPicture { prompt, refined, image, sample: j };
                     Sampled { result: SampledResult::Refined(picture), search: Some(numbers) }
@@ -121,7 +121,8 @@ impl<'a> Work<'a> {
     fn pairs(&self, folder: &Path) -> Result<(), Failure> {
         let (values, n) = (&self.call.values, self.call.values.sample.n());
         let policy = &self.cast.policy;
-        let settings = pair_settings(values, [policy.outer.fingerprint()?, policy.inner.fingerprint()?], [None, None]);
+        let own = [policy.outer.fingerprint()?, policy.inner.fingerprint()?];
+        let settings = pair_settings(values, &self.files.generator, own, [None, None]);
         let settings =
             pairs::with_search(settings, values, self.cast, |pair| vec![&*pair.outer as &dyn Persist, &*pair.inner])?;
         let create = || PairWriter::create(folder, Modality::Hybrid, settings, Some(self.files.shape));
@@ -169,7 +170,8 @@ impl<'a> Work<'a> {
                 let made = sides.map(|found| self.sampler.generation(&one, &self.mdp.cut(found.episode.clone())?));
                 ([one.clone(), one], made.into_iter().collect::<Result<Vec<_>, Failure>>()?)
             };
-            let [a, b] = [0, 1].map(|side| candidate(&asked[side], &made[side]));
+            let pictures = [self.sampler.picture(&made[0])?, self.sampler.picture(&made[1])?];
+            let [a, b] = [0, 1].map(|side| candidate(&asked[side], &made[side], &pictures[side]));
             writer.push(&GeneratedPair { request: text.clone(), a, b })?;
         }
         Ok(())

@@ -284,13 +284,15 @@ impl Problem for Drawing<'_> {
         let generator = averages.1.as_ref().unwrap_or(&learner.inner);
         let asked: Vec<Request> = self.judged.iter().zip(0..).map(|(text, i)| Request::number(text, i)).collect();
         let made = self.sampler.generate(refiner, generator, &asked, "judged")?;
-        let drawn = made.into_iter().zip(&self.judged).map(|(made, request)| DrawnPicture {
-            request: request.clone(),
-            refined: Some(Refined { text: made.refined, tokens: made.tokens, is_null: false }),
-            picture: made.picture,
-            latent: made.latent.to_vec(),
+        let drawn = made.into_iter().zip(&self.judged).map(|(made, request)| {
+            Ok::<_, Failure>(DrawnPicture {
+                request: request.clone(),
+                picture: self.sampler.picture(&made)?,
+                refined: Some(Refined { text: made.refined, tokens: made.tokens, is_null: false }),
+                latent: made.latent.to_vec(),
+            })
         });
-        Ok(Answers::Pictures(self.setup.files.shape, drawn.collect()))
+        Ok(Answers::Pictures(self.setup.files.shape, drawn.collect::<Result<_, _>>()?))
     }
 
     /// Reports the number of refined prompts that the text encoder truncated during the run.

@@ -22,12 +22,15 @@ pub(super) fn hooks<'a>(sampler: &'a HybridSampler<'a>, requests: &'a [String]) 
                     }
                     made => made.map_err(|failure| failure.to_string())?,
                 };
-                let pictures = made.iter().zip(requests).filter_map(|(made, request)| {
-                    let size = (made.picture.width() as u32, made.picture.height() as u32);
+                let mut pictures = Vec::new();
+                for (made, request) in made.iter().zip(requests) {
+                    let picture = sampler.picture(made).map_err(|failure| failure.to_string())?;
+                    let size = (picture.width() as u32, picture.height() as u32);
                     let caption = format!("{request}: {}", made.refined);
-                    Some(Picture::from_unit(&caption, size, made.picture.values())?.of_prompt(request))
-                });
-                Ok(Box::new(Pictures(pictures.collect())) as Box<dyn Samples>)
+                    let picture = Picture::from_unit(&caption, size, picture.values());
+                    pictures.extend(picture.map(|picture| picture.of_prompt(request)));
+                }
+                Ok(Box::new(Pictures(pictures)) as Box<dyn Samples>)
             })
         }),
     }
