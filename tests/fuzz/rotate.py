@@ -1,11 +1,11 @@
-"""Runs the fuzz targets one after another, again and again, and keeps count.
+"""Runs the fuzz targets one after another, next the one that had the least of the processor so far, and keeps count.
 
     cargo +nightly fuzz build --fuzz-dir tests/fuzz/targets -O -s none
     python tests/fuzz/rotate.py --built tests/fuzz/targets/target/x86_64-unknown-linux-gnu/release --work FOLDER --seconds 300
 
 FOLDER gets `corpus/TARGET` (what was found beyond the committed one), `found/TARGET` (inputs that made a target crash, hang or ask
 for too much memory) and `runs.jsonl`, a line for each turn of a target. It goes on until it is interrupted, or for `--turns`
-of every target. `--table` prints what `runs.jsonl` adds up to. A target that crashed is started anew until its turn is over, or
+for each target. `--table` prints what `runs.jsonl` adds up to. A target that crashed is started anew until its turn is over, or
 its tenth crash. libFuzzer counts the time on a wall against an input, so an input that took long is read once more alone, and
 counts if it takes that long by the processor's time. Where other work stops the targets for a while, `--timeout` is to be longer.
 """
@@ -51,11 +51,12 @@ def forget_stalls(given, target, found):
             path.unlink()
         else:
             path.rename(found / f"hang-{path.name}")
+            print(f"{target}: {path.name} takes {seconds:.0f} s of the processor, and ends with {code}", flush=True)
     return stalls
 
 
 def turn(given, target):
-    """One turn of a target: what it did in so many seconds."""
+    """One turn of a target, of so many seconds; how many of the processor it had."""
     corpus, found = given.work / "corpus" / target, given.work / "found" / target
     for folder in (corpus, found):
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,6 +86,7 @@ def turn(given, target):
     with open(given.work / "runs.jsonl", "a") as file:
         file.write(json.dumps(line) + "\n")
     print(line, flush=True)
+    return line["processor"]
 
 
 def table(path):
@@ -116,10 +118,16 @@ def main():
     if given.table:
         return table(given.work / "runs.jsonl")
     given.work.mkdir(parents=True, exist_ok=True)
+    chosen = given.only or targets()
+    spent = dict.fromkeys(chosen, 0)
+    if (given.work / "runs.jsonl").exists():
+        for line in map(json.loads, (given.work / "runs.jsonl").read_text().splitlines()):
+            if line["target"] in spent:
+                spent[line["target"]] += line["processor"]
     done = 0
-    while given.turns is None or done < given.turns:
-        for target in given.only or targets():
-            turn(given, target)
+    while given.turns is None or done < given.turns * len(chosen):
+        target = min(chosen, key=spent.get)
+        spent[target] += max(turn(given, target), 1)
         done += 1
 
 
