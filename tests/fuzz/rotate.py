@@ -24,12 +24,35 @@ HERE = pathlib.Path(__file__).resolve().parent
 LIMITS = ["-rss_limit_mb=2048", "-malloc_limit_mb=1024", "-max_len=65536", "-print_final_stats=1", "-reload=0"]
 # Targets whose inputs need numbers that fit each other, which comparisons of values find sooner.
 VALUES = {"llama2c", "gguf", "latents", "npz"}
+# Where a target's reader has its keys and names, which mutations put into inputs.
+WORDS = {
+    "adapter": ["models/src/formats"],
+    "denoiser_adapter": ["models/src/formats"],
+    "gguf": ["models/src/formats/gguf"],
+    "model": ["models/src/formats", "models/src/causal"],
+    "npz": ["tensorfile/src/npz", "datasets/src/control"],
+    "pairs": ["datasets/src/pairs"],
+    "pipeline": ["models/src/formats", "models/src/denoiser", "models/src/scheduler"],
+    "records": ["datasets/src/formats", "datasets/src/reading", "datasets/src/chat"],
+    "run": ["train/src", "report/src"],
+    "template": ["datasets/src/chat"],
+    "tokenizer": ["models/src/formats"],
+}
 # Processor seconds that no input may take.
 SLOW = 10
 
 
 def targets():
     return sorted(path.stem for path in (HERE / "targets/fuzz_targets").glob("*.rs"))
+
+
+def dictionary(given, target):
+    """The strings in the source of a target's reader, as libFuzzer reads them; `None` if there are none."""
+    files = [path for folder in WORDS.get(target, []) for path in sorted((HERE.parents[1] / folder).rglob("*.rs"))]
+    words = {word for path in files for word in re.findall(r'"([\w./<>|:-]{2,40})"', path.read_text(), re.A)}
+    path = given.work / f"{target}.words"
+    path.write_text("".join(f'"{word}"\n' for word in sorted(words)))
+    return path if words else None
 
 
 def ran(command, log):
@@ -61,12 +84,11 @@ def turn(given, target):
     for folder in (corpus, found):
         folder.mkdir(parents=True, exist_ok=True)
     line = {"target": target, "seconds": 0, "processor": 0.0, "executions": 0, "coverage": 0, "crashes": 0, "stalls": 0}
-    begin = time.monotonic()
+    words, begin = dictionary(given, target), time.monotonic()
     while line["crashes"] < 10 and (left := given.seconds - (time.monotonic() - begin)) > 1:
         command = [str(given.built / target), str(corpus), str(HERE / "corpora" / target), *LIMITS]
         command += [f"-max_total_time={int(left)}", f"-timeout={given.timeout}", f"-artifact_prefix={found}/"]
-        if target in VALUES:
-            command.append("-use_value_profile=1")
+        command += ["-use_value_profile=1"] * (target in VALUES) + [f"-dict={words}"] * (words is not None)
         log = given.work / f"{target}.log"
         code, processor = ran(command, log)
         text = log.read_bytes().decode("utf-8", "replace")
