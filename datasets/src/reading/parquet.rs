@@ -9,13 +9,17 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row as ParquetRow};
 use parquet::schema::types::{Type, TypePtr};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::guard::guarded;
 use super::sized::sized;
 use super::{Cell, CellRows, Rows, footer};
 use crate::error::DatasetError;
 use crate::record::Origin;
+
+/// Bytes and decimal places of a decimal that is read, those of Arrow's longest.
+const LONGEST_DECIMAL: usize = 32;
+const MOST_PLACES: i32 = 76;
 
 /// The rows of a Parquet file, in order.
 pub(super) fn rows(file: File, path: Arc<Path>) -> Result<Rows, DatasetError> {
@@ -135,12 +139,65 @@ fn cell(field: Field) -> Cell {
     }
 }
 
+/// What a field says. What no record has is named, as Arrow's types are: a column that nobody reads may hold it.
 fn value(field: &Field) -> Value {
     match field {
         // Old writers leave out the note that a column of bytes is text.
         Field::Bytes(bytes) => std::str::from_utf8(bytes.data()).map_or(Value::Null, Value::from),
         Field::Group(row) => Value::Object(object(row)),
         Field::ListInternal(list) => list.elements().iter().map(value).collect(),
-        other => other.to_json_value(),
+        Field::MapInternal(map) => {
+            let key = |field| match value(field) {
+                Value::String(text) => text,
+                other => other.to_string(),
+            };
+            map.entries().iter().map(|(field, item)| (key(field), value(item))).collect()
+        }
+        Field::Decimal(decimal) if decimal.data().len() > LONGEST_DECIMAL || decimal.scale() > MOST_PLACES => {
+            json!({ "(type)": format!("decimal of {} bytes and {} places", decimal.data().len(), decimal.scale()) })
+        }
+        other => guarded(|| other.to_json_value()).unwrap_or_else(|()| json!({ "(type)": "time beyond the calendar" })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::data_type::{ByteArrayType, Int32Type, Int64Type};
+
+    use super::*;
+    use crate::test_data::write;
+
+    const SCHEMA: &str = "message odd { required int32 day (DATE); required int64 at (TIMESTAMP_MILLIS); \
+                          required binary price (DECIMAL(900, 800)); }";
+
+    fn first(day: i32, at: i64) -> Value {
+        let bytes = write(SCHEMA, |writer| {
+            let mut group = writer.next_row_group().unwrap();
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<Int32Type>().write_batch(&[day], None, None).unwrap();
+            column.close().unwrap();
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<Int64Type>().write_batch(&[at], None, None).unwrap();
+            column.close().unwrap();
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<ByteArrayType>().write_batch(&[vec![1].into()], None, None).unwrap();
+            column.close().unwrap();
+            group.close().unwrap();
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        std::fs::write(&path, bytes).unwrap();
+        let mut rows = rows(File::open(&path).unwrap(), Arc::from(path)).unwrap();
+        rows.next().unwrap().unwrap().1
+    }
+
+    #[test]
+    fn values_that_no_text_says_are_named() {
+        let known = first(1, 1_000);
+        assert_eq!((&known["day"], &known["at"]), (&json!("1970-01-02"), &json!("1970-01-01 00:00:01.000 +00:00")));
+        assert_eq!(known["price"], json!({"(type)": "decimal of 1 bytes and 800 places"}));
+        let beyond = json!({"(type)": "time beyond the calendar"});
+        let odd = first(i32::MAX, i64::MAX);
+        assert_eq!((&odd["day"], &odd["at"]), (&beyond, &beyond));
     }
 }
