@@ -25,7 +25,8 @@ fn paths_are_those_of_the_caller_and_a_value_may_be_joined() {
     let folder = folder.path().canonicalize().unwrap();
     let at = |name: &str| folder.join(name).display().to_string();
     let expected = |device: &str, binary: &str| -> Vec<String> {
-        let words = ["scripts/gpu_check.py", "--device", device, "--binary", binary, "--no-speed", "--out", &at("a b.json")];
+        let words =
+            ["scripts/gpu_check.py", "--device", device, "--binary", binary, "--no-speed", "--out", &at("a b.json")];
         words.map(str::to_owned).to_vec()
     };
     for arguments in [

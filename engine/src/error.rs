@@ -95,6 +95,13 @@ pub enum EngineError {
         source: candle_core::Error,
     },
 
+    /// A device does not multiply bf16.
+    #[error("the device does not compute in bf16, which GPUs do from compute capability 8.0 on: use f32")]
+    NoBf16 {
+        /// The device's reason.
+        source: candle_core::Error,
+    },
+
     /// A setting is out of its range.
     #[error("{owner}: {setting} must be {expected}, got {got}")]
     Setting {

@@ -53,4 +53,4 @@ pub use gradients::Gradients;
 pub use mdp::Rng;
 pub use noise::Noise;
 pub use parameters::Parameters;
-pub use precision::Precision;
+pub use precision::{Precision, WithPrecision};

@@ -1,6 +1,8 @@
 //! Tests that every op must pass: against its composed form, finite differences and strided inputs.
 
 use super::backward;
+use crate::device::WithoutKernels;
+use crate::{Precision, WithPrecision};
 use candle_core::{DType, Device, Result, Tensor, Var};
 use proptest::test_runner::{Config, RngSeed};
 
@@ -54,6 +56,40 @@ pub(super) fn check_at(inputs: &[Tensor], fused: Op<'_>, composed: Op<'_>) {
             for index in (0..inputs.len()).filter(|&index| index != frozen) {
                 assert_eq!(part.gradients[index], ours.gradients[index], "gradient {index} with {frozen} frozen");
             }
+        }
+    }
+}
+
+/// Checks that an op and its gradients are near each other in both forms in bf16, at inputs of the given shapes: they round the
+/// same operands. The composed form rounds results as well, which moves a number by a 256th of itself, and a sum of `parts` rounded ones by as
+/// much of each; nothing is rounded where there are none. Inputs of one dimension are biases, added to a result once it is rounded. Orders of sums differ besides.
+pub(super) fn check_rounding(shapes: &[&[usize]], parts: usize, op: Op<'_>) {
+    let inputs = shapes.iter().enumerate().map(|(i, shape)| tensor(i as u64 + 1, shape).to_dtype(DType::F32).unwrap());
+    let (inputs, trainable) = (inputs.collect::<Vec<Tensor>>(), vec![true; shapes.len()]);
+    let _guard = WithPrecision::begin(Precision::Bf16);
+    let fused = evaluate(&inputs, op, &trainable);
+    let _guard = WithoutKernels::begin();
+    let composed = evaluate(&inputs, op, &trainable);
+    let both = |evaluation: &Evaluation| -> Vec<Vec<f64>> {
+        let gradients = evaluation.gradients.iter().flatten().cloned();
+        std::iter::once(evaluation.value.clone()).chain(gradients).collect()
+    };
+    let biases = inputs.iter().filter(|input| input.rank() == 1).flat_map(flat);
+    let bias = biases.fold(0f64, |largest, x| largest.max(x.abs()));
+    for (which, (fused, composed)) in both(&fused).iter().zip(both(&composed)).enumerate() {
+        assert_eq!(fused.len(), composed.len(), "{shapes:?}");
+        let largest = fused.iter().fold(0f64, |largest, x| largest.max(x.abs()));
+        for (a, b) in fused.iter().zip(&composed) {
+            let of_results = match parts {
+                0 => 0.,
+                1 => a.abs().max(b.abs()) + if which == 0 { bias } else { 0. },
+                _ => largest * (parts as f64).sqrt(),
+            };
+            let bound = of_results / 256. + 1e-5 * largest;
+            assert!(
+                (a - b).abs() <= bound,
+                "{shapes:?}: {b} of {which} where the kernel has {a}, the largest {largest}"
+            );
         }
     }
 }

@@ -73,13 +73,14 @@ fn quantised_linear(x: &Tensor, matrix: &Arc<QuantisedMatrix>, bias: Option<&Ten
             Some(bias) => binary::<T, T, _>(op, x, bias),
             None => unary::<T, T, _>(op, x),
         },
-        composed::linear(x, &matrix.to_tensor(x.device())?.to_dtype(x.dtype())?, bias, layout_of(matrix))
+        composed::linear(x, &out_in(matrix, x)?, bias, WeightLayout::OutIn)
     )
 }
 
-/// The layout of the dequantised matrix.
-fn layout_of(matrix: &QuantisedMatrix) -> WeightLayout {
-    if matrix.is_turned() { WeightLayout::InOut } else { WeightLayout::OutIn }
+/// The dequantised matrix as `[out, in]`, with numbers like those of `x`.
+fn out_in(matrix: &QuantisedMatrix, x: &Tensor) -> Result<Tensor> {
+    let dense = matrix.to_tensor(x.device())?.to_dtype(x.dtype())?;
+    if matrix.is_turned() { dense.t() } else { Ok(dense) }
 }
 
 /// `x W^T + b`, W in blocks.

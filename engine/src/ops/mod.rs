@@ -62,4 +62,6 @@ mod convolution_tests;
 #[cfg(test)]
 mod image_tests;
 #[cfg(test)]
+mod precision_tests;
+#[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Layers on rows of pixels in plain candle ops.
 
-use super::linear;
-use crate::ops::{Convolution, Grid, Padding, WeightLayout};
+use super::{biased, convolved};
+use crate::ops::{Convolution, Grid, Padding};
 use candle_core::{Result, Tensor, bail};
 
 /// See [`crate::ops::conv2d`].
@@ -17,7 +17,7 @@ pub fn conv2d(
         bail!("{convolution:?} of {grid:?} by {:?}", weight.dims())
     };
     let columns = columns(x, [grid, output], (height, width), convolution)?;
-    linear(&columns, &weight.reshape((n_out, height * width * n_in))?, bias, WeightLayout::OutIn)
+    biased(convolved(&columns, &weight.reshape((n_out, height * width * n_in))?, n_in)?, bias)
 }
 
 /// The pixels under every tap of the kernel side by side, `[output rows, height * width * channels]`.

@@ -7,6 +7,7 @@ mod forest_mask;
 mod groups;
 mod images;
 mod operands;
+mod products;
 mod vocabulary;
 
 pub use adaptive::{adaptive_layer_norm, gated_add};
@@ -15,6 +16,7 @@ pub(crate) use attention::{soft_cap, softmax};
 pub use groups::{add_per_image, concat, geglu, group_norm, quick_gelu, squared_errors};
 pub use images::{conv2d, upsample_nearest};
 pub(crate) use operands::{columns_at, product, rows_at};
+use products::{by_weight, convolved, in_precision};
 pub use vocabulary::{logit_log_prob, vocabulary_log_prob};
 
 use super::{AxialRope, Heads, Pairing, QkvLayout, Rope, WeightLayout};
@@ -24,10 +26,11 @@ use std::f64::consts::{FRAC_2_SQRT_PI, SQRT_2};
 
 /// See [`super::linear`].
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, layout: WeightLayout) -> Result<Tensor> {
-    let y = match layout {
-        WeightLayout::OutIn => product(x, &weight.t()?)?,
-        WeightLayout::InOut => product(x, weight)?,
-    };
+    biased(by_weight(x, weight, layout)?, bias)
+}
+
+/// Adds a bias to every row.
+fn biased(y: Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     match bias {
         Some(bias) => y.broadcast_add(bias),
         None => Ok(y),

@@ -5,13 +5,13 @@
 
 use candle_core::{D, Result, Tensor};
 
-/// `a b`, of two matrices or of two batches of them.
+/// `a b`, of two matrices or of two batches of them, in the type that they have.
 pub(crate) fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     matrix(a)?.matmul(&matrix(b)?)
 }
 
 /// The matrix itself where its numbers lie row after row or column after column, else a copy.
-fn matrix(x: &Tensor) -> Result<Tensor> {
+pub(super) fn matrix(x: &Tensor) -> Result<Tensor> {
     if x.is_contiguous() || x.transpose(D::Minus2, D::Minus1)?.is_contiguous() { Ok(x.clone()) } else { x.contiguous() }
 }
 

@@ -1,6 +1,6 @@
 //! Token log-probabilities in plain candle ops.
 
-use super::{columns_at, product, rows_at, soft_cap};
+use super::{columns_at, in_precision, rows_at, soft_cap};
 use crate::kernels::quantised::Matrix;
 use crate::ops::{LogitForm, LogitQuery, VocabularyQuery};
 use crate::transfer::from_host;
@@ -13,7 +13,7 @@ pub fn vocabulary_log_prob(hidden: &Tensor, matrix: &Tensor, query: VocabularyQu
     let rows = from_host(query.rows.to_vec(), n, device)?;
     let targets = from_host(query.targets.to_vec(), (n, 1), device)?;
     let logits_of = |hidden: &Tensor, matrix: &Tensor, form: LogitForm| {
-        soft_cap(&(product(&rows_at(hidden, &rows)?, &matrix.t()?)? * form.scale)?, form.cap)
+        soft_cap(&(in_precision(&rows_at(hidden, &rows)?, &matrix.t()?)? * form.scale)?, form.cap)
     };
     let logits = logits_of(hidden, matrix, query.forms[0])?;
     let reference = match query.reference {
