@@ -37,8 +37,9 @@ SCORING = {
 # Greedy answers, through the KV cache.
 SAMPLING = {"token": "sample --mdp token --model builtin:tldr --limit-prompts 8 --temperature 0"}
 
-# How far a number may be from the CPU's, as a share of it: by rounding of other orders of sums over ten steps.
-TOLERANCE = {"f32": {"loss": 1e-4, "score": 1e-4}}
+# How far a number may be from the CPU's in f32, as a share of it: by rounding of other orders of sums over ten steps, or of operands and
+# results to bf16, which has 8 bits. Greedy answers need be the CPU's in f32 alone.
+TOLERANCE = {"f32": {"loss": 1e-4, "score": 1e-4}, "bf16": {"loss": 2e-2, "score": 3e-2}}
 
 TIMED = {
     "token": "train --mdp token --max-steps 30 --batch-size 32 --micro-batch-size 32 --limit 1024 --eval-examples 4 --n-samples 0 --seed 3",
@@ -152,7 +153,7 @@ def compare(found, golden, precision):
     for name, theirs in golden["answers"].items():
         same = sum(a == b for a, b in zip(found["answers"][name], theirs)) / len(theirs)
         report[f"greedy answers of {name} alike"] = same
-        if same < 1:
+        if same < 1 and precision == "f32":
             wrong.append(f"{name}: {same:.0%} of the greedy answers are the CPU's")
     return report, wrong
 
@@ -193,8 +194,7 @@ def main():
             return 0
         program, golden = Program(asked.binary, asked.device, folder), json.loads(GOLDEN.read_text())
         report, failures = {"machine": machine(asked.device)}, []
-        # On a GPU the program computes in f32 alone, and refuses bf16.
-        for precision in ["f32"]:
+        for precision in TOLERANCE:
             report[precision], wrong = {}, []
             try:
                 distances, wrong = compare(measured(program, precision), golden, precision)

@@ -10,11 +10,10 @@ use crate::settings::{ComputePrecision, Values};
 pub(crate) fn open(values: &Values) -> Result<Device, Failure> {
     let device = engine::device::parse(values.run.device()).map_err(|e| Failure::usage(e.to_string()))?;
     let precision = of(values, device.is_cpu());
-    if precision == Precision::Bf16 && !device.is_cpu() {
-        return Err(Failure::usage(
-            "`run.precision` bf16 is for the CPU, and `run.device` is another; a run that began in bf16 goes on on a CPU",
-        ));
-    }
+    precision.check(&device).map_err(|error| {
+        let reason = Failure::of(&error);
+        Failure::usage(format!("`run.precision` {precision}, `run.device` {}: {reason}", values.run.device()))
+    })?;
     precision.set();
     Ok(device)
 }
@@ -43,7 +42,7 @@ pub(crate) fn kept(values: &Values) -> Option<&'static str> {
     (of(values, values.run.device() == "cpu") == Precision::Bf16).then_some("bf16")
 }
 
-/// The precision of a call; `auto` is bf16 where this CPU is fast in it, and no other library computes.
+/// The precision of a call; `auto` is bf16 on a CPU that is fast in it, and where no other library computes.
 fn of(values: &Values, is_cpu: bool) -> Precision {
     match values.run.precision() {
         ComputePrecision::Bf16 => Precision::Bf16,

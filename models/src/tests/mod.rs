@@ -5,6 +5,7 @@ mod external;
 mod files;
 mod laws;
 mod policy;
+mod precision;
 mod refused;
 mod saved;
 
@@ -14,6 +15,7 @@ pub(crate) use laws::{
     check_adapters, check_alone, check_finite_differences, check_fresh, check_golden, check_tape, fresh,
 };
 pub(crate) use policy::{Acting, check_policy};
+pub(crate) use precision::{Trial, adam};
 pub(crate) use refused::{check_refused, check_setting, resize};
 pub(crate) use saved::{check_adapter_file, check_saved, check_saved_adapters};
 

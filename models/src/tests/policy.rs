@@ -19,7 +19,7 @@ use super::files::Golden;
 use crate::denoiser::{Denoiser, DenoiserConfig, LatentShape, LearnerOptions, Prediction, SamplerConfig};
 use crate::sampler::Sampler;
 
-type ConditionedMdp = DenoisingMdp<Condition>;
+pub(super) type ConditionedMdp = DenoisingMdp<Condition>;
 
 /// How far a step along the gradient moves all parameters together, whatever the size of the gradient: the difference of a
 /// longer one has more of the curvature in it.
@@ -43,16 +43,16 @@ impl Acting {
     }
 }
 
-fn rng(seed: u64) -> Rng {
+pub(super) fn rng(seed: u64) -> Rng {
     Rng::seed_from_u64(seed)
 }
 
-fn normal(n: usize, rng: &mut Rng) -> Vec<f32> {
+pub(super) fn normal(n: usize, rng: &mut Rng) -> Vec<f32> {
     (0..n).map(|_| standard_normal(rng) as f32).collect()
 }
 
 /// All that a network may be told: a caption of as many tokens as the seed says, or a class of that number.
-fn condition(config: &DenoiserConfig, seed: u64) -> Condition {
+pub(super) fn condition(config: &DenoiserConfig, seed: u64) -> Condition {
     let (rng, length) = (&mut rng(seed), seed as usize);
     let hidden = config.context_width().map(|width| Hidden { values: normal(length * width, rng), length, width });
     let pooled = config.pooled_width().map(|width| normal(width, rng));

@@ -307,13 +307,13 @@ choices! {
         Fixed = "fixed",
     }
 
-    /// The precision of matrix products and convolutions on the CPU.
+    /// The precision of matrix products and convolutions.
     ComputePrecision {
         /// f32
         F32 = "f32",
         /// bf16, with sums, weights and all else in f32
         Bf16 = "bf16",
-        /// bf16 where this CPU has instructions for it (AMX or AVX512-BF16), else f32
+        /// bf16 on a CPU with instructions for it (AMX or AVX512-BF16), else f32
         Auto = "auto",
     }
 

@@ -16,7 +16,7 @@ section! {
         out: Option<String> = None, "out";
         /// CPU threads; else one for each core; results do not depend on it
         threads: Option<usize> = None, "threads";
-        /// Precision of matrix products and convolutions on the CPU
+        /// Precision of matrix products and convolutions
         precision: ComputePrecision = ComputePrecision::F32, "precision";
     }
 }

@@ -5,6 +5,7 @@ mod cache;
 mod composed;
 mod forests;
 mod gradients;
+mod precision;
 mod quantised;
 mod sampling;
 mod storage;
