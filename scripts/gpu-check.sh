@@ -4,21 +4,27 @@
 #
 #     scripts/gpu-check.sh [--device cuda:0] [--out gpu-check.json]     on a GPU
 #     scripts/gpu-check.sh --device cpu                                 the same without one, as a test of the check
+#     scripts/gpu-check.sh --features cuda,nccl ...                     with NCCL (and MPI), one process for each GPU
 #     scripts/gpu-check.sh --binary PATH ...                            with a program that is built already
 set -euo pipefail
 cd "$(dirname "$0")/.."
-device=cuda:0 binary=
-for ((i = 1; i <= $#; i++)); do
-    next=$((i + 1))
-    case "${!i}" in
-        --device) device=${!next} ;;
-        --binary) binary=${!next} ;;
+device=cuda:0 binary= built=cuda kept=()
+while (($#)); do
+    case "$1" in
+        --features) built=$2 && shift 2 && continue ;;
+        --device) device=$2 ;;
+        --binary) binary=$2 ;;
     esac
+    kept+=("$1")
+    shift
 done
 if [[ -z $binary ]]; then
     features=()
-    [[ $device == cpu ]] || features=(--features cuda)
+    [[ $device == cpu ]] || features=(--features "$built")
     cargo build --release --locked "${features[@]}" >&2
-    set -- "$@" --binary "${CARGO_TARGET_DIR:-target}/release/hybrid-dpo"
+    kept+=(--binary "${CARGO_TARGET_DIR:-target}/release/hybrid-dpo")
+    # All GPUs of this machine, without MPI: even one joins and sums.
+    [[ $device == cpu || $built != *nccl* ]] ||
+        cargo test --release --locked -p engine --features nccl --lib -- --ignored gpus_sum >&2
 fi
-exec python3 scripts/gpu_check.py "$@"
+exec python3 scripts/gpu_check.py "${kept[@]}"
