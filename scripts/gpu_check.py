@@ -41,29 +41,47 @@ SAMPLING = {"token": "sample --mdp token --model builtin:tldr --limit-prompts 8 
 # results to bf16, which has 8 bits. Greedy answers need be the CPU's in f32 alone.
 TOLERANCE = {"f32": {"loss": 1e-4, "score": 1e-4}, "bf16": {"loss": 2e-2, "score": 3e-2}}
 
+# Ten steps of several processes beside those of one with as many micro-batches; it learns from BATCH pairs of every process.
+SEVERAL = "train --mdp token --max-steps 10 --warmup-steps 0 --n-samples 0 --seed 3 --eval-examples 2"
+BATCH = 4
+# How far their losses may be apart, as a share of them.
+APART = 1e-5
+# What a program says whose devices sum gradients.
+SUMMED = "devices sum gradients among themselves"
+# What one says that is built without the feature `mpi`.
+ALONE = "build it with `--features mpi`"
+
 TIMED = {
     "token": "train --mdp token --max-steps 30 --batch-size 32 --micro-batch-size 32 --limit 1024 --eval-examples 4 --n-samples 0 --seed 3",
     "diffusion": "train --mdp diffusion --max-steps 15 --batch-size 32 --micro-batch-size 32 --limit 512 --eval-examples 4 --n-samples 0 --seed 3",
 }
 
 
+# Open MPI starts nothing as root otherwise, which is who containers have.
+ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
 class Program:
     def __init__(self, binary, device, folder):
         self.binary, self.device, self.folder, self.count = str(Path(binary).resolve()), device, Path(folder), 0
 
-    def run(self, command, precision, out=True, limit=240):
-        """The standard output, the folder, the seconds and the peak memory of a command."""
+    def run(self, command, precision, out=True, limit=240, launch=()):
+        """The standard output, the folder, the seconds and the peak memory of a command; of several processes what they say of
+        progress instead of the first."""
         self.count += 1
         folder = self.folder / f"run-{self.count}"
-        words = [self.binary, *command.split(), "--device", self.device, "--quiet"]
+        # Each process has a GPU of its own.
+        device = re.sub(r":\d+$", "", self.device) if launch else self.device
+        words = [*launch, self.binary, *command.split(), "--device", device]
+        words += [] if launch else ["--quiet"]
         words += ["--precision", precision]
         words += ["--out", str(folder)] if out else []
         began, memory = time.monotonic(), Memory(self.device)
-        done = subprocess.run(words, capture_output=True, text=True, timeout=limit, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+        done = subprocess.run(words, capture_output=True, text=True, timeout=limit, env={**os.environ, **ENVIRONMENT})
         seconds, peak = time.monotonic() - began, memory.stop()
         if done.returncode:
             raise Failed(f"{' '.join(words)}\n{done.stderr.strip()}")
-        return done.stdout, folder, seconds, peak
+        return done.stderr if launch else done.stdout, folder, seconds, peak
 
 
 class Failed(Exception):
@@ -158,6 +176,39 @@ def compare(found, golden, precision):
     return report, wrong
 
 
+def gpus():
+    """How many there are."""
+    if not shutil.which("nvidia-smi"):
+        return 0
+    return len(re.findall(r"^GPU ", subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout, re.M))
+
+
+def several(program, ranks, launch):
+    """Steps of so many processes, each with a GPU of its own, beside those of one; and what is wrong."""
+    if ranks < 1:
+        return {"skipped": "there is no GPU here"}, []
+    if not shutil.which(launch[0]):
+        return {"skipped": f"{launch[0]} is not here"}, []
+    command = f"{SEVERAL} --batch-size {BATCH * ranks} --micro-batch-size {BATCH} --limit {40 * ranks}"
+    alone = steps(program.run(command, "f32")[1])
+    try:
+        said, folder, _, _ = program.run(command, "f32", launch=(*launch, "-n", str(ranks)))
+    except Failed as error:
+        if ALONE in str(error):
+            return {"skipped": "the program is built without the feature mpi"}, []
+        raise
+    together, is_summed = steps(folder), SUMMED in said
+    report = {"ranks": ranks, "sums": "on the devices, by NCCL" if is_summed else "in the host's memory", "steps": len(together)}
+    if ranks == 1:
+        report["sums"] = "none: one process has no others to sum with"
+    if len(together) != len(alone):
+        return report, [f"{ranks} ranks took {len(together)} steps, one {len(alone)}"]
+    report["losses apart"] = max(far(a["loss"], b["loss"]) for a, b in zip(together, alone))
+    report["norms apart"] = max(far(a["grad_norm"], b["grad_norm"]) for a, b in zip(together, alone))
+    near = report["losses apart"] <= APART
+    return report, [] if near else [f"losses of {ranks} ranks are off by {report['losses apart']:.2e} of one's, {APART:.0e} are expected at most"]
+
+
 def timed(program, precision):
     speed = {}
     for name, command in TIMED.items():
@@ -184,6 +235,8 @@ def main():
     arguments.add_argument("--out", type=Path, help="the JSON; else standard output")
     arguments.add_argument("--write", action="store_true", help="make the numbers to compare with, on the CPU")
     arguments.add_argument("--no-speed", action="store_true", help="compare alone")
+    arguments.add_argument("--ranks", type=int, help="processes that train together; else one for each GPU")
+    arguments.add_argument("--launch", default="mpirun --bind-to none", help="what starts them")
     asked = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if asked.write:
@@ -204,7 +257,12 @@ def main():
             except (Failed, subprocess.TimeoutExpired) as error:
                 wrong.append(str(error))
             failures += [f"{precision}: {what}" for what in wrong]
-        report["nccl"] = "not built: processes sum their gradients through the host's memory"
+        ranks = asked.ranks if asked.ranks is not None else 0 if asked.device == "cpu" else gpus()
+        try:
+            report["nccl"], wrong = several(program, ranks, asked.launch.split())
+        except (Failed, subprocess.TimeoutExpired) as error:
+            report["nccl"], wrong = {"failed": str(error)}, [str(error)]
+        failures += [f"several processes: {what}" for what in wrong]
         report["host_peak_mb"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
         report["failures"] = failures
     text = json.dumps(report, indent=1)

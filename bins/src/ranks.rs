@@ -294,6 +294,9 @@ mod job {
                      this build"
                 )));
             }
+            let world = universe.world();
+            // Those of one host, in the order of their ranks.
+            recipes::share_host(world.split_shared(world.rank()).rank() as usize);
             let ranks = Mpi { rank: universe.world().rank() as usize, size, sent: AtomicU64::new(0) };
             if !ranks.is_leader() {
                 crate::output::silence();

@@ -86,8 +86,29 @@ pub enum EngineError {
         text: String,
     },
 
+    /// The driver has no device.
+    #[error(
+        "device `{text}`: no CUDA device can be used on this machine ({reason}); is NVIDIA's driver installed, and does \
+         `nvidia-smi` list a GPU? `cpu` computes everywhere"
+    )]
+    NoDevice {
+        /// The text given.
+        text: String,
+        /// The driver's reason.
+        reason: String,
+    },
+
+    /// A CUDA device beyond those that there are.
+    #[error("device `{text}`: {count} CUDA devices can be used on this machine, the last is `cuda:{}`", count - 1)]
+    FewerDevices {
+        /// The text given.
+        text: String,
+        /// How many there are.
+        count: usize,
+    },
+
     /// The CUDA device could not be opened.
-    #[error("cannot open device `{text}`")]
+    #[error("cannot open device `{text}`: {source}")]
     Device {
         /// The text given.
         text: String,
@@ -100,6 +121,27 @@ pub enum EngineError {
     NoBf16 {
         /// The device's reason.
         source: candle_core::Error,
+    },
+
+    /// Two processes that sum on their devices have one together.
+    #[error(
+        "ranks {} and {} compute on the same GPU, and NCCL sums over one of each process: `run.device` `cuda`, without a number, \
+         gives each process of a host one of its own; start no more than there are, or build without `--features nccl`",
+        ranks[0],
+        ranks[1]
+    )]
+    SharedDevice {
+        /// The numbers of the processes.
+        ranks: [usize; 2],
+    },
+
+    /// The devices of several processes can't sum.
+    #[error("cannot {action} over several processes: {reason}")]
+    DeviceSums {
+        /// The failed action, as in "join GPUs".
+        action: &'static str,
+        /// The library's reason.
+        reason: String,
     },
 
     /// A setting is out of its range.

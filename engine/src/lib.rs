@@ -9,7 +9,7 @@
 //!
 //! The other modules serve a training step: named [`Parameters`] and their accumulated [`Gradients`], optimisers
 //! ([`optim`]), EMA ([`ema`]), LoRA ([`lora`]), segmented backward passes and activation checkpointing
-//! ([`checkpoint`]), order-independent seeded noise ([`noise`]).
+//! ([`checkpoint`]), order-independent seeded noise ([`noise`]), sums of gradients over processes ([`sums`]).
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
@@ -41,6 +41,7 @@ pub mod optim;
 pub mod parameters;
 mod precision;
 pub mod softmax;
+pub mod sums;
 pub mod transfer;
 
 /// Matrices that stay in the block formats of GGUF files.

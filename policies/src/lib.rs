@@ -47,5 +47,5 @@ pub use gaussian::GaussianTable;
 pub use pair::{Pair, PairTape, TrainedHalf, act_in_turn};
 pub use policy::{Learner, Persist, Policy, Replay, VisitGradient, VisitSingle};
 pub use proposal::Proposal;
-pub use shares::Shares;
+pub use shares::{Peers, Shares};
 pub use tabular::Tabular;

@@ -6,7 +6,7 @@ use mdp::chance::fork;
 use mdp::{Channels, Episode, EpisodeOf, Mdp, Rng};
 
 use crate::cursor::{Cursor, act, one_each, wrong_count};
-use crate::{PolicyError, Proposal, Shares};
+use crate::{Peers, PolicyError, Proposal, Shares};
 
 /// A visitor that reads, and may change, a gradient: the parameter's name and its values.
 pub type VisitGradient<'v> = dyn FnMut(&str, &mut [f64]) -> Result<(), PolicyError> + 'v;
@@ -275,6 +275,30 @@ pub trait Learner<M: Mdp>: Policy<M> {
     /// The visitor's own; the gradient is not in `f32` (the default).
     fn visit_single_gradients(&mut self, _visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
         Err("the gradient is not in f32".into())
+    }
+
+    /// Connects the policy with its copies in other processes, if it has a way of its own to sum gradients with theirs; trainers of
+    /// several processes call it in all of them before the first step.
+    ///
+    /// # Errors
+    /// They can't be connected.
+    fn join(&mut self, _peers: &dyn Peers) -> Result<(), PolicyError> {
+        Ok(())
+    }
+
+    /// Whether [`sum_gradient`](Self::sum_gradient) sums, which is the same in all processes; by default it does not, and trainers sum
+    /// what they visit.
+    fn sums_gradient(&self) -> bool {
+        false
+    }
+
+    /// Replaces the accumulated gradient by its sum over all processes, which has the same bits in all. A parameter without a gradient
+    /// has zeros.
+    ///
+    /// # Errors
+    /// The policy has no way of its own to sum (the default), or it fails.
+    fn sum_gradient(&mut self) -> Result<(), PolicyError> {
+        Err("the policy does not sum gradients over processes".into())
     }
 
     /// The norm of the gradient accumulated since the last update.

@@ -275,6 +275,12 @@ pub fn start_threads_with_this(n: Option<usize>) -> Result<(), Failure> {
     engine::device::start_threads_with_this(n.unwrap_or(0)).map_err(|e| Failure::failed(format!("no threads: {e}")))
 }
 
+/// Says which of the processes that compute on this host this one is, from 0: `run.device` `cuda`, without a number, is a device of its
+/// own then.
+pub fn share_host(place: usize) {
+    engine::device::share_host(place);
+}
+
 /// Settings, and a reporter of progress.
 ///
 /// The settings are those of a verb's own, such as [`settings::TokenTraining`], or [`Values`] that a command line collected.

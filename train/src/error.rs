@@ -79,6 +79,17 @@ pub enum TrainError {
         /// The first thing that differs.
         what: &'static str,
     },
+    /// The gradients that the processes have summed on their devices are not the same.
+    #[error(
+        "step {step}: rank {rank} has got another sum of the gradients than rank 0, so their policies would part; go on from \
+         the last checkpoint in a build without `--features nccl`, which sums in the hosts' memory"
+    )]
+    Apart {
+        /// The first that differs.
+        rank: usize,
+        /// The step.
+        step: usize,
+    },
     /// Another of the processes that train together has failed.
     #[error("rank {rank} has failed, and says why")]
     OtherRank {

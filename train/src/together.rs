@@ -13,11 +13,12 @@ use crate::{Measures, Ranks, TrainError};
 ///
 /// Every rank has all slices, and a learner and a reference of its own. The numbers of all are gathered, and each evaluates the
 /// objective on all of them, in their order, so that losses of whole batches and those that remember earlier steps are what they are
-/// in one process. The gradients are summed in the order of the ranks, and each takes the same update: the step is that of one
-/// process with the same slices but for the rounding of sums.
+/// in one process. The gradients are summed in the order of the ranks, or by the policies themselves ([`Learner::sums_gradient`]), and
+/// each takes the same update: the step is that of one process with the same slices but for the rounding of sums.
 ///
 /// # Errors
-/// As [`learn`], on every rank; where another has failed, [`TrainError::OtherRank`].
+/// As [`learn`], on every rank; where another has failed, [`TrainError::OtherRank`]; policies that sum gradients themselves have got
+/// different ones.
 pub fn learn_together<M: Mdp, L: Learner<M>, F: Feedback>(
     mdp: &M,
     learner: &mut L,
@@ -63,6 +64,9 @@ pub fn learn_together<M: Mdp, L: Learner<M>, F: Feedback>(
     sum_gradients(learner, ranks).map_err(failed)?;
     learned.gradient_norms = learner.gradient_norms().map_err(failed)?;
     learned.gradient_norm = update(learner, at, ranks).map_err(failed)?;
+    if learner.sums_gradient() {
+        check_alike(ranks, learned.gradient_norm, at.step)?;
+    }
     Ok(learned)
 }
 
@@ -77,8 +81,22 @@ fn update<M: Mdp>(learner: &mut impl Learner<M>, at: StepAt, ranks: &dyn Ranks) 
 /// The most values of a gradient that travel with others: a message's fixed cost is that of some ten thousand.
 const SMALL: usize = 1 << 16;
 
+/// Checks that a gradient which the policies have summed themselves has the same norm everywhere, to the bit: copies of the policy that
+/// take different steps would be other policies before long.
+fn check_alike(ranks: &dyn Ranks, norm: f64, step: usize) -> Result<(), TrainError> {
+    let norms: Vec<f64> = ranks.gather(&[norm]).into_iter().flatten().collect();
+    let is_other = |norm: &f64| norm.is_finite() && norms[0].is_finite() && norm.to_bits() != norms[0].to_bits();
+    match norms.iter().position(is_other) {
+        Some(rank) => Err(TrainError::Apart { rank, step }),
+        None => Ok(()),
+    }
+}
+
 /// Replaces every gradient by its sum over all ranks.
 fn sum_gradients<M: Mdp>(learner: &mut impl Learner<M>, ranks: &dyn Ranks) -> Result<(), PolicyError> {
+    if learner.sums_gradient() {
+        return learner.sum_gradient();
+    }
     if !learner.has_single_gradients() {
         return learner.visit_gradients(&mut |_, slopes| {
             ranks.sum(slopes);

@@ -14,7 +14,7 @@ use super::learn::TokenTape;
 use super::model::CausalLm;
 use super::packing::Packing;
 use crate::ModelError;
-use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient, VisitSingle};
+use policies::{Cursor, Learner, Peers, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient, VisitSingle};
 
 /// States per batch of next-token logits; bounds the memory of logits.
 const STATES: usize = 64;
@@ -207,6 +207,18 @@ impl Learner<TokenMdp> for CausalLm {
 
     fn visit_single_gradients(&mut self, visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
         self.decoder.visit_single_gradients(visit)
+    }
+
+    fn join(&mut self, peers: &dyn Peers) -> Result<(), PolicyError> {
+        Ok(self.decoder.join(peers)?)
+    }
+
+    fn sums_gradient(&self) -> bool {
+        self.decoder.sums_gradient()
+    }
+
+    fn sum_gradient(&mut self) -> Result<(), PolicyError> {
+        Ok(self.decoder.sum_gradient()?)
     }
 
     fn gradient_norm(&self) -> Result<f64, PolicyError> {

@@ -14,7 +14,7 @@ use super::model::Denoiser;
 use super::{ConditionedMdp, State};
 use crate::ModelError;
 use crate::sampler::guided;
-use policies::{Cursor, Learner, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient, VisitSingle};
+use policies::{Cursor, Learner, Peers, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient, VisitSingle};
 
 /// Images per network batch.
 const AT_ONCE: usize = 32;
@@ -135,6 +135,18 @@ impl Learner<ConditionedMdp> for Denoiser {
 
     fn visit_single_gradients(&mut self, visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
         self.network.visit_single_gradients(visit)
+    }
+
+    fn join(&mut self, peers: &dyn Peers) -> Result<(), PolicyError> {
+        Ok(self.network.join(peers)?)
+    }
+
+    fn sums_gradient(&self) -> bool {
+        self.network.sums_gradient()
+    }
+
+    fn sum_gradient(&mut self) -> Result<(), PolicyError> {
+        Ok(self.network.sum_gradient()?)
     }
 
     fn gradient_norm(&self) -> Result<f64, PolicyError> {

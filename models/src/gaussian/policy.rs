@@ -10,7 +10,7 @@ use engine::{Gradients, Parameters};
 use mdp::control::{Continuous, Control};
 use mdp::{Channels, EpisodeOf, Rng};
 use policies::gaussian::{Decided, Decisions, Gaussian, GaussianOutputs, Spread};
-use policies::{Learner, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient, VisitSingle};
+use policies::{Learner, Peers, Persist, Policy, PolicyError, Proposal, Shares, VisitGradient, VisitSingle};
 
 use super::GaussianConfig;
 use super::network::Mlp;
@@ -259,6 +259,18 @@ impl<M: Continuous> Learner<M> for GaussianMlp {
 
     fn visit_single_gradients(&mut self, visit: &mut VisitSingle<'_>) -> Result<(), PolicyError> {
         self.network.visit_single_gradients(visit)
+    }
+
+    fn join(&mut self, peers: &dyn Peers) -> Result<(), PolicyError> {
+        Ok(self.network.join(peers)?)
+    }
+
+    fn sums_gradient(&self) -> bool {
+        self.network.sums_gradient()
+    }
+
+    fn sum_gradient(&mut self) -> Result<(), PolicyError> {
+        Ok(self.network.sum_gradient()?)
     }
 
     fn gradient_norm(&self) -> Result<f64, PolicyError> {

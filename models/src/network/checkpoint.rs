@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor, Var, safetensors};
 use engine::checkpoint::Recompute;
 use engine::ema::Ema;
 use engine::optim::Optimizer;
+use engine::sums::DeviceSums;
 use engine::transfer::{from_host, to_host};
 use engine::{Gradients, Parameters};
 use policies::Shares;
@@ -28,6 +30,8 @@ pub(super) struct LearnerState {
     pub(super) ema: Option<Ema>,
     /// The average that is the reference of training.
     pub(super) follower: Option<Ema>,
+    /// The devices of all processes, if they sum gradients.
+    pub(super) sums: Option<Arc<dyn DeviceSums>>,
 }
 
 /// Writes all state that the next step depends on into a folder.

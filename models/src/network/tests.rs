@@ -1,12 +1,15 @@
 //! The features of every trained network, tested on the smallest one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::{CpuStorage, Device, InplaceOp2, Layout, Tensor};
 use engine::checkpoint::{Recompute, Tape};
 use engine::lora::{AdaptableLayer, LoraConfig, LoraExtra, LoraTargets};
 use engine::ops::WeightLayout;
 use engine::optim::Sgd;
+use engine::sums::DeviceSums;
+use policies::Peers;
 
 use super::{Layers, LearnerOptions, Network, Pass, TrainedNetwork, Weights};
 use crate::ModelError;
@@ -180,6 +183,70 @@ fn a_view_follows_and_a_copy_stays() {
     let now = numbers(line.weights().parameters.get("line.weight").unwrap());
     assert_eq!(numbers(view.weights().parameters.get("line.weight").unwrap()), now);
     assert_eq!(numbers(copy.parameters.get("line.weight").unwrap()), [1., 2., 3., 4.]);
+}
+
+/// The sums of two processes with the same numbers, in the tensors' own memory.
+#[derive(Debug)]
+struct Doubled;
+
+impl DeviceSums for Doubled {
+    fn sum(&self, tensors: &[&Tensor]) -> candle_core::Result<()> {
+        let copies: Vec<Tensor> = tensors.iter().map(|tensor| tensor.copy()).collect::<candle_core::Result<_>>()?;
+        tensors.iter().zip(&copies).try_for_each(|(tensor, copy)| tensor.inplace_op2(copy, &Add))
+    }
+}
+
+struct Add;
+
+impl InplaceOp2 for Add {
+    fn name(&self) -> &'static str {
+        "add"
+    }
+
+    fn cpu_fwd(&self, to: &mut CpuStorage, _: &Layout, from: &CpuStorage, _: &Layout) -> candle_core::Result<()> {
+        let (CpuStorage::F32(to), CpuStorage::F32(from)) = (to, from) else { unreachable!("gradients are in f32") };
+        to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        Ok(())
+    }
+}
+
+/// Two processes, of which both are this one.
+#[derive(Debug)]
+struct Twice;
+
+impl Peers for Twice {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn gather(&self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        vec![bytes.to_vec(); 2]
+    }
+}
+
+#[test]
+fn gradients_are_summed_where_they_lie_once_devices_have_joined() {
+    for lora in [false, true] {
+        let mut line = learner(lora, None);
+        // No library sums on the CPU.
+        line.join(&Twice).unwrap();
+        assert!(!line.sums_gradient());
+        let message = line.sum_gradient().unwrap_err().to_string();
+        assert!(message.contains("the line") && message.contains("joined no others"), "{message}");
+        let x = tensor(&[1., -1., 0.5, 2.]);
+        let mut tape = Tape::from_input(&x, line.recompute().unwrap()).unwrap();
+        tape.run_kept(|x| line.run(x, Pass::Training)).unwrap();
+        line.backward(tape, &tensor(&[1.; 4])).unwrap();
+        let norm = line.gradient_norm().unwrap();
+        line.joined(Arc::new(Doubled));
+        assert!(line.sums_gradient());
+        let before = engine::transfer::copies();
+        line.sum_gradient().unwrap();
+        assert_eq!(engine::transfer::copies(), before, "no gradient comes to the host");
+        assert!((line.gradient_norm().unwrap() - 2. * norm).abs() < 1e-6 * norm);
+        // The optimiser takes the sum.
+        assert!((line.update(0.1, None).unwrap() - 2. * norm).abs() < 1e-6 * norm);
+    }
 }
 
 #[test]

@@ -5,14 +5,15 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use engine::checkpoint::{Recompute, Tape};
 use engine::ema::Ema;
 use engine::lora::LoraConfig;
 use engine::optim::Optimizer;
+use engine::sums;
 use engine::transfer::from_host;
 use engine::{Gradients, Parameters};
-use policies::{PolicyError, Shares, VisitGradient, VisitSingle};
+use policies::{Peers, PolicyError, Shares, VisitGradient, VisitSingle};
 
 use super::Weights;
 use super::checkpoint::{self, LearnerState};
@@ -78,7 +79,7 @@ impl<N: Network> TrainedNetwork<N> {
     pub(crate) fn learner(network: N, training: LearnerOptions) -> Result<Self, ModelError> {
         let ema = training.ema.map(|decay| Ema::new(decay, &network.weights().parameters)).transpose()?;
         let (optimizer, gradients, recompute) = (training.optimizer, Gradients::default(), training.recompute);
-        let learning = LearnerState { optimizer, gradients, recompute, ema, follower: None };
+        let learning = LearnerState { optimizer, gradients, recompute, ema, follower: None, sums: None };
         Ok(Self { learning: Some(learning), ..Self::frozen(network) })
     }
 
@@ -135,6 +136,40 @@ impl<N: Network> TrainedNetwork<N> {
         let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
         let mut visit = |slopes: &mut [f32]| visit(slopes).map_err(ModelError::from);
         Ok(learning.gradients.visit_single(&self.network.weights().parameters, &mut visit)?)
+    }
+
+    /// Connects the learner with its copies in other processes, if their devices sum among themselves.
+    pub(crate) fn join(&mut self, peers: &dyn Peers) -> Result<(), ModelError> {
+        let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
+        let device = self.network.weights().parameters.trainable().next().map(|(_, var)| var.device().clone());
+        let gather = |bytes: &[u8]| peers.gather(bytes);
+        learning.sums = sums::join(&device.unwrap_or(Device::Cpu), peers.rank(), &gather)?;
+        Ok(())
+    }
+
+    /// Has the gradient summed by these devices.
+    #[cfg(test)]
+    pub(super) fn joined(&mut self, sums: Arc<dyn sums::DeviceSums>) {
+        if let Some(learning) = &mut self.learning {
+            learning.sums = Some(sums);
+        }
+    }
+
+    /// Whether the devices sum gradients.
+    pub(crate) fn sums_gradient(&self) -> bool {
+        self.learning.as_ref().is_some_and(|learning| learning.sums.is_some())
+    }
+
+    /// Replaces the accumulated gradient by its sum over all processes, on the devices.
+    pub(crate) fn sum_gradient(&mut self) -> Result<(), ModelError> {
+        let learning = self.learning.as_mut().ok_or_else(Self::does_not_learn)?;
+        let (sums, gradients) = (learning.sums.as_deref(), &mut learning.gradients);
+        let sums = sums.ok_or_else(|| ModelError::Argument {
+            what: format!("the {}", N::NAME),
+            expected: "one whose device sums with those of other processes".into(),
+            got: "one that has joined no others".into(),
+        })?;
+        Ok(sums::sum_gradients(sums, gradients, &self.network.weights().parameters)?)
     }
 
     /// The norm of the accumulated gradient.

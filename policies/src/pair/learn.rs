@@ -7,7 +7,7 @@ use mdp::{Channels, EpisodeOf, Mdp};
 
 use super::{Pair, Parts, nothing, weave_channels};
 use crate::policy::{Learner, Persist, VisitGradient, VisitSingle};
-use crate::{PolicyError, Shares};
+use crate::{Peers, PolicyError, Shares};
 
 /// The state of a pair's backward pass: the tapes of the trained halves and the positions of their numbers.
 #[derive(Debug)]
@@ -94,6 +94,31 @@ where
         }
         if self.inner_learns() {
             self.inner.visit_single_gradients(visit)?;
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, peers: &dyn Peers) -> Result<(), PolicyError> {
+        if self.outer_learns() {
+            self.outer.join(peers)?;
+        }
+        if self.inner_learns() {
+            self.inner.join(peers)?;
+        }
+        Ok(())
+    }
+
+    fn sums_gradient(&self) -> bool {
+        let outer = !self.outer_learns() || self.outer.sums_gradient();
+        outer && (!self.inner_learns() || self.inner.sums_gradient())
+    }
+
+    fn sum_gradient(&mut self) -> Result<(), PolicyError> {
+        if self.outer_learns() {
+            self.outer.sum_gradient()?;
+        }
+        if self.inner_learns() {
+            self.inner.sum_gradient()?;
         }
         Ok(())
     }

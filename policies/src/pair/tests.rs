@@ -7,7 +7,7 @@ use rand::SeedableRng as _;
 use super::*;
 use crate::Tabular;
 use crate::laws::{check_cursor, check_gradient, check_learner, check_policy, check_proposals};
-use crate::policy::{Learner, Persist as _};
+use crate::policy::{Learner, Persist as _, VisitGradient};
 
 /// A hand-off that passes the response on as the next problem's prompt.
 struct ResponseAsPrompt;
@@ -293,4 +293,82 @@ fn an_episode_that_crosses_the_hand_off_is_refused() {
         Episode::whole(Half::Outer(TokenState::new([1])), vec![Half::Outer(0), Half::Inner(1)]);
     let error = tables().score(&problem(), &[episode]).unwrap_err().to_string();
     assert!(error.contains("hand-off"), "{error}");
+}
+
+/// A table that may sum its gradient itself: by two processes with the same one.
+struct Doubling(Tabular<TokenMdp>, bool);
+
+impl Policy<TokenMdp> for Doubling {
+    fn propose(
+        &self,
+        mdp: &TokenMdp,
+        states: &[TokenState],
+        k: usize,
+        rng: &mut Rng,
+    ) -> Result<Vec<Vec<Proposal<u32>>>, PolicyError> {
+        self.0.propose(mdp, states, k, rng)
+    }
+
+    fn sample(&self, mdp: &TokenMdp, states: &[TokenState], rng: &mut Rng) -> Result<Vec<u32>, PolicyError> {
+        self.0.sample(mdp, states, rng)
+    }
+
+    fn score(&self, mdp: &TokenMdp, episodes: &[EpisodeOf<TokenMdp>]) -> Result<Channels, PolicyError> {
+        self.0.score(mdp, episodes)
+    }
+}
+
+impl Learner<TokenMdp> for Doubling {
+    type Tape = <Tabular<TokenMdp> as Learner<TokenMdp>>::Tape;
+
+    fn forward(&self, mdp: &TokenMdp, episodes: &[EpisodeOf<TokenMdp>]) -> Result<(Channels, Self::Tape), PolicyError> {
+        self.0.forward(mdp, episodes)
+    }
+
+    fn backward(&mut self, tape: Self::Tape, slopes: &Channels) -> Result<(), PolicyError> {
+        self.0.backward(tape, slopes)
+    }
+
+    fn visit_gradients(&mut self, visit: &mut VisitGradient<'_>) -> Result<(), PolicyError> {
+        self.0.visit_gradients(visit)
+    }
+
+    fn sums_gradient(&self) -> bool {
+        self.1
+    }
+
+    fn sum_gradient(&mut self) -> Result<(), PolicyError> {
+        self.0.scale_gradient(2.0)
+    }
+
+    fn gradient_norm(&self) -> Result<f64, PolicyError> {
+        self.0.gradient_norm()
+    }
+
+    fn update(&mut self, rate: f64, max_gradient_norm: Option<f64>) -> Result<f64, PolicyError> {
+        self.0.update(rate, max_gradient_norm)
+    }
+}
+
+#[test]
+fn a_pair_sums_its_gradient_itself_where_all_that_learns_of_it_does() {
+    let (mdp, episodes) = (problem(), episodes(6));
+    for (sums, sides, expected) in [
+        ([true, true], TrainedHalf::Both, true),
+        ([true, false], TrainedHalf::Both, false),
+        ([false, true], TrainedHalf::Both, false),
+        ([true, false], TrainedHalf::Outer, true),
+        ([true, false], TrainedHalf::Inner, false),
+    ] {
+        let Pair { outer, inner, .. } = tables();
+        let mut pair = Pair::new(Doubling(outer, sums[0]), Doubling(inner, sums[1])).learning(sides);
+        assert_eq!(Learner::<Two>::sums_gradient(&pair), expected);
+        let (numbers, tape) = pair.forward(&mdp, &episodes).unwrap();
+        Learner::<Two>::backward(&mut pair, tape, &numbers.log_probs.filled(1.0).into()).unwrap();
+        let norm = Learner::<Two>::gradient_norm(&pair).unwrap();
+        Learner::<Two>::sum_gradient(&mut pair).unwrap();
+        assert!((Learner::<Two>::gradient_norm(&pair).unwrap() - 2.0 * norm).abs() < 1e-12);
+    }
+    let message = Learner::<TokenMdp>::sum_gradient(&mut tables().outer).unwrap_err().to_string();
+    assert!(message.contains("over processes"), "{message}");
 }

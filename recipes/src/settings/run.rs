@@ -10,7 +10,7 @@ section! {
         mdp: Modality = Modality::Token, "mdp";
         /// Seed of all random draws
         seed: u64 = 0, "seed";
-        /// cpu, or cuda:N in a build with the cuda feature
+        /// cpu, or in a build with the cuda feature cuda:N, or cuda (of several processes each has its own)
         device: String = "cpu".to_owned(), "device";
         /// Where results go: a folder for train (a new one) and reproduce, a file for others
         out: Option<String> = None, "out";

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 pub(crate) use exchange::{Numbers, exchange, join_measures};
 pub(crate) use orders::{Leader, Order, receive};
-use policies::Shares;
+use policies::{Peers, Shares};
 pub use threads::Threads;
 
 /// The processes that take every step together, each with its own copy of the policy, as one of them sees them.
@@ -58,7 +58,7 @@ pub trait Ranks: fmt::Debug {
     }
 }
 
-/// Ranks as those who share an optimiser's state.
+/// Ranks as those who share an optimiser's state, and whose policies join.
 #[derive(Debug)]
 pub(crate) struct Sharing<'r>(pub(crate) &'r dyn Ranks);
 
@@ -69,6 +69,18 @@ impl Shares for Sharing<'_> {
 
     fn complete(&self, values: &mut [f32]) {
         self.0.complete(values);
+    }
+}
+
+impl Peers for Sharing<'_> {
+    fn rank(&self) -> usize {
+        self.0.rank()
+    }
+
+    fn gather(&self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        let numbers: Vec<f64> = bytes.iter().map(|byte| f64::from(*byte)).collect();
+        let bytes = |numbers: Vec<f64>| numbers.into_iter().map(|number| number as u8).collect();
+        self.0.gather(&numbers).into_iter().map(bytes).collect()
     }
 }
 

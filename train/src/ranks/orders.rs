@@ -5,7 +5,7 @@ use crate::{Ending, TrainError};
 /// What the others do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// They compare with the leader what they start from.
+    /// They compare with the leader what they start from, and connect their policies.
     Compare,
     /// They take a step with the leader.
     Step,

@@ -2,25 +2,44 @@
 use mdp::Mdp;
 use policies::{Learner, Persist};
 
+use crate::ranks::Sharing;
 use crate::{Position, Source, TrainError, Training};
 
 /// What is compared, as messages name it.
 const PARTS: [&str; 5] = ["settings", "training data", "reference", "checkpoint", "policy"];
 
+/// Compares what the ranks start from, and connects their policies with each other.
+///
+/// # Errors
+/// As [`compare`]; the policies can't be connected.
+pub(super) fn join<M, L, S>(
+    problem: &Training<'_, M, S>,
+    learner: &mut L,
+    position: &Position,
+) -> Result<(), TrainError>
+where
+    M: Mdp,
+    L: Learner<M> + Persist,
+    S: Source<Mdp = M>,
+{
+    if problem.ranks.size() == 1 {
+        return Ok(());
+    }
+    compare(problem, learner, position)?;
+    learner.join(&Sharing(problem.ranks)).map_err(|source| TrainError::Policy { step: position.step, source })
+}
+
 /// Checks that all ranks have the same settings, data, reference, checkpoint and policy: each sends digests of its own, of 48 bits.
 ///
 /// # Errors
 /// A rank differs from rank 0, or its policy has no fingerprint; all ranks return an error then.
-pub(super) fn compare<M, L, S>(problem: &Training<'_, M, S>, learner: &L, position: &Position) -> Result<(), TrainError>
+fn compare<M, L, S>(problem: &Training<'_, M, S>, learner: &L, position: &Position) -> Result<(), TrainError>
 where
     M: Mdp,
     L: Learner<M> + Persist,
     S: Source<Mdp = M>,
 {
     let ranks = problem.ranks;
-    if ranks.size() == 1 {
-        return Ok(());
-    }
     let policy = learner.fingerprint().map_err(|source| TrainError::Policy { step: position.step, source });
     let own = policy.map(|policy| parts(problem, position, policy).map(|part| digest(&part)));
     let all = ranks.gather(own.as_ref().map_or(&[][..], |digests| &digests[..]));

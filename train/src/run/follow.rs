@@ -2,7 +2,7 @@
 use mdp::Mdp;
 use policies::{Learner, Persist};
 
-use super::{compare, load_cache, take_step};
+use super::{join, load_cache, take_step};
 use crate::evaluate::{EvalSettings, Examination};
 use crate::ranks::{Order, Sharing, receive};
 use crate::step::{Reference, StepAt};
@@ -33,7 +33,7 @@ where
     let mut held_out_reference = Reference { policy: problem.reference, cache: ReferenceCache::default() };
     loop {
         match receive(problem.ranks) {
-            Order::Compare => compare(problem, learner, &position)?,
+            Order::Compare => join(problem, learner, &position)?,
             Order::Step => {
                 take_step(problem, learner, &mut reference, StepAt::of(&problem.settings, steps, schedule))?;
                 steps += 1;

@@ -9,7 +9,7 @@ use std::time::Instant;
 use mdp::Mdp;
 use policies::{Learner, Persist};
 
-use self::compare::compare;
+use self::compare::join;
 use crate::best::Best;
 use crate::decline::Decline;
 use crate::ranks::{Leader, Order, Sharing, receive};
@@ -275,11 +275,15 @@ where
         Ok(self.outcome(Ending::Interrupted, first, None))
     }
 
-    /// Checks that all ranks start from the same.
-    fn compare(&mut self, learner: &L) -> Result<(), TrainError> {
+    /// Checks that all ranks start from the same, and connects their policies.
+    fn compare(&mut self, learner: &mut L) -> Result<(), TrainError> {
         self.leader.tell(Order::Compare);
-        let compared = compare(self.problem, learner, &self.position);
-        self.leader.all_know(compared)
+        let joined = join(self.problem, learner, &self.position);
+        self.leader.all_know(joined)?;
+        if learner.sums_gradient() {
+            self.monitor.note(&format!("{} devices sum gradients among themselves", self.problem.ranks.size()));
+        }
+        Ok(())
     }
 
     /// Evaluates the start, unless the run has begun before; the record of that evaluation.

@@ -1,6 +1,7 @@
 //! The loop on a table of logits: small enough to follow, with everything a real run has.
 mod looks;
 mod losses;
+mod own_sums;
 mod ranks;
 
 use std::path::Path;
