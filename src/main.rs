@@ -9,9 +9,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> std::process::ExitCode {
     candle_threads_sleep();
     keep_pages();
-    if std::env::var_os("HACK_COMPOSED").is_some() {
-        std::mem::forget(hybrid_dpo::engine::device::WithoutKernels::begin());
-    }
     #[expect(clippy::disallowed_methods, reason = "the program's own arguments enter here")]
     bins::main(std::env::args_os())
 }
