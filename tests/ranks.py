@@ -251,6 +251,7 @@ def verbs(program, checks):
         checks(f"{name} has a result", float(not results[0][0] and not results[0][1]), 0)
     said_of_hybrids(program, checks)
     judges(program, checks)
+    judges_of_systems(program, checks)
 
 
 def said_of_hybrids(program, checks):
@@ -275,6 +276,22 @@ def said_of_hybrids(program, checks):
     checks("two prompts are too long", float(len(counts[0]) != 1 or not counts[0][0].startswith("2 ")), 0)
     for (command, _, says), errors in zip(refused, refusals[0]):
         checks(f"a hybrid is refused: {command}", float(len(errors) != 1 or says not in errors[0]), 0)
+
+
+def judges_of_systems(program, checks):
+    """A run and a reward model judge files of samples, by one process and by several."""
+    for name, temperature in (("a", 0.5), ("b", 1)):
+        program.run(1, f"sample --model builtin:tldr --prompts builtin:tldr --limit-prompts 90 --temperature {temperature} --threads 1 "
+                       f"--out {name}.jsonl")
+    for judge in ("judging", "reward"):
+        results = []
+        for ranks in (1, 2, 4):
+            out = f"systems-{judge}-{ranks}.json"
+            said, _ = program.run(ranks, f"judge --judge {judge} --a a.jsonl --b b.jsonl --threads 1 --out {out}")
+            results.append((said, (program.folder / out).read_bytes()))
+        for ranks, result in zip((2, 4), results[1:]):
+            checks(f"{ranks} ranks judge systems by {judge} as one process does", float(result != results[0]), 0)
+        checks(f"{judge} has judged systems", float("a.jsonl" not in results[0][0]), 0)
 
 
 def judges(program, checks):
