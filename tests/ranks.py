@@ -7,7 +7,7 @@
 whole batches and for adapters; (2) the same ranks have the same bits, and what they write is written once; (3) a rank that is killed
 ends the job, and `--resume` goes on to the bit, with another number of ranks to rounding; (4) ranks that share the optimiser's state
 (`--shard-optimizer`) have the bits of those that do not, and their checkpoints too; (5) rounds and `precompute` are those of one
-process; (6) so are scores, evaluations, samples, pairs, searches and judgements, to the bit; (7) a step sends the
+process; (6) so are scores, evaluations, samples, pairs, searches and judgements, to the bit, and what they say; (7) a step sends the
 bytes that it should; (8) what is for one process, what is wrong, and processes that do not start alike are refused by one message, which
 is the one of the process that knows the cause; (9) interrupts of all verbs end with 130. The last line is the count of checks.
 """
@@ -218,6 +218,7 @@ VERBS = {
     "eval pictures": "eval --mdp diffusion --model builtin:shapes --data builtin:shapes --limit 12 --threads 1",
     "sample texts": "sample --model builtin:tldr --prompts builtin:tldr --limit-prompts 90 --n 3 --threads 1",
     "sample pictures": "sample --mdp diffusion --prompts builtin:shapes --limit-prompts 40 --n 1 --sample-steps 2 --threads 1 --out OUT/p.jsonl",
+    "sample trajectories": "sample --mdp diffusion --prompts builtin:shapes --limit-prompts 40 --n 1 --sample-steps 3 --eta 1 --threads 1 --save-trajectories OUT/t.safetensors --out OUT/p.jsonl",
     "sample hybrids": "sample --mdp hybrid --prompts builtin:chimera --limit-prompts 40 --n 2 --sample-steps 2 --threads 1 --out OUT/p.jsonl",
     "pairs of texts": "sample --model builtin:tldr --prompts builtin:tldr --limit-prompts 90 --threads 1 --pairs OUT/pairs",
     "pairs of pictures": "sample --mdp diffusion --prompts builtin:shapes --limit-prompts 40 --sample-steps 2 --threads 1 --pairs OUT/pairs",
@@ -248,7 +249,49 @@ def verbs(program, checks):
         for ranks, result in zip((2, 4), results[1:]):
             checks(f"{ranks} ranks {name} as one process does, to the bit", float(result != results[0]), 0)
         checks(f"{name} has a result", float(not results[0][0] and not results[0][1]), 0)
+    said_of_hybrids(program, checks)
     judges(program, checks)
+    judges_of_systems(program, checks)
+
+
+def said_of_hybrids(program, checks):
+    """What is said of refined prompts that are too long, and a refusal, are those of one process."""
+    requests = ["a red minotaur on a white field " * 12, "a green griffin on a black field " * 12] * 40
+    (program.folder / "too-long.jsonl").write_text("".join(json.dumps({"prompt": text}) + "\n" for text in requests))
+    refused = [("--request-template nothing --prompts builtin:chimera", 2, "--request-template has no {request}"),
+               ("--max-length 8 --null-share 0 --prompts too-long.jsonl", 1, "tokens, and --max-length is 8")]
+    counts, refusals = [], []
+    for ranks in (1, 2, 4):
+        # Nothing refines the requests, so that the long ones reach the generator from every process.
+        _, err = program.run(ranks, "sample --mdp hybrid --prompts too-long.jsonl --null-share 1 --sample-steps 2 --threads 1 "
+                                    f"--pairs too-long-{ranks}")
+        counts.append([line for line in err.splitlines() if "longer than the text encoder reads" in line])
+        refusals.append([])
+        for command, code, _ in refused:
+            _, err = program.run(ranks, f"sample --mdp hybrid {command} --threads 1 --pairs refused-{ranks}", code=code)
+            refusals[-1].append(ranks_endings.errors(err))
+    for ranks, said, refusal in zip((2, 4), counts[1:], refusals[1:]):
+        checks(f"{ranks} ranks count the prompts that are too long as one process does", float(said != counts[0]), 0)
+        checks(f"{ranks} ranks refuse a hybrid as one process does, once", float(refusal != refusals[0]), 0)
+    checks("two prompts are too long", float(len(counts[0]) != 1 or not counts[0][0].startswith("2 ")), 0)
+    for (command, _, says), errors in zip(refused, refusals[0]):
+        checks(f"a hybrid is refused: {command}", float(len(errors) != 1 or says not in errors[0]), 0)
+
+
+def judges_of_systems(program, checks):
+    """A run and a reward model judge files of samples, by one process and by several."""
+    for name, temperature in (("a", 0.5), ("b", 1)):
+        program.run(1, f"sample --model builtin:tldr --prompts builtin:tldr --limit-prompts 90 --temperature {temperature} --threads 1 "
+                       f"--out {name}.jsonl")
+    for judge in ("judging", "reward"):
+        results = []
+        for ranks in (1, 2, 4):
+            out = f"systems-{judge}-{ranks}.json"
+            said, _ = program.run(ranks, f"judge --judge {judge} --a a.jsonl --b b.jsonl --threads 1 --out {out}")
+            results.append((said, (program.folder / out).read_bytes()))
+        for ranks, result in zip((2, 4), results[1:]):
+            checks(f"{ranks} ranks judge systems by {judge} as one process does", float(result != results[0]), 0)
+        checks(f"{judge} has judged systems", float("a.jsonl" not in results[0][0]), 0)
 
 
 def judges(program, checks):
