@@ -123,8 +123,8 @@ def table(path):
     total = [0, 0, 0]
     for target, row in sorted(rows.items()):
         total = [total[0] + row["seconds"], total[1] + row["processor"], total[2] + row["executions"]]
-        print(f"| {target} | {row['seconds'] / 60:.0f} | {row['processor'] / 60:.0f} | {row['executions']:,} | {row['coverage']:,} |")
-    print(f"| all | {total[0] / 60:.0f} | {total[1] / 60:.0f} | {total[2]:,} | |")
+        print(f"| {target} | {row['seconds'] / 60:.0f} | {row['processor'] / 60:.1f} | {row['executions']:,} | {row['coverage']:,} |")
+    print(f"| all | {total[0] / 60:.0f} | {total[1] / 60:.1f} | {total[2]:,} | |")
 
 
 def main():
