@@ -62,7 +62,7 @@ pub(super) fn check_at(inputs: &[Tensor], fused: Op<'_>, composed: Op<'_>) {
 
 /// Checks that an op and its gradients are near each other in both forms in bf16, at inputs of the given shapes: they round the
 /// same operands. The composed form rounds results as well, which moves a number by a 256th of itself, and a sum of `parts` rounded ones by as
-/// much of each; nothing is rounded where there are none. Inputs of one dimension are biases, added to a result once it is rounded. Orders of sums differ besides.
+/// much of each. Inputs of one dimension are biases, added to a result once it is rounded. Orders of sums differ besides.
 pub(super) fn check_rounding(shapes: &[&[usize]], parts: usize, op: Op<'_>) {
     let inputs = shapes.iter().enumerate().map(|(i, shape)| tensor(i as u64 + 1, shape).to_dtype(DType::F32).unwrap());
     let (inputs, trainable) = (inputs.collect::<Vec<Tensor>>(), vec![true; shapes.len()]);
@@ -70,20 +70,16 @@ pub(super) fn check_rounding(shapes: &[&[usize]], parts: usize, op: Op<'_>) {
     let fused = evaluate(&inputs, op, &trainable);
     let _guard = WithoutKernels::begin();
     let composed = evaluate(&inputs, op, &trainable);
-    let both = |evaluation: &Evaluation| -> Vec<Vec<f64>> {
-        let gradients = evaluation.gradients.iter().flatten().cloned();
-        std::iter::once(evaluation.value.clone()).chain(gradients).collect()
-    };
     let biases = inputs.iter().filter(|input| input.rank() == 1).flat_map(flat);
     let bias = biases.fold(0f64, |largest, x| largest.max(x.abs()));
-    for (which, (fused, composed)) in both(&fused).iter().zip(both(&composed)).enumerate() {
+    for (which, (fused, composed)) in fused.all().zip(composed.all()).enumerate() {
         assert_eq!(fused.len(), composed.len(), "{shapes:?}");
         let largest = fused.iter().fold(0f64, |largest, x| largest.max(x.abs()));
-        for (a, b) in fused.iter().zip(&composed) {
-            let of_results = match parts {
-                0 => 0.,
-                1 => a.abs().max(b.abs()) + if which == 0 { bias } else { 0. },
-                _ => largest * (parts as f64).sqrt(),
+        for (a, b) in fused.iter().zip(composed) {
+            let of_results = if parts == 1 {
+                a.abs().max(b.abs()) + if which == 0 { bias } else { 0. }
+            } else {
+                largest * (parts as f64).sqrt()
             };
             let bound = of_results / 256. + 1e-5 * largest;
             assert!(
@@ -94,10 +90,39 @@ pub(super) fn check_rounding(shapes: &[&[usize]], parts: usize, op: Op<'_>) {
     }
 }
 
+/// Checks that the composed form of an op computes in f32 in bf16 too, and that its kernel, which rounds operands where the CPU has
+/// instructions for their products, is near it: by a 64th of the largest number, where operands are rounded by a 512th of themselves each,
+/// a gradient has five products behind it.
+pub(super) fn check_rounding_by_kernels(shapes: &[&[usize]], op: Op<'_>) {
+    let inputs = shapes.iter().enumerate().map(|(i, shape)| tensor(i as u64 + 1, shape).to_dtype(DType::F32).unwrap());
+    let (inputs, trainable) = (inputs.collect::<Vec<Tensor>>(), vec![true; shapes.len()]);
+    let composed = || {
+        let _guard = WithoutKernels::begin();
+        evaluate(&inputs, op, &trainable)
+    };
+    let full = composed();
+    let _guard = WithPrecision::begin(Precision::Bf16);
+    assert_eq!(full, composed(), "{shapes:?}");
+    let fused = evaluate(&inputs, op, &trainable);
+    for (which, (fused, full)) in fused.all().zip(full.all()).enumerate() {
+        let largest = full.iter().fold(0f64, |largest, x| largest.max(x.abs()));
+        for (a, b) in fused.iter().zip(full) {
+            assert!((a - b).abs() <= largest / 64., "{shapes:?}: {a} of {which} instead of {b}, the largest {largest}");
+        }
+    }
+}
+
 #[derive(Debug, PartialEq)]
 struct Evaluation {
     value: Vec<f64>,
     gradients: Vec<Option<Vec<f64>>>,
+}
+
+impl Evaluation {
+    /// The value and all gradients.
+    fn all(&self) -> impl Iterator<Item = &Vec<f64>> {
+        std::iter::once(&self.value).chain(self.gradients.iter().flatten())
+    }
 }
 
 fn flat(x: &Tensor) -> Vec<f64> {

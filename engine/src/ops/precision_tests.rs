@@ -1,6 +1,6 @@
 //! Kernels and composed forms round the same operands of the same products in bf16.
 
-use super::checks::{check_rounding, tensor};
+use super::checks::{check_rounding, check_rounding_by_kernels, tensor};
 use super::{
     AttentionForm, Convolution, Forest, Grid, Heads, LogitForm, Matrix, Padding, VocabularyQuery, WeightLayout,
     block_attention, conv2d, forest_attention, linear, vocabulary_log_prob,
@@ -93,14 +93,16 @@ fn vocabularies() {
 }
 
 #[test]
-fn attention_is_not_rounded() {
+fn attention_is_rounded_by_kernels_alone() {
     let heads = Heads { query: 4, key_value: 2, size: 16 };
     let mut forest = Forest::default();
     let prompt = forest.push(None, 20);
     forest.push(Some(prompt), 24);
     let forest = Arc::new(forest);
     let shapes: [&[usize]; 3] = [&[44, 64], &[44, 32], &[44, 32]];
-    check_rounding(&shapes, 0, &|x| forest_attention(&x[0], &x[1], &x[2], heads, AttentionForm::default(), &forest));
+    check_rounding_by_kernels(&shapes, &|x| {
+        forest_attention(&x[0], &x[1], &x[2], heads, AttentionForm::default(), &forest)
+    });
     let blocks: Arc<[_]> = [super::Block { queries: 0..44, keys: 0..44 }].into();
-    check_rounding(&shapes, 0, &|x| block_attention(&x[0], &x[1], &x[2], heads, &blocks));
+    check_rounding_by_kernels(&shapes, &|x| block_attention(&x[0], &x[1], &x[2], heads, &blocks));
 }

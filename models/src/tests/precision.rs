@@ -93,7 +93,6 @@ impl<M: Mdp, L: Learner<M> + Persist> Trial<'_, M, L> {
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
         let sizes = dot(&full.gradient, &full.gradient) * dot(&half.gradient, &half.gradient);
         let cosine = dot(&full.gradient, &half.gradient) / sizes.sqrt();
-        println!("{what}: losses {far:.1e} apart, cosine {cosine:.7}, last loss {:.3}", full.losses[STEPS - 1]);
         assert!(full.losses[STEPS - 1] < 0.6, "{what} hardly learns: {:?}", full.losses);
         assert!(far > 0. && far < 2e-2, "{what}: {:?}, in bf16 {:?}", full.losses, half.losses);
         assert!(cosine > 0.999, "{what}: {cosine}");
