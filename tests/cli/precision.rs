@@ -58,27 +58,6 @@ fn stopped_and_resumed_is_the_same_to_the_bit_on_any_number_of_threads() {
     assert!(scene.read("part/config.toml").contains("precision = \"bf16\""));
 }
 
-/// Ten steps of the embedded denoiser.
-fn pictures(run: &str, more: &str) -> String {
-    let work = "--batch-size 4 --limit 20 --eval-share 0 --n-samples 0 --warmup-steps 0 --epochs 2 --seed 3 --quiet";
-    format!("train --mdp diffusion --out {run} {work} {more}")
-}
-
-#[test]
-fn denoisers_are_near_f32_and_resume_to_the_bit() {
-    let scene = Scene::new();
-    scene.done(&pictures("f32", "--save-every 0"));
-    scene.done(&pictures("whole", "--precision bf16 --save-every 2 --threads 1"));
-    scene.done(&pictures("part", "--precision bf16 --save-every 2 --threads 2 --max-steps 4"));
-    scene.done("train --resume part --max-steps 10 --quiet");
-    let weights = |run: &str| scene.bytes(&format!("{run}/model/unet/diffusion_pytorch_model.safetensors"));
-    assert!(weights("whole") == weights("part"), "other weights");
-    let [full, half, part] = ["f32", "whole", "part"].map(|run| scene.column(run, "loss"));
-    assert_eq!(half, part);
-    assert!(full.len() == 10 && full.len() == half.len(), "{full:?} {half:?}");
-    assert!(full != half && full.iter().zip(&half).all(|(a, b)| (a - b).abs() < 2e-2), "{full:?} {half:?}");
-}
-
 #[test]
 fn the_precision_of_a_run_is_decided_at_its_start() {
     let scene = Scene::new();
