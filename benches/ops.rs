@@ -12,6 +12,7 @@ use hybrid_dpo::engine::ops::{
     self, AttentionForm, Block, Convolution, Forest, Grid, Heads, LogitForm, Matrix, NormActivation, Padding, Pairing,
     QkvLayout, Rope, RopeScaling, VocabularyQuery, WeightLayout, composed,
 };
+use hybrid_dpo::engine::{Precision, WithPrecision};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -50,11 +51,13 @@ fn forest() -> Arc<Forest> {
 
 type Op<'a> = &'a dyn Fn() -> Result<Tensor>;
 
-/// Forward, and forward with backward, of a fused op and of its composed form.
+/// Forward, and forward with backward, of a fused op, of the same in bf16, and of its composed form.
 fn compare(criterion: &mut Criterion, name: &str, flops: Option<usize>, fused: Op<'_>, composed: Op<'_>) {
     let mut group = criterion.benchmark_group(name);
     group.sample_size(10);
-    for (form, op) in [("fused", fused), ("composed", composed)] {
+    let (single, half) = (Precision::F32, Precision::Bf16);
+    for (form, op, precision) in [("fused", fused, single), ("bf16", fused, half), ("composed", composed, single)] {
+        let _guard = WithPrecision::begin(precision);
         if let Some(flops) = flops {
             group.throughput(Throughput::Elements(flops as u64));
         }

@@ -1,6 +1,6 @@
 //! Products of sixteen rows, one after the other in the same sums.
 
-use super::super::blocks::{Line, Strip, TILE};
+use super::super::blocks::{Strip, TILE};
 use super::x86::{Unit, load, pairs, read, store_vector};
 use std::arch::asm;
 use std::arch::x86_64::{_mm512_dpbf16_ps, _mm512_set1_epi32, _mm512_setzero_ps};
@@ -112,35 +112,47 @@ unsafe fn narrow(strip: &Strip<'_>, sums: &mut [f32], adds: bool) {
     }
 }
 
-/// Rows whose sums are in registers together.
+/// Rows whose sums are in registers together: with both halves half of all registers.
 const ROWS: usize = 8;
 
+/// # Safety
+///
+/// The strip was checked, and so was the length of the sums.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn by_vectors<const HALVES: usize>(strip: &Strip<'_>, sums: &mut [f32], adds: bool) {
-    for group in 0..TILE / ROWS {
-        let mut rows = [[_mm512_setzero_ps(); HALVES]; ROWS];
+#[expect(unsafe_code, reason = "with checks the sums leave their registers at each step")]
+unsafe fn by_vectors<const HALVES: usize>(strip: &Strip<'_>, sums: &mut [f32], adds: bool) {
+    for first in (0..TILE).step_by(ROWS) {
+        let mut vectors = [[_mm512_setzero_ps(); HALVES]; ROWS];
         if adds {
-            for (index, row) in rows.iter_mut().enumerate() {
-                for (half, vector) in row.iter_mut().enumerate() {
-                    *vector = load(&sums[(group * ROWS + index) * Strip::WIDTH + half * TILE..]);
+            for row in 0..ROWS {
+                for half in 0..HALVES {
+                    vectors[row][half] = load(&sums[(first + row) * Strip::WIDTH + half * TILE..]);
                 }
             }
         }
-        for pair in 0..strip.pairs {
-            let (step, pair) = (pair / TILE, pair % TILE);
-            let right: [&Line; HALVES] =
-                std::array::from_fn(|half| &strip.right[step * strip.right_step + half * TILE + pair]);
-            for (index, row) in rows.iter_mut().enumerate() {
-                let left = &strip.left[step * strip.left_step + (group * ROWS + index) * strip.row].0;
-                let left = pairs(_mm512_set1_epi32(left[pair].cast_signed()));
-                for (vector, right) in row.iter_mut().zip(right) {
-                    *vector = _mm512_dpbf16_ps(*vector, left, pairs(read(right)));
+        let (mut left, mut right) = (strip.left.as_ptr().wrapping_add(first * strip.row), strip.right.as_ptr());
+        let mut pairs_left = strip.pairs;
+        while pairs_left > 0 {
+            let rows = left.cast::<i32>();
+            for pair in 0..pairs_left.min(TILE) {
+                for row in 0..ROWS {
+                    // SAFETY: the line of each row is in the left operand at every step, and has as many pairs.
+                    let left = unsafe { *rows.add(row * strip.row * TILE + pair) };
+                    let left = pairs(_mm512_set1_epi32(left));
+                    for half in 0..HALVES {
+                        // SAFETY: a step has a line for each pair and half, which is in the right operand.
+                        let right = unsafe { pairs(read(&*right.add(half * TILE + pair))) };
+                        vectors[row][half] = _mm512_dpbf16_ps(vectors[row][half], left, right);
+                    }
                 }
             }
+            pairs_left = pairs_left.saturating_sub(TILE);
+            left = left.wrapping_add(strip.left_step);
+            right = right.wrapping_add(strip.right_step);
         }
-        for (index, row) in rows.iter().enumerate() {
-            for (half, &vector) in row.iter().enumerate() {
-                store_vector(&mut sums[(group * ROWS + index) * Strip::WIDTH + half * TILE..][..TILE], vector);
+        for row in 0..ROWS {
+            for half in 0..HALVES {
+                store_vector(&mut sums[(first + row) * Strip::WIDTH + half * TILE..][..TILE], vectors[row][half]);
             }
         }
     }

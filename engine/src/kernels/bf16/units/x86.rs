@@ -4,10 +4,11 @@ use super::super::blocks::{BLOCK, Form, Left, Line, Operand, Right, TILE, are_in
 use super::Sums;
 use std::arch::asm;
 use std::arch::x86_64::{
-    __m512, __m512bh, __m512i, __mmask16, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_load_si512,
-    _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_permutexvar_epi16, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_shuffle_i32x4, _mm512_store_si512,
-    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    __m512, __m512bh, __m512i, __mmask16, _MM_HINT_T0, _mm_prefetch, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps,
+    _mm512_fmadd_ps, _mm512_load_si512, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_mul_ps,
+    _mm512_permutexvar_epi16, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_shuffle_i32x4, _mm512_store_si512, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64,
 };
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
@@ -208,31 +209,52 @@ unsafe fn by_tiles(left: Left<'_>, right: Right<'_>, sums: &mut Sums) {
     }
 }
 
-/// Rows whose sums are in registers together.
-const ROWS: usize = 8;
+/// Rows whose sums are in registers together: with both halves 24 of 32.
+const ROWS: usize = 12;
 
+/// # Safety
+///
+/// The operands must have all lines of the block.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn by_vectors(left: Left<'_>, right: Right<'_>, sums: &mut Sums) {
-    for (group, sums) in sums.0.chunks_exact_mut(ROWS * BLOCK).enumerate() {
-        let mut both = [[_mm512_setzero_ps(); 2]; ROWS];
-        for (index, &step) in left.steps.iter().enumerate() {
-            let mut rows = [&left.lines[step]; ROWS];
-            for (row, line) in rows.iter_mut().enumerate() {
-                *line = &left.lines[step + (group * ROWS + row) * left.row];
-            }
-            let [even, odd] = right.halves.map(|half| &half[index * right.step..][..TILE]);
-            for (pair, (even, odd)) in even.iter().zip(odd).enumerate() {
-                let right = [even, odd].map(|line| pairs(read(line)));
-                for row in 0..ROWS {
-                    let left = pairs(_mm512_set1_epi32(rows[row].0[pair].cast_signed()));
-                    both[row] = [0, 1].map(|half| _mm512_dpbf16_ps(both[row][half], left, right[half]));
-                }
+#[expect(unsafe_code, reason = "with checks the sums leave their registers at each step")]
+unsafe fn by_vectors(left: Left<'_>, right: Right<'_>, sums: &mut Sums) {
+    // SAFETY: passed on to the caller, and the rows are those of a block.
+    unsafe {
+        rows_by_vectors::<ROWS>(left, right, 0, sums);
+        rows_by_vectors::<ROWS>(left, right, ROWS, sums);
+        rows_by_vectors::<{ BLOCK - 2 * ROWS }>(left, right, 2 * ROWS, sums);
+    }
+}
+
+/// The sums of some rows of a block from one on.
+///
+/// # Safety
+///
+/// As of [`by_vectors`]; the rows must be those of a block.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[expect(unsafe_code, reason = "with checks the sums leave their registers at each step")]
+unsafe fn rows_by_vectors<const N: usize>(left: Left<'_>, right: Right<'_>, first: usize, sums: &mut Sums) {
+    let mut both = [[_mm512_setzero_ps(); 2]; N];
+    let [mut even, mut odd] = right.halves.map(<[Line]>::as_ptr);
+    for &step in left.steps {
+        let rows = left.lines.as_ptr().wrapping_add(step + first * left.row).cast::<i32>();
+        for pair in 0..TILE {
+            // SAFETY: a step has as many lines of each half, which are in the right operand.
+            let right = unsafe { [pairs(read(&*even.add(pair))), pairs(read(&*odd.add(pair)))] };
+            for row in 0..N {
+                // SAFETY: the line of each row is in the left operand, and has as many pairs.
+                let left = unsafe { *rows.add(row * left.row * TILE + pair) };
+                let left = pairs(_mm512_set1_epi32(left));
+                both[row][0] = _mm512_dpbf16_ps(both[row][0], left, right[0]);
+                both[row][1] = _mm512_dpbf16_ps(both[row][1], left, right[1]);
             }
         }
-        for (row, both) in sums.chunks_exact_mut(BLOCK).zip(both) {
-            for (to, half) in row.chunks_exact_mut(16).zip(both) {
-                store_vector(to, half);
-            }
+        even = even.wrapping_add(right.step);
+        odd = odd.wrapping_add(right.step);
+    }
+    for (row, both) in sums.0.chunks_exact_mut(BLOCK).skip(first).zip(both) {
+        for (to, half) in row.chunks_exact_mut(16).zip(both) {
+            store_vector(to, half);
         }
     }
 }
@@ -325,13 +347,19 @@ fn pack(operand: &Operand<'_>, [row, term]: [usize; 2], form: Form, lines: &mut 
     let found = if operand.terms_lie_together {
         for (index, line) in tile.iter_mut().enumerate() {
             let terms = operand.strip(row + index, term, BLOCK);
+            ask_for(terms.as_ptr().wrapping_add(BLOCK));
+            ask_for(terms.as_ptr().wrapping_add(BLOCK + TILE));
             let (low, high) = terms.split_at(terms.len().min(16));
             *line = bits(_mm512_cvtne2ps_pbh(load(high), load(low)));
         }
         Form::Rows
     } else {
         for (index, line) in tile.iter_mut().enumerate() {
-            let [low, high] = [0, 1].map(|odd| operand.strip(term + 2 * index + odd, row, TILE));
+            // No closure: one would be compiled without the vector instructions.
+            let low = operand.strip(term + 2 * index, row, TILE);
+            let high = operand.strip(term + 2 * index + 1, row, TILE);
+            ask_for(operand.strip(term + BLOCK + 2 * index, row, TILE).as_ptr());
+            ask_for(operand.strip(term + BLOCK + 2 * index + 1, row, TILE).as_ptr());
             *line = interleaved(bits(_mm512_cvtne2ps_pbh(load(high), load(low))));
         }
         Form::Pairs
@@ -344,13 +372,27 @@ fn pack(operand: &Operand<'_>, [row, term]: [usize; 2], form: Form, lines: &mut 
     }
 }
 
+/// Asks for a line of memory that the next block of terms reads: rows lie too far from each other for the CPU to guess.
+#[expect(unsafe_code, reason = "an instruction that reads nothing")]
+fn ask_for(place: *const f32) {
+    // SAFETY: the CPU reads what is there in advance, or nothing.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
+}
+
 /// Sixteen 16-bit numbers and sixteen more, in turns.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn interleaved(halves: __m512i) -> __m512i {
-    let order: [u16; 32] = std::array::from_fn(|place| (place / 2 + place % 2 * 16) as u16);
+    const ORDER: [u16; 32] = {
+        let (mut order, mut place) = ([0; 32], 0);
+        while place < 32 {
+            order[place as usize] = place / 2 + place % 2 * 16;
+            place += 1;
+        }
+        order
+    };
     // SAFETY: both are 64 bytes of which any value is one.
     #[expect(unsafe_code, reason = "vectors can't be made of an array otherwise")]
-    let order = unsafe { std::mem::transmute::<[u16; 32], __m512i>(order) };
+    let order = unsafe { std::mem::transmute::<[u16; 32], __m512i>(ORDER) };
     _mm512_permutexvar_epi16(order, halves)
 }
 
