@@ -61,7 +61,7 @@ impl Learner<TokenMdp> for Summing<'_> {
         assert!(!self.has_joined, "policies join once");
         let rank = self.way.rank();
         assert_eq!(peers.rank(), rank);
-        assert_eq!(peers.gather(&[255, rank as u8][..1 + rank]), [vec![255], vec![255, 1]]);
+        assert_eq!(peers.gather(&[255, rank as u8][..=rank]), [vec![255], vec![255, 1]]);
         self.has_joined = true;
         Ok(())
     }
@@ -74,7 +74,9 @@ impl Learner<TokenMdp> for Summing<'_> {
         let (way, factor) = (self.way, self.factor);
         self.table.visit_gradients(&mut |_, slopes| {
             way.sum(slopes);
-            slopes.iter_mut().for_each(|slope| *slope *= factor);
+            for slope in slopes.iter_mut() {
+                *slope *= factor;
+            }
             Ok(())
         })
     }

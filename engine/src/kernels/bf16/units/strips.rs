@@ -124,9 +124,9 @@ unsafe fn by_vectors<const HALVES: usize>(strip: &Strip<'_>, sums: &mut [f32], a
     for first in (0..TILE).step_by(ROWS) {
         let mut vectors = [[_mm512_setzero_ps(); HALVES]; ROWS];
         if adds {
-            for row in 0..ROWS {
-                for half in 0..HALVES {
-                    vectors[row][half] = load(&sums[(first + row) * Strip::WIDTH + half * TILE..]);
+            for (row, vectors) in vectors.iter_mut().enumerate() {
+                for (half, vector) in vectors.iter_mut().enumerate() {
+                    *vector = load(&sums[(first + row) * Strip::WIDTH + half * TILE..]);
                 }
             }
         }
@@ -135,14 +135,14 @@ unsafe fn by_vectors<const HALVES: usize>(strip: &Strip<'_>, sums: &mut [f32], a
         while pairs_left > 0 {
             let rows = left.cast::<i32>();
             for pair in 0..pairs_left.min(TILE) {
-                for row in 0..ROWS {
+                for (row, vectors) in vectors.iter_mut().enumerate() {
                     // SAFETY: the line of each row is in the left operand at every step, and has as many pairs.
                     let left = unsafe { *rows.add(row * strip.row * TILE + pair) };
                     let left = pairs(_mm512_set1_epi32(left));
-                    for half in 0..HALVES {
+                    for (half, vector) in vectors.iter_mut().enumerate() {
                         // SAFETY: a step has a line for each pair and half, which is in the right operand.
                         let right = unsafe { pairs(read(&*right.add(half * TILE + pair))) };
-                        vectors[row][half] = _mm512_dpbf16_ps(vectors[row][half], left, right);
+                        *vector = _mm512_dpbf16_ps(*vector, left, right);
                     }
                 }
             }
@@ -150,9 +150,9 @@ unsafe fn by_vectors<const HALVES: usize>(strip: &Strip<'_>, sums: &mut [f32], a
             left = left.wrapping_add(strip.left_step);
             right = right.wrapping_add(strip.right_step);
         }
-        for row in 0..ROWS {
-            for half in 0..HALVES {
-                store_vector(&mut sums[(first + row) * Strip::WIDTH + half * TILE..][..TILE], vectors[row][half]);
+        for (row, vectors) in vectors.iter().enumerate() {
+            for (half, &vector) in vectors.iter().enumerate() {
+                store_vector(&mut sums[(first + row) * Strip::WIDTH + half * TILE..][..TILE], vector);
             }
         }
     }

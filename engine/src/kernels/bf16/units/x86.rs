@@ -241,12 +241,12 @@ unsafe fn rows_by_vectors<const N: usize>(left: Left<'_>, right: Right<'_>, firs
         for pair in 0..TILE {
             // SAFETY: a step has as many lines of each half, which are in the right operand.
             let right = unsafe { [pairs(read(&*even.add(pair))), pairs(read(&*odd.add(pair)))] };
-            for row in 0..N {
+            for (row, both) in both.iter_mut().enumerate() {
                 // SAFETY: the line of each row is in the left operand, and has as many pairs.
                 let left = unsafe { *rows.add(row * left.row * TILE + pair) };
                 let left = pairs(_mm512_set1_epi32(left));
-                both[row][0] = _mm512_dpbf16_ps(both[row][0], left, right[0]);
-                both[row][1] = _mm512_dpbf16_ps(both[row][1], left, right[1]);
+                both[0] = _mm512_dpbf16_ps(both[0], left, right[0]);
+                both[1] = _mm512_dpbf16_ps(both[1], left, right[1]);
             }
         }
         even = even.wrapping_add(right.step);
