@@ -181,7 +181,9 @@ def compare(found, golden, precision):
 
 
 def gpus():
-    """How many there are."""
+    """How many the program sees."""
+    if seen := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return len(seen.split(","))
     if not shutil.which("nvidia-smi"):
         return 0
     return len(re.findall(r"^GPU ", subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout, re.M))
